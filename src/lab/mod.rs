@@ -1,0 +1,1 @@
+//! Things set up and torn down.

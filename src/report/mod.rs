@@ -1,0 +1,1 @@
+//! Renderings of a run and its comparison. Computes no statistic.

@@ -1,0 +1,333 @@
+//! The waist of the hourglass: the immutable, storable result of one trial.
+//!
+//! Everything above produces a [`Run`], everything below reads one; they meet
+//! in a file, so judging and reporting need no target and no clock. The format
+//! is `loadgate.run/1`: JSON, additive within the major, histograms as HDR V2.
+//! This module knows how a run is laid out and stored, not how it came about
+//! nor whether it is good.
+
+mod environment;
+mod fingerprint;
+mod latency;
+mod store;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    environment::{Environment, MachineClass},
+    fingerprint::{Fingerprint, hash},
+    latency::{Encoded, Latency, LatencyByOutcome, HIGHEST_NS},
+    store::{FILE_NAME, StoreError, load, read_bounded, save, write_atomically},
+};
+use crate::{
+    metric::{Measure, Metric, Span, Statistic},
+    sample::ErrorClass,
+    threshold::Threshold,
+};
+
+/// The format this program writes. Another major is refused.
+pub const FORMAT: &str = "loadgate.run/1";
+
+/// The result of one trial.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Run {
+    /// [`FORMAT`].
+    pub format: String,
+    /// The version of loadgate that measured.
+    pub loadgate: String,
+    /// A ULID: unique, sorts by time.
+    pub id: String,
+    /// Name of the scenario.
+    pub scenario: String,
+    /// When the measured window began (UTC).
+    pub started: Timestamp,
+    /// Labels given with `--label`.
+    pub labels: BTreeMap<String, String>,
+    /// The seed of everything random in it.
+    pub seed: u64,
+    /// What makes two runs comparable.
+    pub fingerprint: Fingerprint,
+    /// The scenario as resolved (`--set` applied, secrets masked) and where it came from.
+    pub source: ScenarioText,
+    /// The limits it is to be judged by.
+    pub thresholds: Vec<Threshold>,
+    /// The load that was asked for.
+    pub load: Load,
+    /// Length of the measured window in seconds, without warm-up and drain.
+    pub duration_s: f64,
+    /// Flow starts: what was scheduled and what became of it.
+    pub accounting: Accounting,
+    /// One entry per measured step, in the order of the scenario.
+    pub steps: Vec<Step>,
+    /// The timeline, one entry per second of the measured window (and of the drain).
+    pub intervals: Vec<Interval>,
+    /// How late flows were dispatched after they were due; empty in the closed model.
+    pub send_lag: Latency,
+    /// What the generator itself used.
+    pub generator: Generator,
+    /// Where it was measured.
+    pub environment: Environment,
+    /// The systems under test.
+    pub targets: Vec<Target>,
+    /// Why the run is not whole, when it is not: an interrupt or an abort.
+    pub partial: Option<String>,
+    /// What went wrong around the load: a managed process that died, a teardown that failed.
+    pub incidents: Vec<String>,
+}
+
+/// A scenario's text and origin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScenarioText {
+    /// Path as the user gave it, or the command line of a one-liner.
+    pub path: String,
+    /// The TOML text with `--set` applied and secrets masked.
+    pub text: String,
+}
+
+/// The load profile as asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Load {
+    /// Who decides when the next flow starts.
+    pub model: Model,
+    /// Flow starts per second; open model only.
+    pub rate: Option<f64>,
+    /// Concurrent users; closed model only.
+    pub users: Option<usize>,
+    /// Sessions (sets of connections) that were open.
+    pub sessions: usize,
+    /// Asked-for length of the measured window; `None` when bounded by a count.
+    pub duration_s: Option<f64>,
+    /// Asked-for number of passes; `None` when bounded by time.
+    pub iterations: Option<u64>,
+    /// Load before the measured window, left out of every figure.
+    pub warm_up_s: f64,
+    /// How long operations in flight may take to finish after the window.
+    pub drain_s: f64,
+}
+
+/// Open: arrivals by a schedule. Closed: users who wait for their answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Model {
+    /// Arrivals by a schedule.
+    Open,
+    /// Users who wait for their answers.
+    Closed,
+}
+
+/// What became of every flow start that was due in the measured window.
+///
+/// `scheduled = completed + failed + dropped + unfinished`, always.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Accounting {
+    /// Flow starts that were due.
+    pub scheduled: u64,
+    /// Flows whose every step completed.
+    pub completed: u64,
+    /// Flows that ended at a failed step.
+    pub failed: u64,
+    /// Due, and could not be started.
+    pub dropped: u64,
+    /// Started, not ended when the drain ended.
+    pub unfinished: u64,
+}
+
+impl Accounting {
+    /// Whether every scheduled start is accounted for.
+    pub fn adds_up(&self) -> bool {
+        self.scheduled == self.completed + self.failed + self.dropped + self.unfinished
+    }
+}
+
+/// What was measured of one step.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Step {
+    /// Name from the scenario, unique in the run.
+    pub name: String,
+    /// The flow it belongs to.
+    pub flow: String,
+    /// `http`, `sqlite`, `postgres`.
+    pub protocol: String,
+    /// Name of the target.
+    pub target: String,
+    /// From due to end, by outcome.
+    pub response_time: LatencyByOutcome,
+    /// From start to end, by outcome.
+    pub service_time: LatencyByOutcome,
+    /// Time to make a connection, where an operation had to make one.
+    pub connect: Latency,
+    /// Failures by class, most frequent first.
+    pub errors: Vec<ErrorCount>,
+}
+
+/// How often one class of error happened at one step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ErrorCount {
+    /// The class with its code.
+    pub class: ErrorClass,
+    /// How often.
+    pub count: u64,
+    /// The first message seen, secrets masked, at most 300 characters.
+    pub example: Option<String>,
+    /// Seconds since the start of the window, first occurrence.
+    pub first_s: f64,
+    /// Seconds since the start of the window, last occurrence.
+    pub last_s: f64,
+}
+
+/// One second of the timeline. Operations count in the second in which they ended.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Interval {
+    /// Second since the start of the window, from 0.
+    pub k: u64,
+    /// Flow starts due in this second.
+    pub planned: u64,
+    /// Flows started in this second.
+    pub sent: u64,
+    /// Flow starts due in this second that were dropped.
+    pub dropped: u64,
+    /// Flows that ended well in this second.
+    pub completed: u64,
+    /// Flows that ended at a failed step in this second.
+    pub failed: u64,
+    /// Steps that had operations in this second.
+    pub steps: Vec<StepInterval>,
+}
+
+/// What one step did in one second.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StepInterval {
+    /// Index into [`Run::steps`].
+    pub step: usize,
+    /// Operations that completed.
+    pub completed: u64,
+    /// Operations that failed.
+    pub failed: u64,
+    /// Sum of the response times in nanoseconds, exact.
+    pub response_sum_ns: u64,
+    /// Response times of completed and failed operations.
+    pub response_time: Encoded,
+    /// Sum of the service times in nanoseconds, exact.
+    pub service_sum_ns: u64,
+    /// Service times of completed and failed operations.
+    pub service_time: Encoded,
+}
+
+/// What the load generator itself used during the measured window.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Generator {
+    /// CPU time of the process in seconds.
+    pub cpu_s: f64,
+    /// Wall time in seconds.
+    pub wall_s: f64,
+    /// Cores that it may use.
+    pub cores: usize,
+}
+
+impl Generator {
+    /// Share of its cores that the generator used, 0 to 1.
+    pub fn cpu_share(&self) -> Option<f64> {
+        (self.wall_s > 0.0 && self.cores > 0).then(|| self.cpu_s / self.wall_s / self.cores as f64)
+    }
+}
+
+/// A system under test as it presented itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// Name from the scenario.
+    pub name: String,
+    /// `http`, `sqlite`, `postgres`.
+    pub kind: String,
+    /// Address without credentials.
+    pub address: String,
+    /// What it says it is, where it says so.
+    pub version: Option<String>,
+    /// The command of a managed process.
+    pub command: Option<String>,
+}
+
+impl Step {
+    /// Operations that ended: completed and failed.
+    pub fn count(&self) -> u64 {
+        self.completed() + self.failed()
+    }
+
+    /// Operations that ended as expected.
+    pub fn completed(&self) -> u64 {
+        self.service_time.completed.count()
+    }
+
+    /// Operations that ended otherwise.
+    pub fn failed(&self) -> u64 {
+        self.service_time.failed.count()
+    }
+
+    /// Operations that had not ended when the drain ended.
+    pub fn unfinished(&self) -> u64 {
+        self.service_time.unfinished.count()
+    }
+
+    /// The latency over one span, by outcome.
+    pub fn latency(&self, span: Span) -> &LatencyByOutcome {
+        match span {
+            Span::ResponseTime => &self.response_time,
+            Span::ServiceTime => &self.service_time,
+        }
+    }
+}
+
+impl Run {
+    /// The steps a threshold is about: the one of that name, or all.
+    pub fn steps_named<'a>(&'a self, step: Option<&'a str>) -> impl Iterator<Item = (usize, &'a Step)> {
+        self.steps.iter().enumerate().filter(move |(_, s)| step.is_none_or(|name| s.name == name))
+    }
+
+    /// The value of a metric, in its base unit, for one step or for all steps together.
+    ///
+    /// `None` where there is nothing to compute it from: no such step, no samples.
+    /// Latencies cover every operation that was started: completed, failed and,
+    /// with what they had reached, unfinished.
+    pub fn value(&self, step: Option<&str>, metric: &Metric) -> Option<f64> {
+        match metric.measure {
+            Measure::Latency(span, statistic) => {
+                let mut all = Latency::new();
+                for (_, step) in self.steps_named(step) {
+                    all.add(&step.latency(span).all());
+                }
+                all.statistic(statistic)
+            }
+            Measure::ErrorRate => {
+                let (bad, all) = self.steps_named(step).fold((0, 0), |(bad, all), (_, s)| {
+                    let missed = s.failed() + s.unfinished();
+                    (bad + missed, all + s.completed() + missed)
+                });
+                (all > 0).then(|| bad as f64 / all as f64)
+            }
+            Measure::Throughput => {
+                let completed: u64 = self.steps_named(step).map(|(_, s)| s.completed()).sum();
+                let any = self.steps_named(step).any(|(_, s)| s.count() + s.unfinished() > 0);
+                (any && self.duration_s > 0.0).then(|| completed as f64 / self.duration_s)
+            }
+            Measure::DroppedRate if step.is_some() => None,
+            Measure::DroppedRate => {
+                let Accounting { scheduled, dropped, .. } = self.accounting;
+                (scheduled > 0).then(|| dropped as f64 / scheduled as f64)
+            }
+        }
+    }
+}
+
+/// The value of a statistic, in nanoseconds; `None` without samples.
+impl Latency {
+    /// See [`Statistic`].
+    pub fn statistic(&self, statistic: Statistic) -> Option<f64> {
+        match statistic {
+            Statistic::Mean => self.mean(),
+            Statistic::Quantile(q) => self.quantile(q),
+            Statistic::Max => self.max(),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! TOML → Scenario; every problem at once, each with its place in the file.

@@ -1,0 +1,1 @@
+//! The conduct of one run, from prepare to teardown.

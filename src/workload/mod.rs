@@ -1,0 +1,1 @@
+//! Scenario → Workload: compiled, checked, immutable.
