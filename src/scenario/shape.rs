@@ -4,7 +4,7 @@
 use serde_json::Value as Schema;
 use toml::{
     Spanned,
-    de::{DeString, DeTable, DeValue},
+    de::{DeArray, DeString, DeTable, DeValue},
 };
 
 use super::{Problems, schema};
@@ -65,7 +65,7 @@ impl<'a> Checker<'a> {
             DeValue::Array(array) => {
                 if let Some(items) = schema.get("items") {
                     let mut kept = Vec::with_capacity(array.len());
-                    for (at, mut item) in std::mem::take(array).into_iter().enumerate() {
+                    for (at, mut item) in std::mem::replace(array, DeArray::new()).into_iter().enumerate() {
                         if self.value(&mut item, items, &format!("{path}[{at}]")) {
                             kept.push(item);
                         }
