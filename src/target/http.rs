@@ -158,7 +158,7 @@ where
 
 /// One kept-alive connection.
 #[derive(Debug)]
-pub struct Session {
+pub(super) struct Session {
     shared: Arc<Shared>,
     /// Taken out while in use: an operation that is cut off leaves none behind.
     connection: Option<SendRequest<Full<Bytes>>>,

@@ -144,7 +144,7 @@ impl Shared {
 
 /// One connection.
 #[derive(Debug)]
-pub struct Session {
+pub(super) struct Session {
     shared: Arc<Shared>,
     /// Taken out while in use: an operation that is cut off leaves none behind.
     connection: Option<Connection>,

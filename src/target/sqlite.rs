@@ -196,7 +196,7 @@ fn classify(error: &rusqlite::Error) -> (ErrorClass, String) {
 
 /// A way to the threads; holds no connection of its own.
 #[derive(Debug)]
-pub struct Session {
+pub(super) struct Session {
     jobs: mpsc::Sender<Job>,
 }
 
