@@ -57,7 +57,8 @@ mod timerfd {
     impl Timer {
         pub(super) fn new() -> io::Result<Self> {
             let fd = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
-            Ok(Self(AsyncFd::register_with_interest(fd, Interest::READABLE)?))
+            #[expect(deprecated, reason = "its successor is unsafe; an OwnedFd cannot be closed behind its back")]
+            AsyncFd::with_interest(fd, Interest::READABLE).map(Self)
         }
 
         pub(super) async fn sleep(&mut self, wait: Duration) -> io::Result<()> {

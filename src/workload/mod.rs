@@ -333,6 +333,11 @@ pub struct Expect {
 }
 
 impl Workload {
+    /// What templates call a variable.
+    pub fn variable_name(&self, variable: usize) -> &str {
+        &self.variable_names[variable]
+    }
+
     /// The flow of pass number `pass`: a function of the seed and the number.
     pub fn flow_of(&self, pass: u64) -> &Flow {
         use rand::RngExt as _;
@@ -358,6 +363,11 @@ impl Secrets {
             // The longest first: one secret may contain another.
             self.texts.sort_by_key(|text| std::cmp::Reverse(text.len()));
         }
+    }
+
+    /// All of them, for those who mask by themselves.
+    pub fn texts(&self) -> &[String] {
+        &self.texts
     }
 
     /// The text with every secret replaced.

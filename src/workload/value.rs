@@ -126,13 +126,13 @@ impl<'w> Values<'w> {
         self.cells[variable] = Some(value);
     }
 
-    /// All cells, to become the globals of later passes.
-    pub fn into_cells(self) -> Vec<Option<Value>> {
+    /// What was saved, by variable, to become the globals of later passes.
+    pub fn into_saved(mut self) -> Vec<Option<Value>> {
+        for (cell, variable) in self.cells.iter_mut().zip(&self.workload.variables) {
+            if matches!(variable, Variable::Drawn(_)) {
+                *cell = None;
+            }
+        }
         self.cells
-    }
-
-    /// Name and value of every variable that has one now; for `--once`.
-    pub fn known(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.workload.variable_names.iter().zip(&self.cells).filter_map(|(name, cell)| Some((name.as_str(), cell.as_ref()?)))
     }
 }
