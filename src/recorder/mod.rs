@@ -15,7 +15,7 @@ use std::{
 
 use tokio::sync::mpsc;
 
-pub use self::collector::{Collector, Recorded, Snapshot};
+pub use self::collector::{Collector, Recorded, Snapshot, StepRecorded};
 use crate::{
     run::Latency,
     sample::{ErrorClass, Outcome, Sample},

@@ -112,7 +112,7 @@ fn assemble(workload: &Workload, setting: &Setting, driven: Driven, generator: G
     Run {
         format: run::FORMAT.into(),
         loadgate: env!("CARGO_PKG_VERSION").into(),
-        id: ulid::Ulid::generate().to_string(),
+        id: ulid::Ulid::new().to_string(),
         scenario: workload.name.clone(),
         started: rounded(started),
         labels: setting.labels.clone(),
