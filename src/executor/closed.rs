@@ -141,18 +141,16 @@ impl Attack {
 
     fn configure(&self) -> Result<GooseAttack, goose::GooseError> {
         let per_second = if self.ramp.is_zero() { 100_000.0 } else { (self.users as f64 / self.ramp.as_secs_f64()).max(0.001) };
-        let configuration = GooseConfiguration {
-            // Goose insists on a host; its client is never used.
-            host: Some("http://127.0.0.1:9".into()),
-            users: Some(self.users),
-            increase_rate: Some(format!("{per_second:.3}")),
-            quiet: 3,
-            no_metrics: true,
-            no_print_metrics: true,
-            no_telnet: true,
-            no_websocket: true,
-            ..GooseConfiguration::default()
-        };
+        let mut configuration = GooseConfiguration::default();
+        // Goose insists on a host; its client is never used.
+        configuration.host = Some("http://127.0.0.1:9".into());
+        configuration.users = Some(self.users);
+        configuration.increase_rate = Some(format!("{per_second:.3}"));
+        configuration.quiet = 3;
+        configuration.no_metrics = true;
+        configuration.no_print_metrics = true;
+        configuration.no_telnet = true;
+        configuration.no_websocket = true;
         let client = GooseClientBuilder::new().without_cookies();
         Ok(GooseAttack::initialize_with_config(configuration)?
             .set_client_builder_without_cookies(client)?
