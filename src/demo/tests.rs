@@ -79,12 +79,10 @@ impl Running {
     }
 }
 
-fn error(answer: Answer) -> String {
+fn error((status, statements, body): Answer) -> String {
     format!(
-        "{} after {}: {}",
-        answer.0,
-        answer.1,
-        answer.2["error"].as_str().unwrap()
+        "{status} after {statements}: {}",
+        body["error"].as_str().unwrap()
     )
 }
 
