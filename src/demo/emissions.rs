@@ -80,7 +80,7 @@ fn check(at: usize, emission: Emission) -> Result<Record, Refusal> {
     }
     if !(0.0..=HEAVIEST_KG).contains(&kg) {
         return Err(Refusal::BadRequest(format!(
-            "emissions[{at}].kg: {kg} is not between 0 and {HEAVIEST_KG}"
+            "emissions[{at}].kg: needs a number from 0 to {HEAVIEST_KG:e}"
         )));
     }
     Ok(Record {

@@ -77,7 +77,7 @@ mod tests {
         );
         assert_eq!(
             count(&connection, "SELECT sum(grams) FROM emissions"),
-            2_502_500_000
+            2_506_234_400
         );
         let unsummed = "SELECT count(*) FROM users WHERE total_grams <> (SELECT sum(grams) FROM emissions WHERE user_id = users.id)";
         assert_eq!(count(&connection, unsummed), 0);

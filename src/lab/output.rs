@@ -62,7 +62,11 @@ impl Output {
 
     /// Waits until all output of a process that has ended is here; not long, a child of it may hold the pipe.
     pub(super) async fn settle(&mut self) {
-        for stream in &mut self.streams {
+        for stream in self
+            .streams
+            .iter_mut()
+            .filter(|stream| !stream.drain.is_finished())
+        {
             let _ = tokio::time::timeout(ARRIVAL, &mut stream.drain).await;
         }
     }

@@ -58,6 +58,7 @@ pub struct Spec<'a> {
 pub struct Process {
     child: Child,
     group: Pid,
+    group_ended: bool,
     output: Output,
     secrets: Vec<String>,
     /// Held open: its end tells the child that its parent is gone.
@@ -84,22 +85,22 @@ impl Process {
         }
     }
 
-    /// How it ended, if it has; does not wait.
+    /// How it ended, if it has; does not wait. What is left of its group ends with it.
     pub fn exited(&mut self) -> Option<ExitStatus> {
         let status = self.child.try_wait().ok().flatten();
         if status.is_some() {
-            groups::forget(self.group);
+            self.end_group();
         }
         status
     }
 
-    /// Waits until it ends. May be dropped and called again.
+    /// Waits until it ends. May be dropped and called again. What is left of its group ends with it.
     ///
     /// # Errors
     /// When the system cannot say.
     pub async fn wait(&mut self) -> std::io::Result<ExitStatus> {
         let status = self.child.wait().await?;
-        groups::forget(self.group);
+        self.end_group();
         self.output.settle().await;
         Ok(status)
     }
@@ -115,13 +116,17 @@ impl Process {
     }
 
     /// Asks the whole group to end, kills what has not after 5 s, and reaps.
-    pub async fn stop(mut self) {
-        let _ = kill_process_group(self.group, Signal::TERM);
-        let _ = timeout(STOP_GRACE, self.ended()).await;
-        // Also after an orderly end: a member that was left, or came late, must not stay.
-        let _ = kill_process_group(self.group, Signal::KILL);
+    pub async fn stop(self) {
+        self.stop_within(STOP_GRACE).await;
+    }
+
+    async fn stop_within(mut self, grace: Duration) {
+        if self.exited().is_none() {
+            let _ = kill_process_group(self.group, Signal::TERM);
+            let _ = timeout(grace, self.ended()).await;
+        }
+        self.end_group();
         let _ = self.child.wait().await;
-        groups::forget(self.group);
     }
 
     fn spawn(spec: &Spec<'_>) -> Result<Self, LabError> {
@@ -143,6 +148,7 @@ impl Process {
         Ok(Self {
             child,
             group,
+            group_ended: false,
             output,
             secrets: spec.secrets.to_vec(),
             _parent_pipe: parent_pipe,
@@ -203,15 +209,23 @@ impl Process {
             sleep(POLL).await;
         }
     }
+
+    /// Kills what is left of the group and forgets it, once.
+    ///
+    /// No later than when the leader is reaped: from then on the number of an
+    /// empty group may be given to others.
+    fn end_group(&mut self) {
+        if !std::mem::replace(&mut self.group_ended, true) {
+            let _ = kill_process_group(self.group, Signal::KILL);
+            groups::forget(self.group);
+        }
+    }
 }
 
 impl Drop for Process {
     /// The last resort, for a `Process` that was not stopped. Tokio reaps what is killed here.
     fn drop(&mut self) {
-        if self.child.id().is_some() {
-            let _ = kill_process_group(self.group, Signal::KILL);
-            groups::forget(self.group);
-        }
+        self.end_group();
     }
 }
 

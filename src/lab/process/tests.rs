@@ -6,7 +6,8 @@ use tokio::net::TcpListener;
 
 use super::*;
 
-const SHORT: Duration = Duration::from_millis(150);
+/// Long enough for a child to print a line on a busy machine.
+const SHORT: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_secs(30);
 
 /// An address where connections are accepted for as long as the test runs.
@@ -66,9 +67,10 @@ async fn a_process_is_ready_watched_and_stopped() {
 #[tokio::test]
 async fn an_end_after_readiness_is_noticed() {
     let ready = accepting().await;
-    let mut process = Process::start(&spec("sh -c 'sleep 0.3; exit 7'", ready, LONG))
+    let mut process = Process::start(&spec("sh -c 'cat; exit 7'", ready, LONG))
         .await
         .unwrap();
+    drop(process._parent_pipe.take());
     let status = process.wait().await.unwrap();
     assert_eq!(status.code(), Some(7));
     assert_eq!(process.exited().and_then(|status| status.code()), Some(7));
@@ -85,7 +87,11 @@ async fn an_early_end_is_an_error_with_status_and_last_words() {
     };
     let error = Process::start(&spec).await.unwrap_err();
     assert!(!error.is_address_in_use());
-    insta::assert_snapshot!(error, @"");
+    insta::assert_snapshot!(error, @r#"
+target shop: `sh -c 'echo starting; echo "cannot open ***.db" >&2; exit 3'` ended before it was ready (exit status: 3); it printed last:
+  starting
+  cannot open ***.db
+"#);
 }
 
 #[tokio::test]
@@ -158,8 +164,23 @@ async fn the_whole_group_is_ended_even_where_it_resists() {
         .unwrap();
     until_said(&process, "deaf").await;
     let group = process.id();
-    process.stop().await;
+    process.stop_within(Duration::from_millis(100)).await;
     assert!(gone_soon(group).await);
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_group_ends_with_its_leader() {
+    let command = "sh -c 'sleep 60 & cat; exit 1'";
+    let ready = accepting().await;
+    let mut process = Process::start(&spec(command, ready, LONG)).await.unwrap();
+    drop(process._parent_pipe.take());
+    assert_eq!(process.wait().await.unwrap().code(), Some(1));
+    assert!(gone_soon(process.id()).await);
+    assert_eq!(
+        process.wait().await.unwrap().code(),
+        Some(1),
+        "may be asked again"
+    );
 }
 
 #[tokio::test]
@@ -227,7 +248,7 @@ async fn a_command_that_cannot_be_started_says_why() {
             .unwrap_err()
             .to_string()
     };
-    insta::assert_snapshot!(message("").await, @"");
-    insta::assert_snapshot!(message("serve 'it").await, @"");
-    insta::assert_snapshot!(message("no-such-program --port 1").await, @"");
+    insta::assert_snapshot!(message("").await, @"target shop: the command `` is empty");
+    insta::assert_snapshot!(message("serve 'it").await, @"target shop: the command `serve 'it` has a quote that is not closed");
+    insta::assert_snapshot!(message("no-such-program --port 1").await, @"target shop: `no-such-program --port 1` cannot be started: No such file or directory (os error 2)");
 }
