@@ -35,7 +35,14 @@ pub(crate) struct Shape {
 impl Default for Shape {
     fn default() -> Self {
         let steps = vec![("list orders", 10.0), ("pay", 4.0)];
-        Self { luck: 1, seconds: 20, rate: 50, steps, failures: 0, thresholds: Vec::new() }
+        Self {
+            luck: 1,
+            seconds: 20,
+            rate: 50,
+            steps,
+            failures: 0,
+            thresholds: Vec::new(),
+        }
     }
 }
 
@@ -44,12 +51,20 @@ impl Shape {
     pub(crate) fn run(&self) -> Run {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(self.luck);
         let mut steps: Vec<Step> = self.steps.iter().map(|(name, _)| empty_step(name)).collect();
-        let intervals: Vec<Interval> = (0..self.seconds).map(|k| self.second(k, &mut steps, &mut rng)).collect();
+        let intervals: Vec<Interval> = (0..self.seconds)
+            .map(|k| self.second(k, &mut steps, &mut rng))
+            .collect();
         for step in &mut steps {
             let count = step.failed();
             let example = Some("503 Service Unavailable".to_owned());
             let class = ErrorClass::Status(503);
-            step.errors.extend((count > 0).then_some(ErrorCount { class, count, example, first_s: 0.0, last_s: 1.0 }));
+            step.errors.extend((count > 0).then_some(ErrorCount {
+                class,
+                count,
+                example,
+                first_s: 0.0,
+                last_s: 1.0,
+            }));
         }
         let completed = steps.iter().map(Step::completed).sum();
         let failed = steps.iter().map(Step::failed).sum();
@@ -61,16 +76,34 @@ impl Shape {
             started: "2026-01-02T03:04:05Z".parse().unwrap(),
             labels: BTreeMap::new(),
             seed: 7,
-            fingerprint: Fingerprint { flows: "f".into(), data: "d".into(), load: "l".into(), seed: 7 },
-            source: ScenarioText { path: "scenarios/shop.toml".into(), text: String::new() },
+            fingerprint: Fingerprint {
+                flows: "f".into(),
+                data: "d".into(),
+                load: "l".into(),
+                seed: 7,
+            },
+            source: ScenarioText {
+                path: "scenarios/shop.toml".into(),
+                text: String::new(),
+            },
             thresholds: self.thresholds.iter().map(threshold).collect(),
             load: self.load(),
             duration_s: self.seconds as f64,
-            accounting: Accounting { scheduled: completed + failed, completed, failed, dropped: 0, unfinished: 0 },
+            accounting: Accounting {
+                scheduled: completed + failed,
+                completed,
+                failed,
+                dropped: 0,
+                unfinished: 0,
+            },
             steps,
             intervals,
             send_lag: Latency::new(),
-            generator: Generator { cpu_s: 1.0, wall_s: self.seconds as f64, cores: 2 },
+            generator: Generator {
+                cpu_s: 1.0,
+                wall_s: self.seconds as f64,
+                cores: 2,
+            },
             environment: environment(),
             targets: Vec::new(),
             partial: None,
@@ -93,17 +126,34 @@ impl Shape {
 
     /// One second of load on every step, added to the steps as well.
     fn second(&self, k: u64, steps: &mut [Step], rng: &mut Xoshiro256PlusPlus) -> Interval {
-        let mut interval = Interval { k, ..Interval::default() };
-        let share = |at: u64| if self.seconds == 0 { 0 } else { self.failures * at / self.seconds };
+        let mut interval = Interval {
+            k,
+            ..Interval::default()
+        };
+        let share = |at: u64| {
+            if self.seconds == 0 {
+                0
+            } else {
+                self.failures * at / self.seconds
+            }
+        };
         for (index, (step, (_, lowest))) in steps.iter_mut().zip(&self.steps).enumerate() {
-            let failed = if index == 0 { (share(k + 1) - share(k)).min(self.rate) } else { 0 };
+            let failed = if index == 0 {
+                (share(k + 1) - share(k)).min(self.rate)
+            } else {
+                0
+            };
             let luck = 1.0 + 0.2 * (rng.random::<f64>() - 0.5);
             let mut second = Latency::new();
             for at in 0..self.rate {
                 let ns = (lowest * 1e6 * luck * (2.0 * rng.random::<f64>()).exp()) as u64;
                 second.record(ns);
                 for span in [&mut step.response_time, &mut step.service_time] {
-                    if at < failed { span.failed.record(ns) } else { span.completed.record(ns) }
+                    if at < failed {
+                        span.failed.record(ns)
+                    } else {
+                        span.completed.record(ns)
+                    }
                 }
             }
             interval.completed += self.rate - failed;
@@ -145,7 +195,10 @@ fn threshold(
         metric,
         warning: limit(warning),
         critical: limit(critical),
-        source: Source { file: "scenarios/shop.toml".into(), line: 30 },
+        source: Source {
+            file: "scenarios/shop.toml".into(),
+            line: 30,
+        },
     }
 }
 

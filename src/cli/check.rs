@@ -12,7 +12,9 @@ use crate::scenario;
 pub(super) fn check(args: &CheckArgs, console: &Console) -> Result<Exit, Failure> {
     let mut worst = Exit::Pass;
     for path in &args.scenarios {
-        let checked = scenario::load(path, &args.set).map_err(Failure::usage).and_then(|loaded| compile(loaded, console));
+        let checked = scenario::load(path, &args.set)
+            .map_err(Failure::usage)
+            .and_then(|loaded| compile(loaded, console));
         match checked {
             Ok(workload) => console.result(&format!(
                 "{}: ok ({} steps in {} flows, fingerprint {})",

@@ -17,7 +17,10 @@ use crate::{
 pub(super) fn compare(args: &CompareArgs, console: &Console) -> Result<Exit, Failure> {
     let run = run::load(&args.run).map_err(Failure::usage)?;
     let baseline = match &args.with {
-        Some(path) => Some(as_baseline(run::load(path).map_err(Failure::usage)?, path.display().to_string())),
+        Some(path) => Some(as_baseline(
+            run::load(path).map_err(Failure::usage)?,
+            path.display().to_string(),
+        )),
         None => find_baseline(&args.judging, &run.scenario)?,
     };
     let comparison = judge(&run, baseline.as_ref(), &args.judging);
@@ -26,5 +29,11 @@ pub(super) fn compare(args: &CompareArgs, console: &Console) -> Result<Exit, Fai
 
 /// Any run can serve as the reference of one comparison.
 fn as_baseline(run: Run, name: String) -> Baseline {
-    Baseline { format: baseline::FORMAT.into(), name, accepted: Timestamp::UNIX_EPOCH, reason: None, run }
+    Baseline {
+        format: baseline::FORMAT.into(),
+        name,
+        accepted: Timestamp::UNIX_EPOCH,
+        reason: None,
+        run,
+    }
 }

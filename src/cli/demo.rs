@@ -14,7 +14,11 @@ use crate::{
 
 /// Performs the verb.
 pub(super) fn demo(args: &DemoArgs, console: &Console) -> Result<Exit, Failure> {
-    let options = Options { listen: args.listen, database: args.database.clone(), faults: faults(args)? };
+    let options = Options {
+        listen: args.listen,
+        database: args.database.clone(),
+        faults: faults(args)?,
+    };
     let interrupt = interrupt::install();
     runtime()?.block_on(async {
         interrupt::watch_sigterm(interrupt.clone());

@@ -27,15 +27,24 @@ pub(super) fn sql(args: &SqlArgs, console: &Console) -> Result<Exit, Failure> {
 }
 
 fn perform(command: &str, document: &DocumentMut, load: &OneLinerLoad, console: &Console) -> Result<Exit, Failure> {
-    let text = scenario::Text { path: format!("({command})"), toml: document.to_string() };
+    let text = scenario::Text {
+        path: format!("({command})"),
+        toml: document.to_string(),
+    };
     let workload = compile(scenario::parse(text, &[]).map_err(Failure::usage)?, console)?;
     let out = load.out.clone().map_or(Output::None, Output::Given);
     measure(workload, BTreeMap::new(), &load.judging, out, console)
 }
 
 fn http_scenario(args: &HttpArgs) -> Result<DocumentMut, String> {
-    let url = if args.url.contains("://") { args.url.clone() } else { format!("http://{}", args.url) };
-    let uri: Uri = url.parse().map_err(|error| format!("{}: {error}; write it as http://host:port/path", args.url))?;
+    let url = if args.url.contains("://") {
+        args.url.clone()
+    } else {
+        format!("http://{}", args.url)
+    };
+    let uri: Uri = url
+        .parse()
+        .map_err(|error| format!("{}: {error}; write it as http://host:port/path", args.url))?;
     let authority = uri.authority().ok_or_else(|| format!("{} names no host", args.url))?;
     let scheme = uri.scheme_str().unwrap_or("http");
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
@@ -61,7 +70,9 @@ fn http_scenario(args: &HttpArgs) -> Result<DocumentMut, String> {
 fn headers(given: &[String]) -> Result<InlineTable, String> {
     let mut headers = InlineTable::new();
     for header in given {
-        let (name, text) = header.split_once(':').ok_or_else(|| format!("--header {header}: write it as 'name: value'"))?;
+        let (name, text) = header
+            .split_once(':')
+            .ok_or_else(|| format!("--header {header}: write it as 'name: value'"))?;
         headers.insert(name.trim(), text.trim().into());
     }
     Ok(headers)
@@ -75,9 +86,15 @@ fn sql_scenario(args: &SqlArgs) -> Result<DocumentMut, String> {
             target["protocol"] = value(protocol);
         }
     } else if let Some((scheme, _)) = args.url.split_once("://").filter(|(scheme, _)| *scheme != "sqlite") {
-        return Err(format!("{scheme}:// is not spoken yet; loadgate knows postgres:// and SQLite files"));
+        return Err(format!(
+            "{scheme}:// is not spoken yet; loadgate knows postgres:// and SQLite files"
+        ));
     } else {
-        let path = args.url.strip_prefix("sqlite://").or_else(|| args.url.strip_prefix("sqlite:")).unwrap_or(&args.url);
+        let path = args
+            .url
+            .strip_prefix("sqlite://")
+            .or_else(|| args.url.strip_prefix("sqlite:"))
+            .unwrap_or(&args.url);
         target["sqlite"] = value(path);
     }
     let mut data = BTreeMap::new();
@@ -85,7 +102,10 @@ fn sql_scenario(args: &SqlArgs) -> Result<DocumentMut, String> {
     for (number, generator) in args.param.iter().enumerate() {
         let name = format!("p{}", number + 1);
         params.push(format!("{{{{ {name} }}}}"));
-        data.insert(name, parameter(generator).map_err(|reason| format!("--param {generator}: {reason}"))?);
+        data.insert(
+            name,
+            parameter(generator).map_err(|reason| format!("--param {generator}: {reason}"))?,
+        );
     }
     let statement = args.statement.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut step = Table::new();
@@ -123,15 +143,27 @@ fn parameter(text: &str) -> Result<Table, String> {
 }
 
 fn integer(text: &str) -> Result<i64, String> {
-    text.trim().replace('_', "").parse().map_err(|_| format!("\"{text}\" is no integer"))
+    text.trim()
+        .replace('_', "")
+        .parse()
+        .map_err(|_| format!("\"{text}\" is no integer"))
 }
 
 /// A number where it reads as one, else text.
 fn scalar(text: &str) -> Value {
-    text.parse::<i64>().map(Value::from).or_else(|_| text.parse::<f64>().map(Value::from)).unwrap_or_else(|_| text.into())
+    text.parse::<i64>()
+        .map(Value::from)
+        .or_else(|_| text.parse::<f64>().map(Value::from))
+        .unwrap_or_else(|_| text.into())
 }
 
-fn document(name: &str, target: Table, step: Table, data: BTreeMap<String, Table>, load: &OneLinerLoad) -> Result<DocumentMut, String> {
+fn document(
+    name: &str,
+    target: Table,
+    step: Table,
+    data: BTreeMap<String, Table>,
+    load: &OneLinerLoad,
+) -> Result<DocumentMut, String> {
     let mut document = DocumentMut::new();
     document["name"] = value(short(name, 100));
     document["seed"] = value(i64::from(load.seed));
@@ -160,12 +192,19 @@ fn load_table(load: &OneLinerLoad) -> Table {
     let mut table = Table::new();
     match &load.rate {
         Some(rate) => {
-            table["rate"] = value(if rate.contains('/') { rate.clone() } else { format!("{rate}/s") });
+            table["rate"] = value(if rate.contains('/') {
+                rate.clone()
+            } else {
+                format!("{rate}/s")
+            });
             table["max_in_flight"] = value(connections);
         }
         None => {
             // More users than operations would have nothing to do.
-            table["users"] = value(load.requests.map_or(connections, |requests| connections.min(i64::from(requests))));
+            table["users"] = value(
+                load.requests
+                    .map_or(connections, |requests| connections.min(i64::from(requests))),
+            );
         }
     }
     match load.requests {
@@ -182,7 +221,10 @@ fn threshold(text: &str) -> Result<Table, String> {
     let metric = metric::find(name).ok_or_else(|| format!("no metric is called \"{name}\""))?;
     let floor = metric.better == metric::Better::Higher;
     if text.contains('>') != floor {
-        return Err(format!("for {name} write {name}{}{limit}", if floor { '>' } else { '<' }));
+        return Err(format!(
+            "for {name} write {name}{}{limit}",
+            if floor { '>' } else { '<' }
+        ));
     }
     let mut threshold = Table::new();
     threshold["metric"] = value(name);
@@ -226,13 +268,18 @@ mod tests {
     };
 
     fn compiled(arguments: &[&str]) -> Result<workload::Workload, String> {
-        let verb = Arguments::try_parse_from([&["loadgate"], arguments].concat()).map_err(|error| error.to_string())?.verb;
+        let verb = Arguments::try_parse_from([&["loadgate"], arguments].concat())
+            .map_err(|error| error.to_string())?
+            .verb;
         let document = match verb {
             Verb::Http(args) => http_scenario(&args)?,
             Verb::Sql(args) => sql_scenario(&args)?,
             _ => unreachable!(),
         };
-        let text = scenario::Text { path: "test".into(), toml: document.to_string() };
+        let text = scenario::Text {
+            path: "test".into(),
+            toml: document.to_string(),
+        };
         workload::compile(scenario::parse(text, &[]).unwrap(), &|_| None)
             .map_err(|rejected| rejected.problems.render(&rejected.text, false))
     }
@@ -241,14 +288,27 @@ mod tests {
     fn a_url_becomes_a_closed_scenario_of_exactly_so_many_requests() {
         let workload = compiled(&["http", "http://127.0.0.1:8080/a?b=1", "-n", "1000", "-c", "50"]).unwrap();
         assert_eq!(workload.load.end, End::Passes(1000));
-        assert_eq!(workload.load.profile, Profile::Closed { users: 50, ramp: std::time::Duration::ZERO });
+        assert_eq!(
+            workload.load.profile,
+            Profile::Closed {
+                users: 50,
+                ramp: std::time::Duration::ZERO
+            }
+        );
         assert_eq!(workload.measured[0].name, "GET /a?b=1");
     }
 
     #[test]
     fn a_rate_makes_it_open() {
         let workload = compiled(&["http", "127.0.0.1:8080", "-r", "300", "-d", "5s", "--limit", "p95<80ms"]).unwrap();
-        assert!(matches!(workload.load.profile, Profile::Open { rate: 300.0, max_in_flight: 10, .. }));
+        assert!(matches!(
+            workload.load.profile,
+            Profile::Open {
+                rate: 300.0,
+                max_in_flight: 10,
+                ..
+            }
+        ));
         assert_eq!(workload.thresholds.len(), 1);
     }
 
@@ -260,10 +320,30 @@ mod tests {
 
     #[test]
     fn what_cannot_be_says_so() {
-        assert!(compiled(&["sql", "mysql://x/y", "SELECT 1"]).unwrap_err().contains("mysql:// is not spoken"));
-        assert!(compiled(&["sql", "x.db", "SELECT $1", "-p", "normal:1"]).unwrap_err().contains("no generator"));
-        assert!(compiled(&["sql", "x.db", "SELECT $1"]).unwrap_err().contains("parameters do not match"));
-        assert!(compiled(&["http", "127.0.0.1", "--limit", "throughput<5/s"]).unwrap_err().contains("throughput>5/s"));
-        assert!(compiled(&["http", "127.0.0.1", "-r", "0/s"]).unwrap_err().contains("above zero"));
+        assert!(
+            compiled(&["sql", "mysql://x/y", "SELECT 1"])
+                .unwrap_err()
+                .contains("mysql:// is not spoken")
+        );
+        assert!(
+            compiled(&["sql", "x.db", "SELECT $1", "-p", "normal:1"])
+                .unwrap_err()
+                .contains("no generator")
+        );
+        assert!(
+            compiled(&["sql", "x.db", "SELECT $1"])
+                .unwrap_err()
+                .contains("parameters do not match")
+        );
+        assert!(
+            compiled(&["http", "127.0.0.1", "--limit", "throughput<5/s"])
+                .unwrap_err()
+                .contains("throughput>5/s")
+        );
+        assert!(
+            compiled(&["http", "127.0.0.1", "-r", "0/s"])
+                .unwrap_err()
+                .contains("above zero")
+        );
     }
 }

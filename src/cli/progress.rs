@@ -22,7 +22,11 @@ impl Progress {
             End::After(duration) => duration.as_secs(),
             End::Passes(passes) => passes,
         };
-        let target = if console.live { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let target = if console.live {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
         let bar = ProgressBar::with_draw_target(Some(length.max(1)), target);
         if let Ok(style) = ProgressStyle::with_template(" {elapsed_precise} {bar:32} {msg}") {
             bar.set_style(style.progress_chars("█░░"));
@@ -41,7 +45,11 @@ impl Progress {
             }
             Event::Progress { elapsed, snapshot } => {
                 let done = snapshot.completed + snapshot.failed;
-                self.bar.set_position(if let End::Passes(_) = end { done } else { elapsed.as_secs() });
+                self.bar.set_position(if let End::Passes(_) = end {
+                    done
+                } else {
+                    elapsed.as_secs()
+                });
                 let time = |ns: Option<f64>| ns.map_or("–".into(), format_ns);
                 self.bar.set_message(format!(
                     "{} done  errors {}  p50 {}  p99 {}  max {}",

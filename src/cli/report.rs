@@ -13,6 +13,13 @@ pub(super) fn report(args: &ReportArgs, console: &Console) -> Result<Exit, Failu
     let run = run::load(&args.run).map_err(Failure::usage)?;
     let baseline = find_baseline(&args.judging, &run.scenario)?;
     let comparison = judge(&run, baseline.as_ref(), &args.judging);
-    show(&run, &comparison, baseline.as_ref(), &args.judging, args.out.as_deref(), console)?;
+    show(
+        &run,
+        &comparison,
+        baseline.as_ref(),
+        &args.judging,
+        args.out.as_deref(),
+        console,
+    )?;
     Ok(Exit::Pass)
 }

@@ -17,8 +17,7 @@ use super::{
 use crate::{
     baseline::{Baseline, Baselines},
     comparison::{self, Comparison, Options},
-    observer,
-    report,
+    observer, report,
     run::{self, Run},
     scenario::{self, Loaded},
     trial::{self, Exchange, Setting, TrialError},
@@ -35,7 +34,10 @@ pub(super) fn run(args: &RunArgs, console: &Console) -> Result<Exit, Failure> {
     if args.once {
         return once(&workload, labels, console);
     }
-    let out = args.out.clone().map_or_else(|| Output::Fresh(workload.name.clone()), Output::Given);
+    let out = args
+        .out
+        .clone()
+        .map_or_else(|| Output::Fresh(workload.name.clone()), Output::Given);
     measure(workload, labels, &args.judging, out, console)
 }
 
@@ -60,7 +62,13 @@ pub(super) enum Output {
 }
 
 /// From a workload to a verdict: the table of contents of the program.
-pub(super) fn measure(workload: Workload, labels: BTreeMap<String, String>, judging: &Judging, out: Output, console: &Console) -> Result<Exit, Failure> {
+pub(super) fn measure(
+    workload: Workload,
+    labels: BTreeMap<String, String>,
+    judging: &Judging,
+    out: Output,
+    console: &Console,
+) -> Result<Exit, Failure> {
     let baseline = find_baseline(judging, &workload.name)?; // before any load: a bad one must not cost a run
     let out = out.prepare()?;
     let run = conduct(workload, labels, console)?;
@@ -71,16 +79,33 @@ pub(super) fn measure(workload: Workload, labels: BTreeMap<String, String>, judg
 
 /// The baseline of that name for a scenario.
 pub(super) fn find_baseline(judging: &Judging, scenario: &str) -> Result<Option<Baseline>, Failure> {
-    Baselines { directory: judging.baselines.clone() }.find(scenario, &judging.baseline).map_err(Failure::usage)
+    Baselines {
+        directory: judging.baselines.clone(),
+    }
+    .find(scenario, &judging.baseline)
+    .map_err(Failure::usage)
 }
 
 /// The verdict on a run.
 pub(super) fn judge(run: &Run, baseline: Option<&Baseline>, judging: &Judging) -> Comparison {
-    comparison::compare(run, baseline, &Options { require_baseline: judging.require_baseline })
+    comparison::compare(
+        run,
+        baseline,
+        &Options {
+            require_baseline: judging.require_baseline,
+        },
+    )
 }
 
 /// Writes the reports, prints the result; how to exit.
-pub(super) fn show(run: &Run, comparison: &Comparison, baseline: Option<&Baseline>, judging: &Judging, out: Option<&Path>, console: &Console) -> Result<Exit, Failure> {
+pub(super) fn show(
+    run: &Run,
+    comparison: &Comparison,
+    baseline: Option<&Baseline>,
+    judging: &Judging,
+    out: Option<&Path>,
+    console: &Console,
+) -> Result<Exit, Failure> {
     let exit = interrupt::exit().unwrap_or_else(|| Exit::of(comparison, judging.fail_on == FailOn::Warning));
     let reference = baseline.map(|baseline| &baseline.run);
     if let Some(out) = out {
@@ -101,7 +126,12 @@ impl Output {
             Self::Given(directory) => directory,
             Self::Fresh(scenario) => fresh_directory(&scenario),
         };
-        let unwritable = |error| Failure::usage(format!("the reports cannot be written to {}: {error}; choose another directory with --out", directory.display()));
+        let unwritable = |error| {
+            Failure::usage(format!(
+                "the reports cannot be written to {}: {error}; choose another directory with --out",
+                directory.display()
+            ))
+        };
         fs::create_dir_all(&directory).map_err(unwritable)?;
         tempfile::tempfile_in(&directory).map_err(unwritable)?;
         Ok(Some(directory))
@@ -109,14 +139,27 @@ impl Output {
 }
 
 fn fresh_directory(scenario: &str) -> PathBuf {
-    let name: String = scenario.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();
+    let name: String = scenario
+        .chars()
+        .map(|c| {
+            if c.is_alphanumeric() || "-_.".contains(c) {
+                c
+            } else {
+                '-'
+            }
+        })
+        .collect();
     let time = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
     let id = ulid::Ulid::new().to_string().to_lowercase();
-    Path::new("reports/runs").join(name.trim_start_matches('.')).join(format!("{time}-{}", &id[id.len() - 6..]))
+    Path::new("reports/runs")
+        .join(name.trim_start_matches('.'))
+        .join(format!("{time}-{}", &id[id.len() - 6..]))
 }
 
 fn save(run: &Run, out: Option<&Path>) -> Result<(), Failure> {
-    out.map_or(Ok(()), |out| run::save(run, &out.join(run::FILE_NAME)).map_err(Failure::usage))
+    out.map_or(Ok(()), |out| {
+        run::save(run, &out.join(run::FILE_NAME)).map_err(Failure::usage)
+    })
 }
 
 fn conduct(workload: Workload, labels: BTreeMap<String, String>, console: &Console) -> Result<Run, Failure> {
@@ -163,7 +206,10 @@ fn setting(labels: BTreeMap<String, String>) -> Result<Setting, Failure> {
 
 /// The runtime of everything but the load itself.
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::unexpected)
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::unexpected)
 }
 
 fn failed(error: &TrialError, secrets: &workload::Secrets) -> Failure {

@@ -90,12 +90,7 @@ pub(super) fn routes(service: Service) -> Router {
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(middleware::from_fn_with_state(Arc::clone(&service), strike))
         .route("/api/health", get(health))
-        .fallback(async |request: Request| {
-            refuse(&Refusal::NotFound(format!(
-                "no page {}",
-                request.uri().path()
-            )))
-        })
+        .fallback(async |request: Request| refuse(&Refusal::NotFound(format!("no page {}", request.uri().path()))))
         .method_not_allowed_fallback(wrong_method)
         .with_state(service)
 }
@@ -116,26 +111,13 @@ async fn health() -> Response {
 }
 
 async fn wrong_method(request: Request) -> Response {
-    let message = format!(
-        "{} does not take {}",
-        request.uri().path(),
-        request.method()
-    );
-    answer(
-        StatusCode::METHOD_NOT_ALLOWED,
-        0,
-        &json!({ "error": message }),
-    )
+    let message = format!("{} does not take {}", request.uri().path(), request.method());
+    answer(StatusCode::METHOD_NOT_ALLOWED, 0, &json!({ "error": message }))
 }
 
 async fn user(State(service): State<Arc<Service>>, Path(id): Path<String>) -> Response {
     match parse_id(&id) {
-        Ok(id) => {
-            ask(&service, Lane::Read, move |statements| {
-                accounts::user(statements, id)
-            })
-            .await
-        }
+        Ok(id) => ask(&service, Lane::Read, move |statements| accounts::user(statements, id)).await,
         Err(refusal) => refuse(&refusal),
     }
 }
@@ -152,10 +134,7 @@ async fn session(State(service): State<Arc<Service>>, Path(id): Path<String>) ->
     }
 }
 
-async fn bulk(
-    State(service): State<Arc<Service>>,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
+async fn bulk(State(service): State<Arc<Service>>, body: Result<Bytes, BytesRejection>) -> Response {
     match records(body) {
         Ok(records) => {
             ask(&service, Lane::Write, move |statements| {
@@ -167,10 +146,7 @@ async fn bulk(
     }
 }
 
-async fn bulk_optimized(
-    State(service): State<Arc<Service>>,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
+async fn bulk_optimized(State(service): State<Arc<Service>>, body: Result<Bytes, BytesRejection>) -> Response {
     match records(body) {
         Ok(records) => {
             ask(&service, Lane::Write, move |statements| {
@@ -189,9 +165,7 @@ fn parse_id(text: &str) -> Result<i64, Refusal> {
 
 fn records(body: Result<Bytes, BytesRejection>) -> Result<Vec<emissions::Record>, Refusal> {
     let body = body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            Refusal::TooLarge(format!("the body: more than {LARGEST_BODY} bytes"))
-        }
+        StatusCode::PAYLOAD_TOO_LARGE => Refusal::TooLarge(format!("the body: more than {LARGEST_BODY} bytes")),
         _ => Refusal::BadRequest(format!("the body: {}", rejection.body_text())),
     })?;
     emissions::parse(&body)
@@ -211,11 +185,7 @@ async fn ask<T: Serialize + Send + 'static>(
     });
     match asked.await {
         Some((Ok(value), executed)) => answer(StatusCode::OK, executed, &value),
-        Some((Err(refusal), executed)) => answer(
-            refusal.status(),
-            executed,
-            &json!({ "error": refusal.to_string() }),
-        ),
+        Some((Err(refusal), executed)) => answer(refusal.status(), executed, &json!({ "error": refusal.to_string() })),
         None => refuse(&Refusal::Stopping),
     }
 }
@@ -231,11 +201,7 @@ fn waste(statements: &Statements<'_>, extra: u32) -> Result<(), Refusal> {
 }
 
 fn refuse(refusal: &Refusal) -> Response {
-    answer(
-        refusal.status(),
-        0,
-        &json!({ "error": refusal.to_string() }),
-    )
+    answer(refusal.status(), 0, &json!({ "error": refusal.to_string() }))
 }
 
 fn answer(status: StatusCode, statements: u32, value: &impl Serialize) -> Response {

@@ -49,9 +49,7 @@ impl Database {
     /// # Errors
     /// When a connection cannot be opened.
     pub(super) fn start(path: &Path) -> rusqlite::Result<Self> {
-        let reader_count = thread::available_parallelism()
-            .map_or(2, usize::from)
-            .clamp(2, 4);
+        let reader_count = thread::available_parallelism().map_or(2, usize::from).clamp(2, 4);
         let mut threads = Vec::new();
         let readers = lane(path, reader_count, &mut threads)?;
         let writer = lane(path, 1, &mut threads)?;
@@ -84,8 +82,7 @@ impl Database {
             // A lane whose threads are gone needs no stopping.
             let _ = self.sender(lane).send(Job::Stop).await;
         }
-        let threads =
-            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         let joined = tokio::task::spawn_blocking(move || {
             threads.into_iter().for_each(|thread| drop(thread.join()));
         });
@@ -119,11 +116,7 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn lane(
-    path: &Path,
-    count: usize,
-    threads: &mut Vec<JoinHandle<()>>,
-) -> rusqlite::Result<mpsc::Sender<Job>> {
+fn lane(path: &Path, count: usize, threads: &mut Vec<JoinHandle<()>>) -> rusqlite::Result<mpsc::Sender<Job>> {
     let (sender, receiver) = mpsc::channel(QUEUE);
     let receiver = Arc::new(Mutex::new(receiver));
     for _ in 0..count {
@@ -136,10 +129,7 @@ fn lane(
 /// Takes jobs until told to stop. The lock is held while waiting, never while working.
 fn work_off(connection: &Connection, queue: &Mutex<mpsc::Receiver<Job>>) {
     loop {
-        let job = queue
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .blocking_recv();
+        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
         let Some(Job::Work(work)) = job else { return };
         work(connection);
         if !connection.is_autocommit() {
@@ -188,10 +178,7 @@ impl<'c> Statements<'c> {
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<Vec<T>> {
         self.count();
-        self.connection
-            .prepare_cached(sql)?
-            .query_map(params, read)?
-            .collect()
+        self.connection.prepare_cached(sql)?.query_map(params, read)?.collect()
     }
 
     /// The id of the row inserted last.
@@ -213,9 +200,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let database = Database::start(&directory.path().join("test.db")).unwrap();
         let made = database
-            .run(Lane::Write, |c| {
-                c.execute_batch("CREATE TABLE t (x INTEGER)").is_ok()
-            })
+            .run(Lane::Write, |c| c.execute_batch("CREATE TABLE t (x INTEGER)").is_ok())
             .await;
         assert_eq!(made, Some(true));
         database.stop().await;
@@ -232,8 +217,7 @@ mod tests {
         let database = Database::start(&directory.path().join("test.db")).unwrap();
         database
             .run(Lane::Write, |c| {
-                c.execute_batch("BEGIN; CREATE TABLE t (x INTEGER)")
-                    .unwrap();
+                c.execute_batch("BEGIN; CREATE TABLE t (x INTEGER)").unwrap();
             })
             .await;
         let tables = database.run(Lane::Write, |c| {

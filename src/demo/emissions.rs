@@ -55,8 +55,7 @@ pub(super) struct Stored {
 /// # Errors
 /// When it is no such JSON, has no or too many records, or a value out of range.
 pub(super) fn parse(body: &[u8]) -> Result<Vec<Record>, Refusal> {
-    let request: Request =
-        serde_json::from_slice(body).map_err(|e| Refusal::BadRequest(format!("the body: {e}")))?;
+    let request: Request = serde_json::from_slice(body).map_err(|e| Refusal::BadRequest(format!("the body: {e}")))?;
     match request.emissions.len() {
         0 => Err(Refusal::BadRequest("emissions: is empty".into())),
         n if n > MOST_RECORDS => Err(Refusal::TooLarge(format!(
@@ -96,19 +95,8 @@ fn check(at: usize, emission: Emission) -> Result<Record, Refusal> {
 /// When a record names no user, or SQLite refuses; the records before it are stored.
 pub(super) fn bulk(statements: &Statements<'_>, records: &[Record]) -> Result<Stored, Refusal> {
     let mut ids = Vec::with_capacity(records.len());
-    for (
-        at,
-        Record {
-            user_id,
-            kind,
-            grams,
-        },
-    ) in records.iter().enumerate()
-    {
-        let users: Vec<i64> =
-            statements.rows("SELECT id FROM users WHERE id = ?1", [user_id], |row| {
-                row.get(0)
-            })?;
+    for (at, Record { user_id, kind, grams }) in records.iter().enumerate() {
+        let users: Vec<i64> = statements.rows("SELECT id FROM users WHERE id = ?1", [user_id], |row| row.get(0))?;
         if users.is_empty() {
             return Err(Refusal::Unprocessable(format!(
                 "emissions[{at}].user_id: no user {user_id}"
@@ -131,10 +119,7 @@ pub(super) fn bulk(statements: &Statements<'_>, records: &[Record]) -> Result<St
 ///
 /// # Errors
 /// When a record names no user, or SQLite refuses; nothing is stored then.
-pub(super) fn bulk_optimized(
-    statements: &Statements<'_>,
-    records: &[Record],
-) -> Result<Stored, Refusal> {
+pub(super) fn bulk_optimized(statements: &Statements<'_>, records: &[Record]) -> Result<Stored, Refusal> {
     let json = serde_json::to_string(records).map_err(|e| Refusal::BadRequest(e.to_string()))?;
     statements.execute("BEGIN IMMEDIATE", [])?;
     match insert_together(statements, records.len(), &json) {
@@ -162,11 +147,7 @@ const ADD_TOGETHER: &str = "
     FROM (SELECT value ->> 'user_id' AS user_id, sum(value ->> 'grams') AS grams FROM json_each(?1) GROUP BY 1) AS added
     WHERE users.id = added.user_id";
 
-fn insert_together(
-    statements: &Statements<'_>,
-    count: usize,
-    json: &str,
-) -> Result<Vec<i64>, Refusal> {
+fn insert_together(statements: &Statements<'_>, count: usize, json: &str) -> Result<Vec<i64>, Refusal> {
     let mut ids: Vec<i64> = statements.rows(INSERT_TOGETHER, [json], |row| row.get(0))?;
     if ids.len() < count {
         let missing = count - ids.len();

@@ -68,10 +68,7 @@ fn variable<T: Default>(
 pub fn parse_delay(text: &str) -> Result<Duration, String> {
     let delay = units::parse_duration(text)?;
     if delay > LONGEST_DELAY {
-        return Err(format!(
-            "a delay is at most {}",
-            units::format_duration(LONGEST_DELAY)
-        ));
+        return Err(format!("a delay is at most {}", units::format_duration(LONGEST_DELAY)));
     }
     Ok(delay)
 }
@@ -85,9 +82,7 @@ pub fn parse_error_rate(text: &str) -> Result<f64, String> {
         (number, "") => number,
         (number, "%") => number / 100.0,
         (_, other) => {
-            return Err(format!(
-                "\"{other}\" is no unit of a share; write 0.05 or 5%"
-            ));
+            return Err(format!("\"{other}\" is no unit of a share; write 0.05 or 5%"));
         }
     };
     if !(0.0..=1.0).contains(&share) {
@@ -103,9 +98,7 @@ pub fn parse_error_rate(text: &str) -> Result<f64, String> {
 pub fn parse_extra_query(text: &str) -> Result<u32, String> {
     match text.trim().parse() {
         Ok(count) if count <= MOST_EXTRA_QUERIES => Ok(count),
-        _ => Err(format!(
-            "expected a whole number from 0 to {MOST_EXTRA_QUERIES}"
-        )),
+        _ => Err(format!("expected a whole number from 0 to {MOST_EXTRA_QUERIES}")),
     }
 }
 

@@ -27,8 +27,7 @@ pub(super) enum Found {
 pub(super) fn prepare(connection: &mut Connection) -> rusqlite::Result<Found> {
     // Immediate: of two that start on one new file, the second waits and then finds the tables.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let tables: i64 =
-        transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let tables: i64 = transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     let mark: i64 = transaction.pragma_query_value(None, "application_id", |row| row.get(0))?;
     if tables > 0 {
         return Ok(if mark == APPLICATION_ID {
@@ -57,9 +56,7 @@ mod tests {
     fn the_fixture_is_made_once_and_is_the_same_everywhere() {
         let mut connection = Connection::open_in_memory().unwrap();
         assert_eq!(prepare(&mut connection).unwrap(), Found::Demo);
-        connection
-            .execute("DELETE FROM sessions WHERE id = 7", [])
-            .unwrap();
+        connection.execute("DELETE FROM sessions WHERE id = 7", []).unwrap();
         assert_eq!(prepare(&mut connection).unwrap(), Found::Demo);
         assert_eq!(
             count(&connection, "SELECT count(*) FROM sessions"),
@@ -67,32 +64,18 @@ mod tests {
             "a second start changes nothing"
         );
         assert_eq!(count(&connection, "SELECT count(*) FROM users"), 10_000);
-        assert_eq!(
-            count(&connection, "SELECT count(*) FROM user_roles"),
-            12_667
-        );
-        assert_eq!(
-            count(&connection, "SELECT count(*) FROM role_permissions"),
-            27
-        );
-        assert_eq!(
-            count(&connection, "SELECT sum(grams) FROM emissions"),
-            2_506_234_400
-        );
+        assert_eq!(count(&connection, "SELECT count(*) FROM user_roles"), 12_667);
+        assert_eq!(count(&connection, "SELECT count(*) FROM role_permissions"), 27);
+        assert_eq!(count(&connection, "SELECT sum(grams) FROM emissions"), 2_506_234_400);
         let unsummed = "SELECT count(*) FROM users WHERE total_grams <> (SELECT sum(grams) FROM emissions WHERE user_id = users.id)";
         assert_eq!(count(&connection, unsummed), 0);
-        assert_eq!(
-            count(&connection, "SELECT count(*) FROM pragma_foreign_key_check"),
-            0
-        );
+        assert_eq!(count(&connection, "SELECT count(*) FROM pragma_foreign_key_check"), 0);
     }
 
     #[test]
     fn another_applications_database_is_left_alone() {
         let mut connection = Connection::open_in_memory().unwrap();
-        connection
-            .execute_batch("CREATE TABLE users (id INTEGER)")
-            .unwrap();
+        connection.execute_batch("CREATE TABLE users (id INTEGER)").unwrap();
         assert_eq!(prepare(&mut connection).unwrap(), Found::Foreign);
         assert_eq!(count(&connection, "SELECT count(*) FROM sqlite_schema"), 1);
     }

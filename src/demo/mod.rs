@@ -37,8 +37,8 @@ use tokio_util::sync::CancellationToken;
 pub use self::{
     api::STATEMENTS_HEADER,
     faults::{
-        DELAY_VARIABLE, ERROR_RATE_VARIABLE, EXTRA_QUERY_VARIABLE, Faults, parse_delay,
-        parse_error_rate, parse_extra_query,
+        DELAY_VARIABLE, ERROR_RATE_VARIABLE, EXTRA_QUERY_VARIABLE, Faults, parse_delay, parse_error_rate,
+        parse_extra_query,
     },
     parent::parent_gone,
 };
@@ -131,9 +131,7 @@ impl Demo {
         let listener = TcpListener::bind(options.listen).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
         let prepared = tokio::task::spawn_blocking(move || prepare(options.database));
-        let (database, directory) = prepared
-            .await
-            .map_err(|error| DemoError::Serve(error.into()))??;
+        let (database, directory) = prepared.await.map_err(|error| DemoError::Serve(error.into()))??;
         let database = Arc::new(database);
         let router = api::routes(api::Service::new(Arc::clone(&database), options.faults));
         Ok(Self {
@@ -157,11 +155,8 @@ impl Demo {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), DemoError> {
         let stop = CancellationToken::new();
         // An answer must not wait in the kernel for the client's acknowledgement.
-        let listener = self
-            .listener
-            .tap_io(|connection| drop(connection.set_nodelay(true)));
-        let server = axum::serve(listener, self.router)
-            .with_graceful_shutdown(stop.clone().cancelled_owned());
+        let listener = self.listener.tap_io(|connection| drop(connection.set_nodelay(true)));
+        let server = axum::serve(listener, self.router).with_graceful_shutdown(stop.clone().cancelled_owned());
         let mut server = std::pin::pin!(server.into_future());
         let ended = tokio::select! {
             ended = &mut server => ended,
@@ -196,9 +191,7 @@ fn fill(path: &Path) -> Result<Database, DemoError> {
     let mut connection = database::open_untouched(path).map_err(refused)?;
     match fixture::prepare(&mut connection).map_err(refused)? {
         Found::Demo => Database::start(path).map_err(refused),
-        Found::Foreign => Err(DemoError::Foreign {
-            path: path.to_owned(),
-        }),
+        Found::Foreign => Err(DemoError::Foreign { path: path.to_owned() }),
     }
 }
 

@@ -50,17 +50,10 @@ impl Running {
     }
 
     async fn ask(&self, method: Method, path: &str, body: impl Into<reqwest::Body>) -> Answer {
-        let request = self
-            .client
-            .request(method, format!("{}{path}", self.base))
-            .body(body);
+        let request = self.client.request(method, format!("{}{path}", self.base)).body(body);
         let response = request.send().await.unwrap();
         let status = response.status().as_u16();
-        let statements = response.headers()[STATEMENTS_HEADER]
-            .to_str()
-            .unwrap()
-            .parse()
-            .unwrap();
+        let statements = response.headers()[STATEMENTS_HEADER].to_str().unwrap().parse().unwrap();
         let body = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
         (status, statements, body)
     }
@@ -80,34 +73,23 @@ impl Running {
 }
 
 fn error((status, statements, body): Answer) -> String {
-    format!(
-        "{status} after {statements}: {}",
-        body["error"].as_str().unwrap()
-    )
+    format!("{status} after {statements}: {}", body["error"].as_str().unwrap())
 }
 
 #[tokio::test]
 async fn users_and_sessions_are_read_in_one_statement() {
     let demo = Running::start(Faults::default()).await;
-    assert_eq!(
-        demo.get("/api/health").await,
-        (200, 0, json!({ "status": "ok" }))
-    );
+    assert_eq!(demo.get("/api/health").await, (200, 0, json!({ "status": "ok" })));
 
     let (status, statements, user) = demo.get("/api/users/4").await;
     assert_eq!((status, statements), (200, 1));
-    assert_eq!(
-        (&user["id"], &user["email"]),
-        (&json!(4), &json!("user4@example.com"))
-    );
+    assert_eq!((&user["id"], &user["email"]), (&json!(4), &json!("user4@example.com")));
     let roles = json!([{ "name": "member", "permissions": [
         { "resource": "sessions", "action": "write" }, { "resource": "reports", "action": "read" },
     ]}]);
     assert_eq!(user["roles"], roles);
     assert_eq!(
-        demo.get("/api/users/3").await.2["roles"]
-            .as_array()
-            .map(Vec::len),
+        demo.get("/api/users/3").await.2["roles"].as_array().map(Vec::len),
         Some(2)
     );
     assert_eq!(
@@ -138,12 +120,7 @@ async fn what_is_not_there_is_said_in_json() {
 #[tokio::test]
 async fn a_body_that_is_not_as_asked_is_refused_with_its_place() {
     let demo = Running::start(Faults::default()).await;
-    let post = async |body: String| {
-        error(
-            demo.ask(Method::POST, "/api/emissions/bulk-optimized", body)
-                .await,
-        )
-    };
+    let post = async |body: String| error(demo.ask(Method::POST, "/api/emissions/bulk-optimized", body).await);
     let one = |user: i64, kind: &str, kg: f64| {
         json!({ "emissions": [{ "user_id": user, "kind": kind, "kg": kg }] }).to_string()
     };
@@ -168,9 +145,7 @@ fn effects(path: &Path) -> (Vec<(i64, i64, String, i64)>, i64) {
         .prepare("SELECT id, user_id, kind, grams FROM emissions WHERE id > 50000 ORDER BY id")
         .unwrap();
     let rows = statement
-        .query_map([], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-        })
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
         .unwrap();
     let wrong = "SELECT count(*) FROM users
         WHERE total_grams <> (SELECT coalesce(sum(grams), 0) FROM emissions WHERE user_id = users.id)";
@@ -190,10 +165,7 @@ async fn both_ways_of_storing_emissions_have_the_same_effect_and_answer() {
     ]});
     let directory = tempfile::tempdir().unwrap();
     let mut seen = Vec::new();
-    for (path, expected) in [
-        ("/api/emissions/bulk", 9),
-        ("/api/emissions/bulk-optimized", 4),
-    ] {
+    for (path, expected) in [("/api/emissions/bulk", 9), ("/api/emissions/bulk-optimized", 4)] {
         let file = directory.path().join(format!("{expected}.db"));
         let demo = Running::start_on(Some(file.clone()), Faults::default()).await;
         let (status, statements, answer) = demo.post(path, &body).await;
@@ -207,10 +179,7 @@ async fn both_ways_of_storing_emissions_have_the_same_effect_and_answer() {
     }
     let freight = (50002, 7, "freight".to_owned(), 2250);
     assert_eq!(seen[0], seen[1]);
-    assert_eq!(
-        (seen[0].0.len(), &seen[0].0[1], seen[0].1),
-        (3, &freight, 0)
-    );
+    assert_eq!((seen[0].0.len(), &seen[0].0[1], seen[0].1), (3, &freight, 0));
 }
 
 #[tokio::test]
@@ -223,10 +192,7 @@ async fn an_unknown_user_is_refused_and_only_the_naive_way_leaves_traces() {
     insta::assert_snapshot!(error(demo.post("/api/emissions/bulk-optimized", &body).await), @"422 after 3: emissions: 1 of 2 records name no user");
     assert_eq!(effects(&file), (vec![], 0));
     insta::assert_snapshot!(error(demo.post("/api/emissions/bulk", &body).await), @"422 after 4: emissions[1].user_id: no user 99999");
-    assert_eq!(
-        effects(&file),
-        (vec![(50001, 1, "travel".to_owned(), 1000)], 0)
-    );
+    assert_eq!(effects(&file), (vec![(50001, 1, "travel".to_owned(), 1000)], 0));
     demo.end().await;
 }
 

@@ -74,7 +74,11 @@ impl Course {
     /// The ends at which the users of one worker hand in their leases.
     pub(super) fn lessees(&self, worker: usize) -> Vec<mpsc::Receiver<Lease>> {
         let mut all = self.shared.lessees.lock().unwrap_or_else(PoisonError::into_inner);
-        all.iter_mut().skip(worker).step_by(self.shared.workers).filter_map(Option::take).collect()
+        all.iter_mut()
+            .skip(worker)
+            .step_by(self.shared.workers)
+            .filter_map(Option::take)
+            .collect()
     }
 
     /// The number of the next pass that starts now; `None` when there is none left.
@@ -107,8 +111,17 @@ pub(super) struct Attack {
 }
 
 /// Makes the channels between Goose's users and the workers; starts nothing.
-pub(super) fn prepare(workload: &Workload, users: usize, ramp: Duration, workers: usize, over: CancellationToken) -> (Course, Attack) {
-    let (leases, lessees): (Vec<_>, Vec<_>) = (0..users).map(|_| mpsc::channel(1)).map(|(sender, receiver)| (sender, Some(receiver))).unzip();
+pub(super) fn prepare(
+    workload: &Workload,
+    users: usize,
+    ramp: Duration,
+    workers: usize,
+    over: CancellationToken,
+) -> (Course, Attack) {
+    let (leases, lessees): (Vec<_>, Vec<_>) = (0..users)
+        .map(|_| mpsc::channel(1))
+        .map(|(sender, receiver)| (sender, Some(receiver)))
+        .unzip();
     let (report_arrived, arrived) = watch::channel(0);
     let shared = Shared {
         workers,
@@ -117,9 +130,20 @@ pub(super) fn prepare(workload: &Workload, users: usize, ramp: Duration, workers
         end: workload.load.end,
         lessees: Mutex::new(lessees),
     };
-    let course = Course { shared: Arc::new(shared), ramp, over: over.clone() };
-    let attack =
-        Attack { users, ramp, leases: leases.into(), arrived, report_arrived: Arc::new(report_arrived), over, running: None };
+    let course = Course {
+        shared: Arc::new(shared),
+        ramp,
+        over: over.clone(),
+    };
+    let attack = Attack {
+        users,
+        ramp,
+        leases: leases.into(),
+        arrived,
+        report_arrived: Arc::new(report_arrived),
+        over,
+        running: None,
+    };
     (course, attack)
 }
 
@@ -127,8 +151,12 @@ impl Attack {
     /// Lets Goose start the users. Without a ramp, returns when all are there;
     /// with one, when the first is. Returns how long the ramp still takes.
     pub(super) async fn start(&mut self) -> Result<Duration, WorkerError> {
-        let attack = self.configure().map_err(|error| WorkerError::Goose(error.to_string()))?;
-        self.running = Some(tokio::spawn(async move { attack.execute().await.map(drop).map_err(|error| error.to_string()) }));
+        let attack = self
+            .configure()
+            .map_err(|error| WorkerError::Goose(error.to_string()))?;
+        self.running = Some(tokio::spawn(async move {
+            attack.execute().await.map(drop).map_err(|error| error.to_string())
+        }));
         let wanted = if self.ramp.is_zero() { self.users } else { 1 };
         let mut arrived = self.arrived.clone();
         tokio::select! {
@@ -140,7 +168,11 @@ impl Attack {
     }
 
     fn configure(&self) -> Result<GooseAttack, goose::GooseError> {
-        let per_second = if self.ramp.is_zero() { 100_000.0 } else { (self.users as f64 / self.ramp.as_secs_f64()).max(0.001) };
+        let per_second = if self.ramp.is_zero() {
+            100_000.0
+        } else {
+            (self.users as f64 / self.ramp.as_secs_f64()).max(0.001)
+        };
         let mut configuration = GooseConfiguration::default();
         // Goose insists on a host; its client is never used.
         configuration.host = Some("http://127.0.0.1:9".into());
@@ -150,7 +182,6 @@ impl Attack {
         configuration.no_metrics = true;
         configuration.no_print_metrics = true;
         configuration.no_telnet = true;
-        configuration.no_websocket = true;
         let client = GooseClientBuilder::new().without_cookies();
         Ok(GooseAttack::initialize_with_config(configuration)?
             .set_client_builder_without_cookies(client)?
@@ -204,19 +235,35 @@ pub(super) async fn run(
     plan: &Plan,
 ) -> Option<Instant> {
     // The window begins while users already perform: until then nothing is recorded.
-    let begun = phases.wait_for(|phase| matches!(phase, Phase::Measure(_) | Phase::Cancelled)).await.map(|phase| *phase);
+    let begun = phases
+        .wait_for(|phase| matches!(phase, Phase::Measure(_) | Phase::Cancelled))
+        .await
+        .map(|phase| *phase);
     let Ok(Phase::Measure(t0)) = begun else {
         recorder.into_inner().finish();
         return None;
     };
-    let recording = Recording { t0, recorder: Some(recorder) };
+    let recording = Recording {
+        t0,
+        recorder: Some(recorder),
+    };
     let flights: Vec<Cell<Option<Flight>>> = performers.iter().map(|_| Cell::new(None)).collect();
     let last_end = Cell::new(None);
     let mut users: FuturesUnordered<_> = performers
         .iter_mut()
         .zip(lessees)
         .zip(&flights)
-        .map(|((performer, leases), flight)| User { performer, leases, course, recording: &recording, flight, last_end: &last_end }.live())
+        .map(|((performer, leases), flight)| {
+            User {
+                performer,
+                leases,
+                course,
+                recording: &recording,
+                flight,
+                last_end: &last_end,
+            }
+            .live()
+        })
         .collect();
     let all_done = async { while users.next().await.is_some() {} };
     let too_late = async {
@@ -276,8 +323,11 @@ impl User<'_, '_> {
             if now >= until || self.course.over.is_cancelled() {
                 return;
             }
-            let Some(number) = self.course.next_pass(now, self.recording.t0) else { return };
-            self.recording.with(now, |recorder, at| recorder.flows(at.offset(now)).planned += 1);
+            let Some(number) = self.course.next_pass(now, self.recording.t0) else {
+                return;
+            };
+            self.recording
+                .with(now, |recorder, at| recorder.flows(at.offset(now)).planned += 1);
             let end = self.performer.pass(number, now, self.recording, self.flight).await;
             self.last_end.set(Some(Instant::now()));
             if matches!(end, PassEnd::Failed(ErrorClass::Connect)) {

@@ -17,13 +17,13 @@ use jiff::Timestamp;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use self::worker::{WorkerError, Workers};
 pub use self::{
     open::{Bounds, run as run_open},
     pacer::Pacer,
     pass::{Performer, Recording},
     schedule::{Arrival, Schedule},
 };
-use self::worker::{Workers, WorkerError};
 use crate::{
     recorder::{Collector, Recorded, Snapshot},
     target::Connector,
@@ -95,7 +95,11 @@ pub async fn drive(plan: &Plan, on_event: &mut dyn FnMut(Event)) -> Result<Drive
     let Some(t0) = begun else {
         // Interrupted before anything was measured.
         workers.end().await?;
-        return Ok(Driven { recorded: finished(collector), started: Timestamp::now(), window: Duration::ZERO });
+        return Ok(Driven {
+            recorded: finished(collector),
+            started: Timestamp::now(),
+            window: Duration::ZERO,
+        });
     };
     tokio::select! {
         () = plan.interrupt.stop.cancelled() => {}
@@ -112,7 +116,11 @@ pub async fn drive(plan: &Plan, on_event: &mut dyn FnMut(Event)) -> Result<Drive
         End::Passes(_) if !plan.interrupt.stop.is_cancelled() => last_end.map_or(window, |end| end - t0),
         _ => window,
     };
-    Ok(Driven { recorded: finished(collector), started, window })
+    Ok(Driven {
+        recorded: finished(collector),
+        started,
+        window,
+    })
 }
 
 fn finished(mut collector: Collector) -> Recorded {
@@ -121,7 +129,13 @@ fn finished(mut collector: Collector) -> Recorded {
 }
 
 /// Until the window ends; returns how long it was.
-async fn measure(plan: &Plan, workers: &mut Workers, collector: &mut Collector, t0: Instant, on_event: &mut dyn FnMut(Event)) -> Duration {
+async fn measure(
+    plan: &Plan,
+    workers: &mut Workers,
+    collector: &mut Collector,
+    t0: Instant,
+    on_event: &mut dyn FnMut(Event),
+) -> Duration {
     let mut ticks = interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {

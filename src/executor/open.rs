@@ -10,7 +10,10 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use tokio::{sync::Notify, time::{Instant, sleep}};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep},
+};
 
 use super::{
     Interrupt,
@@ -45,8 +48,11 @@ pub async fn run<S: Session>(
 ) {
     let lobby = Lobby::new(bounds.queue);
     let flights: Vec<Cell<Option<Flight>>> = performers.iter().map(|_| Cell::new(None)).collect();
-    let mut serving: FuturesUnordered<_> =
-        performers.iter_mut().zip(&flights).map(|(performer, flight)| lobby.serve(performer, flight, recording)).collect();
+    let mut serving: FuturesUnordered<_> = performers
+        .iter_mut()
+        .zip(&flights)
+        .map(|(performer, flight)| lobby.serve(performer, flight, recording))
+        .collect();
 
     {
         let mut dispatching = pin!(async {
@@ -105,7 +111,13 @@ struct Lobby {
 
 impl Lobby {
     fn new(bound: usize) -> Self {
-        Self { waiting: RefCell::default(), bound, free: Cell::new(0), closed: Cell::new(false), news: Notify::new() }
+        Self {
+            waiting: RefCell::default(),
+            bound,
+            free: Cell::new(0),
+            closed: Cell::new(false),
+            news: Notify::new(),
+        }
     }
 
     fn enter(&self, arrival: Arrival, recording: &Recording) {
@@ -129,9 +141,16 @@ impl Lobby {
         self.news.notify_waiters();
     }
 
-    async fn serve<S: Session>(&self, performer: &mut Performer<'_, S>, flight: &Cell<Option<Flight>>, recording: &Recording) {
+    async fn serve<S: Session>(
+        &self,
+        performer: &mut Performer<'_, S>,
+        flight: &Cell<Option<Flight>>,
+        recording: &Recording,
+    ) {
         while let Some(arrival) = self.next().await {
-            performer.pass(arrival.number, recording.t0 + arrival.due, recording, flight).await;
+            performer
+                .pass(arrival.number, recording.t0 + arrival.due, recording, flight)
+                .await;
         }
     }
 
@@ -151,5 +170,7 @@ impl Lobby {
 }
 
 fn dropped(arrival: &Arrival, recording: &Recording) {
-    recording.with(recording.t0 + arrival.due, |recorder, _| recorder.flows(arrival.due).dropped += 1);
+    recording.with(recording.t0 + arrival.due, |recorder, _| {
+        recorder.flows(arrival.due).dropped += 1
+    });
 }

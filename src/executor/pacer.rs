@@ -47,7 +47,9 @@ impl Pacer {
 mod timerfd {
     use std::{io, os::fd::OwnedFd, time::Duration};
 
-    use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime};
+    use rustix::time::{
+        Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+    };
     use tokio::io::{Interest, unix::AsyncFd};
 
     /// See timerfd_create(2).
@@ -56,15 +58,24 @@ mod timerfd {
 
     impl Timer {
         pub(super) fn new() -> io::Result<Self> {
-            let fd = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
-            #[expect(deprecated, reason = "its successor is unsafe; an OwnedFd cannot be closed behind its back")]
+            let fd = timerfd_create(
+                TimerfdClockId::Monotonic,
+                TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
+            )?;
+            #[expect(
+                deprecated,
+                reason = "its successor is unsafe; an OwnedFd cannot be closed behind its back"
+            )]
             AsyncFd::with_interest(fd, Interest::READABLE).map(Self)
         }
 
         pub(super) async fn sleep(&mut self, wait: Duration) -> io::Result<()> {
             let once = Itimerspec {
                 it_interval: Timespec { tv_sec: 0, tv_nsec: 0 },
-                it_value: Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) },
+                it_value: Timespec {
+                    tv_sec: wait.as_secs() as i64,
+                    tv_nsec: i64::from(wait.subsec_nanos()),
+                },
             };
             // Setting the timer also forgets an expiry that nobody read.
             timerfd_settime(self.0.get_ref(), TimerfdTimerFlags::empty(), &once)?;

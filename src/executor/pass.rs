@@ -76,7 +76,16 @@ pub(super) enum PassEnd {
 impl<'w, S: Session> Performer<'w, S> {
     /// A virtual user with its own session. `precise` pauses do not obey a paused clock.
     pub fn new(workload: &'w Workload, globals: &'w [Option<Value>], model: Model, session: S, precise: bool) -> Self {
-        Self { workload, globals, model, session, values: Values::new(workload), reply: Reply::default(), pacer: None, precise }
+        Self {
+            workload,
+            globals,
+            model,
+            session,
+            values: Values::new(workload),
+            reply: Reply::default(),
+            pacer: None,
+            precise,
+        }
     }
 
     /// Its connections.
@@ -85,15 +94,27 @@ impl<'w, S: Session> Performer<'w, S> {
     }
 
     /// Performs pass number `number`; a failed step ends it.
-    pub(super) async fn pass(&mut self, number: u64, due: Instant, recording: &Recording, flight: &Cell<Option<Flight>>) -> PassEnd {
+    pub(super) async fn pass(
+        &mut self,
+        number: u64,
+        due: Instant,
+        recording: &Recording,
+        flight: &Cell<Option<Flight>>,
+    ) -> PassEnd {
         let workload = self.workload;
         self.values.begin(number, self.globals);
         let start = Instant::now();
-        flight.set(Some(Flight { due, start, operation: None }));
+        flight.set(Some(Flight {
+            due,
+            start,
+            operation: None,
+        }));
         recording.with(due, |recorder, at| recorder.flows(at.offset(start)).sent += 1);
 
         let mut next_due = due;
-        let end = self.actions(&workload.flow_of(number).actions, &mut next_due, recording, flight).await;
+        let end = self
+            .actions(&workload.flow_of(number).actions, &mut next_due, recording, flight)
+            .await;
 
         flight.set(None);
         recording.with(due, |recorder, at| {
@@ -106,7 +127,13 @@ impl<'w, S: Session> Performer<'w, S> {
         end
     }
 
-    async fn actions(&mut self, actions: &'w [Action], due: &mut Instant, recording: &Recording, flight: &Cell<Option<Flight>>) -> PassEnd {
+    async fn actions(
+        &mut self,
+        actions: &'w [Action],
+        due: &mut Instant,
+        recording: &Recording,
+        flight: &Cell<Option<Flight>>,
+    ) -> PassEnd {
         for action in actions {
             match action {
                 Action::Step(step) => {
@@ -133,16 +160,28 @@ impl<'w, S: Session> Performer<'w, S> {
 
     async fn wait_until(&mut self, moment: Instant) {
         let precise = self.precise;
-        self.pacer.get_or_insert_with(|| if precise { Pacer::precise() } else { Pacer::coarse() }).until(moment).await;
+        self.pacer
+            .get_or_insert_with(|| if precise { Pacer::precise() } else { Pacer::coarse() })
+            .until(moment)
+            .await;
     }
 
     /// Performs one step; the next is due when it ends.
-    async fn step(&mut self, step: &Step, due: &mut Instant, recording: &Recording, flight: &Cell<Option<Flight>>) -> PassEnd {
+    async fn step(
+        &mut self,
+        step: &Step,
+        due: &mut Instant,
+        recording: &Recording,
+        flight: &Cell<Option<Flight>>,
+    ) -> PassEnd {
         let before = flight.get();
         let now = Instant::now();
         if let Some(before) = before {
             let due = if self.model == Model::Closed { now } else { *due };
-            flight.set(Some(Flight { operation: Some((step.index, due, now)), ..before }));
+            flight.set(Some(Flight {
+                operation: Some((step.index, due, now)),
+                ..before
+            }));
         }
         let outcome = target::perform(&mut self.session, step, &mut self.values, &mut self.reply).await;
         flight.set(before);
@@ -155,11 +194,22 @@ impl<'w, S: Session> Performer<'w, S> {
     }
 
     fn record(&self, step: &Step, due: Instant, outcome: Outcome, recording: &Recording) {
-        let Reply { start, end, connect, message, .. } = &self.reply;
+        let Reply {
+            start,
+            end,
+            connect,
+            message,
+            ..
+        } = &self.reply;
         let due = if self.model == Model::Closed { *start } else { due };
         recording.with(due, |recorder, at| {
-            let sample =
-                Sample { step: step.index, due: at.offset(due), start: at.offset(*start), end: at.offset(*end), outcome };
+            let sample = Sample {
+                step: step.index,
+                due: at.offset(due),
+                start: at.offset(*start),
+                end: at.offset(*end),
+                outcome,
+            };
             recorder.record(&sample, *connect);
             if let Outcome::Failed(class) = outcome {
                 let message = message.as_ref().map(|message| self.workload.secrets.mask(message));
@@ -172,10 +222,18 @@ impl<'w, S: Session> Performer<'w, S> {
 impl Flight {
     /// Counts what was cut off, at what it had reached.
     pub(super) fn record_unfinished(&self, recording: &Recording, cut: Instant) {
-        recording.with(self.due, |recorder, at| recorder.flows(at.offset(self.start)).unfinished += 1);
+        recording.with(self.due, |recorder, at| {
+            recorder.flows(at.offset(self.start)).unfinished += 1
+        });
         if let Some((step, due, start)) = self.operation {
             recording.with(due, |recorder, at| {
-                let sample = Sample { step, due: at.offset(due), start: at.offset(start), end: at.offset(cut), outcome: Outcome::Unfinished };
+                let sample = Sample {
+                    step,
+                    due: at.offset(due),
+                    start: at.offset(start),
+                    end: at.offset(cut),
+                    outcome: Outcome::Unfinished,
+                };
                 recorder.record(&sample, None);
             });
         }

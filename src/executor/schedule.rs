@@ -33,7 +33,14 @@ pub struct Schedule {
 impl Schedule {
     /// `rate` in flow starts per second, above zero.
     pub fn new(rate: f64, spacing: Arrivals, seed: u64, window: Duration) -> Self {
-        let mut schedule = Self { rate, spacing, seed, window, number: 0, poisson_at: 0.0 };
+        let mut schedule = Self {
+            rate,
+            spacing,
+            seed,
+            window,
+            number: 0,
+            poisson_at: 0.0,
+        };
         schedule.poisson_at = schedule.gap(0);
         schedule
     }
@@ -62,7 +69,10 @@ impl Iterator for Schedule {
         if due >= self.window {
             return None;
         }
-        let arrival = Arrival { number: self.number, due };
+        let arrival = Arrival {
+            number: self.number,
+            due,
+        };
         self.number += 1;
         if self.spacing == Arrivals::Poisson {
             self.poisson_at += self.gap(self.number);
@@ -92,7 +102,10 @@ mod tests {
         let all: Vec<Arrival> = schedule(Arrivals::Poisson).collect();
         // 3,000 expected, standard deviation 55.
         assert!((2780..3220).contains(&all.len()), "{}", all.len());
-        let gaps: Vec<f64> = all.windows(2).map(|pair| (pair[1].due - pair[0].due).as_secs_f64()).collect();
+        let gaps: Vec<f64> = all
+            .windows(2)
+            .map(|pair| (pair[1].due - pair[0].due).as_secs_f64())
+            .collect();
         let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
         let variance = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64;
         let coefficient = variance.sqrt() / mean;

@@ -80,7 +80,9 @@ impl Workers {
     /// Starts the threads; they connect and wait.
     pub(super) fn start(plan: &Plan, collector: &Collector) -> Result<Self, WorkerError> {
         let profile = &plan.workload.load.profile;
-        let count = thread::available_parallelism().map_or(1, usize::from).min(sessions(profile));
+        let count = thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(sessions(profile));
         let (phase, phases) = watch::channel(Phase::Preparing);
         let (report_ready, ready) = watch::channel(0);
         let window_closed = CancellationToken::new();
@@ -116,11 +118,23 @@ impl Workers {
             End::After(window) => Some(window),
             End::Passes(_) => None,
         };
-        Ok(Self { threads, phase, ready, window_closed, window, attack, drain: plan.workload.load.drain })
+        Ok(Self {
+            threads,
+            phase,
+            ready,
+            window_closed,
+            window,
+            attack,
+            drain: plan.workload.load.drain,
+        })
     }
 
     /// Connects, warms up, and begins the measured window: when, or `None` if interrupted before.
-    pub(super) async fn begin(&mut self, plan: &Plan, on_event: &mut dyn FnMut(Event)) -> Result<Option<Instant>, WorkerError> {
+    pub(super) async fn begin(
+        &mut self,
+        plan: &Plan,
+        on_event: &mut dyn FnMut(Event),
+    ) -> Result<Option<Instant>, WorkerError> {
         let stop = plan.interrupt.stop.clone();
         let begun = tokio::select! {
             biased;
@@ -154,7 +168,11 @@ impl Workers {
     /// Waits until all threads have come to the end of that phase.
     async fn all_ready(&mut self, phase: usize) -> Result<(), WorkerError> {
         let wanted = self.threads.len() * phase;
-        self.ready.wait_for(|ready| *ready >= wanted).await.map(drop).map_err(|_| WorkerError::Died)
+        self.ready
+            .wait_for(|ready| *ready >= wanted)
+            .await
+            .map(drop)
+            .map_err(|_| WorkerError::Died)
     }
 
     /// Returns when the measured window is over by itself.
@@ -209,7 +227,12 @@ struct Worker {
 impl Worker {
     /// Virtual users of this thread, those of all threads being dealt out in turn.
     fn performers(&self, model: Model) -> Vec<Performer<'_, Sessions>> {
-        let Plan { workload, connectors, globals, .. } = &self.plan;
+        let Plan {
+            workload,
+            connectors,
+            globals,
+            ..
+        } = &self.plan;
         let total = sessions(&workload.load.profile);
         (self.index..total)
             .step_by(self.count)
@@ -224,12 +247,20 @@ impl Worker {
     /// Waits for the next phase.
     async fn phase(&self, wanted: impl Fn(&Phase) -> bool) -> Phase {
         let mut phases = self.phases.clone();
-        phases.wait_for(|phase| wanted(phase) || *phase == Phase::Cancelled).await.map_or(Phase::Cancelled, |phase| *phase)
+        phases
+            .wait_for(|phase| wanted(phase) || *phase == Phase::Cancelled)
+            .await
+            .map_or(Phase::Cancelled, |phase| *phase)
     }
 
     async fn open(&self, recorder: RefCell<Recorder>) -> Finished {
         let load = &self.plan.workload.load;
-        let Profile::Open { rate, arrivals, queue, .. } = load.profile else { return None };
+        let Profile::Open {
+            rate, arrivals, queue, ..
+        } = load.profile
+        else {
+            return None;
+        };
         let End::After(window) = load.end else { return None };
         let mut performers = self.performers(Model::Open);
         for performer in &mut performers {
@@ -238,22 +269,53 @@ impl Worker {
         self.report_ready();
 
         let mut pacer = Pacer::precise();
-        let bounds = |window| Bounds { queue: queue / self.count, window, drain: load.drain };
-        let shard = |window| Schedule::new(rate, arrivals, self.plan.workload.seed, window).shard(self.index, self.count);
+        let bounds = |window| Bounds {
+            queue: queue / self.count,
+            window,
+            drain: load.drain,
+        };
+        let shard =
+            |window| Schedule::new(rate, arrivals, self.plan.workload.seed, window).shard(self.index, self.count);
         if load.warm_up > Duration::ZERO
             && let Phase::WarmUp(t0) = self.phase(|phase| *phase != Phase::Preparing).await
         {
             let recording = Recording { t0, recorder: None };
-            let arrivals = shard(load.warm_up).map(|arrival| Arrival { number: arrival.number + WARM_UP_PASSES, ..arrival });
-            open::run(&mut performers, arrivals, bounds(load.warm_up), &recording, &mut pacer, &self.plan.interrupt).await;
+            let arrivals = shard(load.warm_up).map(|arrival| Arrival {
+                number: arrival.number + WARM_UP_PASSES,
+                ..arrival
+            });
+            open::run(
+                &mut performers,
+                arrivals,
+                bounds(load.warm_up),
+                &recording,
+                &mut pacer,
+                &self.plan.interrupt,
+            )
+            .await;
             self.report_ready();
         }
 
         let phase = self.phase(|phase| matches!(phase, Phase::Measure(_))).await;
-        let t0 = if let Phase::Measure(t0) = phase { t0 } else { Instant::now() };
-        let recording = Recording { t0, recorder: Some(recorder) };
+        let t0 = if let Phase::Measure(t0) = phase {
+            t0
+        } else {
+            Instant::now()
+        };
+        let recording = Recording {
+            t0,
+            recorder: Some(recorder),
+        };
         if phase != Phase::Cancelled {
-            open::run(&mut performers, shard(window), bounds(window), &recording, &mut pacer, &self.plan.interrupt).await;
+            open::run(
+                &mut performers,
+                shard(window),
+                bounds(window),
+                &recording,
+                &mut pacer,
+                &self.plan.interrupt,
+            )
+            .await;
         }
         recording.finish();
         Some(Instant::now())
@@ -268,6 +330,14 @@ impl Worker {
         }
         self.report_ready();
         let lessees = course.lessees(self.index);
-        closed::run(&mut performers, lessees, course, recorder, self.phases.clone(), &self.plan).await
+        closed::run(
+            &mut performers,
+            lessees,
+            course,
+            recorder,
+            self.phases.clone(),
+            &self.plan,
+        )
+        .await
     }
 }

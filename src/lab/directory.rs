@@ -36,10 +36,7 @@ impl RunDirectory {
             .tempdir_in(parent)?;
         let lock = File::open(directory.path())?;
         lock.lock()?;
-        Ok(Self {
-            directory,
-            _lock: lock,
-        })
+        Ok(Self { directory, _lock: lock })
     }
 
     /// Where it is.
@@ -132,11 +129,6 @@ mod tests {
 
         assert_eq!(sweep_in(parent.path()), 1);
         assert!(!stale.exists());
-        assert!(
-            living.path().exists()
-                && locked.exists()
-                && link.exists()
-                && others.iter().all(|path| path.exists())
-        );
+        assert!(living.path().exists() && locked.exists() && link.exists() && others.iter().all(|path| path.exists()));
     }
 }

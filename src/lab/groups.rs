@@ -27,10 +27,7 @@ pub fn kill_all() {
 ///
 /// # Errors
 /// Those of `spawn`.
-pub(super) fn spawn<T>(
-    spawn: impl FnOnce() -> io::Result<T>,
-    group: impl FnOnce(&T) -> Option<Pid>,
-) -> io::Result<T> {
+pub(super) fn spawn<T>(spawn: impl FnOnce() -> io::Result<T>, group: impl FnOnce(&T) -> Option<Pid>) -> io::Result<T> {
     let mut groups = groups(&GROUPS);
     let child = spawn()?;
     groups.extend(group(&child).map(|group| group.as_raw_pid()));

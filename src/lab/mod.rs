@@ -45,10 +45,7 @@ pub enum LabError {
         source: io::Error,
     },
     /// It ended before it was ready.
-    #[error(
-        "{name}: `{command}` ended before it was ready ({status}){}",
-        last_words(output)
-    )]
+    #[error("{name}: `{command}` ended before it was ready ({status}){}", last_words(output))]
     Exited {
         /// What the process is called.
         name: String,

@@ -62,11 +62,7 @@ impl Output {
 
     /// Waits until all output of a process that has ended is here; not long, a child of it may hold the pipe.
     pub(super) async fn settle(&mut self) {
-        for stream in self
-            .streams
-            .iter_mut()
-            .filter(|stream| !stream.drain.is_finished())
-        {
+        for stream in self.streams.iter_mut().filter(|stream| !stream.drain.is_finished()) {
             let _ = tokio::time::timeout(ARRIVAL, &mut stream.drain).await;
         }
     }
@@ -125,22 +121,12 @@ mod tests {
     async fn said(stdout: &'static [u8], stderr: &'static [u8], secrets: &[&str]) -> String {
         let mut output = Output::drain(Some(stdout), Some(stderr));
         output.settle().await;
-        output.last_lines(
-            &secrets
-                .iter()
-                .map(|secret| (*secret).to_owned())
-                .collect::<Vec<_>>(),
-        )
+        output.last_lines(&secrets.iter().map(|secret| (*secret).to_owned()).collect::<Vec<_>>())
     }
 
     #[tokio::test]
     async fn the_last_lines_are_shown_clean_and_without_secrets() {
-        let shown = said(
-            b"one\ntwo\n",
-            b"\x1b[31mpassword is hunter2\x1b[0m\n",
-            &["hunter2", ""],
-        )
-        .await;
+        let shown = said(b"one\ntwo\n", b"\x1b[31mpassword is hunter2\x1b[0m\n", &["hunter2", ""]).await;
         assert_eq!(shown, "  one\n  two\n  [31mpassword is ***[0m");
         assert_eq!(said(b"", b"", &[]).await, "");
     }

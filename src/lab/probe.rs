@@ -29,10 +29,7 @@ impl Probe {
     pub(super) fn new(ready: &Ready) -> Result<Self, String> {
         match ready {
             Ready::Tcp(address) => Ok(Self::Tcp(*address)),
-            Ready::Http(url) => Ok(Self::Http(
-                client().map_err(|error| error.to_string())?,
-                url.clone(),
-            )),
+            Ready::Http(url) => Ok(Self::Http(client().map_err(|error| error.to_string())?, url.clone())),
         }
     }
 
@@ -43,24 +40,18 @@ impl Probe {
     pub(super) async fn attempt(&self) -> Result<(), String> {
         match self {
             Self::Http(client, url) => {
-                let response = client
-                    .get(url)
-                    .send()
-                    .await
-                    .map_err(|error| innermost(&error))?;
+                let response = client.get(url).send().await.map_err(|error| innermost(&error))?;
                 let status = response.status();
                 if status.is_success() || status.is_redirection() {
                     return Ok(());
                 }
                 Err(format!("GET {url} was answered with {status}"))
             }
-            Self::Tcp(address) => {
-                match tokio::time::timeout(ATTEMPT, TcpStream::connect(address)).await {
-                    Ok(Ok(_)) => Ok(()),
-                    Ok(Err(error)) => Err(format!("no connection to {address}: {error}")),
-                    Err(_) => Err(format!("no connection to {address} within 2 s")),
-                }
-            }
+            Self::Tcp(address) => match tokio::time::timeout(ATTEMPT, TcpStream::connect(address)).await {
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err(error)) => Err(format!("no connection to {address}: {error}")),
+                Err(_) => Err(format!("no connection to {address} within 2 s")),
+            },
         }
     }
 }

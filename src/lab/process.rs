@@ -131,12 +131,11 @@ impl Process {
 
     fn spawn(spec: &Spec<'_>) -> Result<Self, LabError> {
         let mut command = command(spec)?;
-        let started =
-            groups::spawn(|| command.spawn(), group_of).map_err(|source| LabError::Start {
-                name: spec.name.into(),
-                command: mask(spec.command, spec.secrets),
-                source,
-            });
+        let started = groups::spawn(|| command.spawn(), group_of).map_err(|source| LabError::Start {
+            name: spec.name.into(),
+            command: mask(spec.command, spec.secrets),
+            source,
+        });
         let mut child = started?;
         let group = group_of(&child).ok_or_else(|| LabError::System {
             name: spec.name.into(),
@@ -236,8 +235,7 @@ fn command(spec: &Spec<'_>) -> Result<Command, LabError> {
         command: mask(spec.command, spec.secrets),
         reason: reason.into(),
     };
-    let words =
-        shell_words::split(spec.command).map_err(|_| wrong("has a quote that is not closed"))?;
+    let words = shell_words::split(spec.command).map_err(|_| wrong("has a quote that is not closed"))?;
     let (program, arguments) = words.split_first().ok_or_else(|| wrong("is empty"))?;
     let mut command = if program == "loadgate" {
         let mut command = Command::new(spec.loadgate);

@@ -87,16 +87,8 @@ fn environment_in(directory: &Path, variable: impl Fn(&str) -> Option<String>) -
         arch: std::env::consts::ARCH.to_owned(),
         cpu: system.as_ref().and_then(cpu_brand),
         cores: thread::available_parallelism().map_or(1, usize::from),
-        memory_bytes: system
-            .as_ref()
-            .map(System::total_memory)
-            .filter(|bytes| *bytes > 0),
-        build: if cfg!(debug_assertions) {
-            "debug"
-        } else {
-            "release"
-        }
-        .to_owned(),
+        memory_bytes: system.as_ref().map(System::total_memory).filter(|bytes| *bytes > 0),
+        build: if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned(),
         commit: repository.commit.or_else(|| set(ci?.commit)),
         branch: repository
             .branch
@@ -133,18 +125,8 @@ mod tests {
             found.cores >= 1 && found.memory_bytes.is_some_and(|bytes| bytes > 1 << 24),
             "{found:?}"
         );
-        assert!(
-            !found.arch.is_empty() && found.kernel.is_some(),
-            "{found:?}"
-        );
-        assert_eq!(
-            found.build,
-            if cfg!(debug_assertions) {
-                "debug"
-            } else {
-                "release"
-            }
-        );
+        assert!(!found.arch.is_empty() && found.kernel.is_some(), "{found:?}");
+        assert_eq!(found.build, if cfg!(debug_assertions) { "debug" } else { "release" });
         assert_eq!(
             (found.commit, found.branch, found.dirty, found.ci),
             (None, None, None, None)
@@ -171,11 +153,7 @@ mod tests {
             ("GITHUB_HEAD_REF", ""),
             ("GITHUB_REF_NAME", "main"),
         ]);
-        assert_eq!(
-            pushed.branch.as_deref(),
-            Some("main"),
-            "an empty variable is none"
-        );
+        assert_eq!(pushed.branch.as_deref(), Some("main"), "an empty variable is none");
         assert_eq!(
             outside(&[("GITLAB_CI", "true"), ("CI_COMMIT_BRANCH", "x")])
                 .branch
@@ -189,9 +167,6 @@ mod tests {
             Some("d")
         );
         assert_eq!(outside(&[("CI", "true")]).ci.as_deref(), Some("other"));
-        assert_eq!(
-            outside(&[("CI", "false"), ("GITHUB_SHA", "abc")]).commit,
-            None
-        );
+        assert_eq!(outside(&[("CI", "false"), ("GITHUB_SHA", "abc")]).commit, None);
     }
 }

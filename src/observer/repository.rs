@@ -31,12 +31,7 @@ pub(super) struct Repository {
 /// Asks git about the repository that holds the directory.
 pub(super) fn repository(directory: &Path) -> Option<Repository> {
     let child = Command::new("git")
-        .args([
-            "status",
-            "--porcelain=v2",
-            "--branch",
-            "--untracked-files=no",
-        ])
+        .args(["status", "--porcelain=v2", "--branch", "--untracked-files=no"])
         // `status` would otherwise write to the index.
         .env("GIT_OPTIONAL_LOCKS", "0")
         .env("GIT_TERMINAL_PROMPT", "0")
@@ -71,17 +66,11 @@ fn answer_within(mut child: Child, patience: Duration) -> Option<String> {
 
 fn parse(answer: &str) -> Repository {
     let header = |key: &str| {
-        answer.lines().find_map(|line| {
-            line.strip_prefix("# ")?
-                .strip_prefix(key)?
-                .strip_prefix(' ')
-        })
+        answer
+            .lines()
+            .find_map(|line| line.strip_prefix("# ")?.strip_prefix(key)?.strip_prefix(' '))
     };
-    let named = |value: Option<&str>| {
-        value
-            .filter(|value| !value.starts_with('('))
-            .map(str::to_owned)
-    };
+    let named = |value: Option<&str>| value.filter(|value| !value.starts_with('(')).map(str::to_owned);
     Repository {
         commit: named(header("branch.oid")),
         branch: named(header("branch.head")),
@@ -134,13 +123,7 @@ mod tests {
         assert!(!clean.dirty, "a file that git does not know is no change");
 
         std::fs::write(path.join("tracked"), "2").unwrap();
-        assert_eq!(
-            repository(path).unwrap(),
-            Repository {
-                dirty: true,
-                ..clean
-            }
-        );
+        assert_eq!(repository(path).unwrap(), Repository { dirty: true, ..clean });
     }
 
     #[test]
@@ -150,9 +133,8 @@ mod tests {
 
     #[test]
     fn a_detached_head_has_no_branch() {
-        let parsed = parse(
-            "# branch.oid 0123abcd\n# branch.head (detached)\n1 .M N... 100644 100644 100644 a b file\n",
-        );
+        let parsed =
+            parse("# branch.oid 0123abcd\n# branch.head (detached)\n1 .M N... 100644 100644 100644 a b file\n");
         assert_eq!(
             parsed,
             Repository {
@@ -165,11 +147,7 @@ mod tests {
 
     #[test]
     fn a_command_that_hangs_is_killed() {
-        let child = Command::new("sleep")
-            .arg("60")
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let child = Command::new("sleep").arg("60").stdout(Stdio::piped()).spawn().unwrap();
         assert_eq!(answer_within(child, Duration::from_millis(20)), None);
     }
 }

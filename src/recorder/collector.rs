@@ -131,7 +131,12 @@ impl Collector {
             snapshot.completed += step.response_time.completed.count();
             snapshot.failed += step.response_time.failed.count();
         }
-        Snapshot { p50: all.quantile(0.5), p99: all.quantile(0.99), max: all.max(), ..snapshot }
+        Snapshot {
+            p50: all.quantile(0.5),
+            p99: all.quantile(0.99),
+            max: all.max(),
+            ..snapshot
+        }
     }
 
     fn take(&mut self, handover: Handover) {
@@ -217,29 +222,58 @@ impl Collector {
             });
         }
         for step in &mut steps {
-            step.errors.sort_by(|a, b| b.count.cmp(&a.count).then(a.class.cmp(&b.class)));
+            step.errors
+                .sort_by(|a, b| b.count.cmp(&a.count).then(a.class.cmp(&b.class)));
         }
         let mut flows = FlowCounts::default();
         self.timeline.iter().for_each(|counts| flows.add(counts));
         let intervals = timeline(&self.timeline, self.closed);
-        Recorded { steps, intervals, flows, send_lag: self.send_lag }
+        Recorded {
+            steps,
+            intervals,
+            flows,
+            send_lag: self.send_lag,
+        }
     }
 }
 
 /// One interval per second, those without operations included.
 fn timeline(flows: &[FlowCounts], mut closed: BTreeMap<u64, Vec<StepInterval>>) -> Vec<Interval> {
-    let last = closed.last_key_value().map_or(0, |(second, _)| second + 1).max(flows.len() as u64);
+    let last = closed
+        .last_key_value()
+        .map_or(0, |(second, _)| second + 1)
+        .max(flows.len() as u64);
     (0..last)
         .map(|k| {
-            let FlowCounts { planned, sent, dropped, completed, failed, .. } = flows.get(k as usize).copied().unwrap_or_default();
-            Interval { k, planned, sent, dropped, completed, failed, steps: closed.remove(&k).unwrap_or_default() }
+            let FlowCounts {
+                planned,
+                sent,
+                dropped,
+                completed,
+                failed,
+                ..
+            } = flows.get(k as usize).copied().unwrap_or_default();
+            Interval {
+                k,
+                planned,
+                sent,
+                dropped,
+                completed,
+                failed,
+                steps: closed.remove(&k).unwrap_or_default(),
+            }
         })
         .collect()
 }
 
 impl StepRecorded {
     fn add(&mut self, buffer: &StepBuffer) {
-        let StepRecorded { response_time: response, service_time: service, connect, .. } = self;
+        let StepRecorded {
+            response_time: response,
+            service_time: service,
+            connect,
+            ..
+        } = self;
         for (from, response, service) in [
             (&buffer.completed, &mut response.completed, &mut service.completed),
             (&buffer.failed, &mut response.failed, &mut service.failed),

@@ -79,7 +79,10 @@ impl StepBuffer {
     }
 
     fn clear(&mut self) {
-        for spans in [&mut self.completed, &mut self.failed, &mut self.unfinished].into_iter().flatten() {
+        for spans in [&mut self.completed, &mut self.failed, &mut self.unfinished]
+            .into_iter()
+            .flatten()
+        {
             spans.response.clear();
             spans.service.clear();
         }
@@ -99,7 +102,11 @@ struct Buffer {
 
 impl Buffer {
     fn new(steps: usize) -> Self {
-        Self { second: 0, steps: (0..steps).map(|_| StepBuffer::default()).collect(), dirty: false }
+        Self {
+            second: 0,
+            steps: (0..steps).map(|_| StepBuffer::default()).collect(),
+            dirty: false,
+        }
     }
 
     fn clear(&mut self) {
@@ -225,7 +232,13 @@ mod tests {
 
     fn sample(due_ms: u64, start_ms: u64, end_ms: u64, outcome: Outcome) -> Sample {
         let at = Duration::from_millis;
-        Sample { step: 0, due: at(due_ms), start: at(start_ms), end: at(end_ms), outcome }
+        Sample {
+            step: 0,
+            due: at(due_ms),
+            start: at(start_ms),
+            end: at(end_ms),
+            outcome,
+        }
     }
 
     #[test]
@@ -233,23 +246,46 @@ mod tests {
         let mut collector = Collector::new(1);
         let (mut one, mut two) = (collector.recorder(), collector.recorder());
         one.record(&sample(0, 10, 30, Outcome::Completed), None);
-        one.record(&sample(1000, 1010, 1030, Outcome::Completed), Some(Duration::from_millis(5)));
+        one.record(
+            &sample(1000, 1010, 1030, Outcome::Completed),
+            Some(Duration::from_millis(5)),
+        );
         two.record(&sample(100, 110, 130, Outcome::Failed(ErrorClass::Timeout)), None);
         two.error(0, ErrorClass::Timeout, Duration::from_millis(130), Some("no answer"));
         two.record(&sample(1100, 1100, 2130, Outcome::Unfinished), None);
-        *one.flows(Duration::ZERO) = FlowCounts { planned: 3, ..FlowCounts::default() };
+        *one.flows(Duration::ZERO) = FlowCounts {
+            planned: 3,
+            ..FlowCounts::default()
+        };
         one.finish();
         two.finish();
         collector.receive_all();
         let recorded = collector.finish();
 
         let step = &recorded.steps[0];
-        assert_eq!((step.response_time.completed.count(), step.response_time.failed.count(), step.response_time.unfinished.count()), (2, 1, 1));
+        assert_eq!(
+            (
+                step.response_time.completed.count(),
+                step.response_time.failed.count(),
+                step.response_time.unfinished.count()
+            ),
+            (2, 1, 1)
+        );
         assert_eq!(step.service_time.completed.sum_ns, 40_000_000);
         assert_eq!(step.connect.count(), 1);
         assert_eq!((step.errors[0].class, step.errors[0].count), (ErrorClass::Timeout, 1));
         assert_eq!(recorded.flows.planned, 3);
-        let counts: Vec<(u64, u64, u64)> = recorded.intervals.iter().map(|i| (i.k, i.steps.first().map_or(0, |s| s.completed), i.steps.first().map_or(0, |s| s.failed))).collect();
+        let counts: Vec<(u64, u64, u64)> = recorded
+            .intervals
+            .iter()
+            .map(|i| {
+                (
+                    i.k,
+                    i.steps.first().map_or(0, |s| s.completed),
+                    i.steps.first().map_or(0, |s| s.failed),
+                )
+            })
+            .collect();
         assert_eq!(counts, [(0, 1, 1), (1, 1, 0), (2, 0, 0)]);
         assert_eq!(recorded.intervals[0].steps[0].response_time.decode().unwrap().len(), 2);
     }
@@ -260,7 +296,10 @@ mod tests {
         let (mut quick, mut late) = (collector.recorder(), collector.recorder());
         late.record(&sample(0, 0, 100, Outcome::Completed), None);
         for second in 0..10 {
-            quick.record(&sample(second * 1000, second * 1000, second * 1000 + 50, Outcome::Completed), None);
+            quick.record(
+                &sample(second * 1000, second * 1000, second * 1000 + 50, Outcome::Completed),
+                None,
+            );
         }
         collector.receive_all();
         late.finish();

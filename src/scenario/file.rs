@@ -31,7 +31,11 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for At<T> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let spanned = toml::Spanned::<T>::deserialize(deserializer)?;
         let Range { start, end } = spanned.span();
-        Ok(Self { value: spanned.into_inner(), start, end })
+        Ok(Self {
+            value: spanned.into_inner(),
+            start,
+            end,
+        })
     }
 }
 

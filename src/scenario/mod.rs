@@ -84,18 +84,34 @@ pub enum LoadError {
 /// When there is no text to look at. Problems *in* the text are in [`Loaded::problems`].
 pub fn load(path: &Path, set: &[String]) -> Result<Loaded, LoadError> {
     let name = path.display().to_string();
-    let io = |source| LoadError::Io { path: name.clone(), source };
+    let io = |source| LoadError::Io {
+        path: name.clone(),
+        source,
+    };
     let mut bytes = Vec::new();
-    File::open(path).map_err(io)?.take(LARGEST + 1).read_to_end(&mut bytes).map_err(io)?;
+    File::open(path)
+        .map_err(io)?
+        .take(LARGEST + 1)
+        .read_to_end(&mut bytes)
+        .map_err(io)?;
     if bytes.len() as u64 > LARGEST {
         return Err(LoadError::TooLarge(name));
     }
     let toml = String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let line = 1 + error.as_bytes()[..valid].iter().filter(|byte| **byte == b'\n').count();
-        LoadError::NotUtf8 { path: name.clone(), line }
+        LoadError::NotUtf8 {
+            path: name.clone(),
+            line,
+        }
     })?;
-    parse(Text { path: name.clone(), toml }, set)
+    parse(
+        Text {
+            path: name.clone(),
+            toml,
+        },
+        set,
+    )
 }
 
 /// Reads a scenario from text; see [`load`].
@@ -107,10 +123,17 @@ pub fn parse(text: Text, set: &[String]) -> Result<Loaded, LoadError> {
     let text = if set.is_empty() || !is_toml(&text.toml) {
         text
     } else {
-        Text { toml: overrides::apply(&text.toml, set)?, ..text }
+        Text {
+            toml: overrides::apply(&text.toml, set)?,
+            ..text
+        }
     };
     let scenario = read(&text.toml, &mut problems);
-    Ok(Loaded { scenario, text, problems })
+    Ok(Loaded {
+        scenario,
+        text,
+        problems,
+    })
 }
 
 fn is_toml(toml: &str) -> bool {
@@ -122,7 +145,12 @@ fn read(toml: &str, problems: &mut Problems) -> Scenario {
     let (mut table, errors) = DeTable::parse_recoverable(toml);
     if !errors.is_empty() {
         for error in errors {
-            problems.add(error.span().unwrap_or(0..0), "not valid TOML", error.message().to_owned(), None);
+            problems.add(
+                error.span().unwrap_or(0..0),
+                "not valid TOML",
+                error.message().to_owned(),
+                None,
+            );
         }
         return Scenario::default();
     }
@@ -130,7 +158,12 @@ fn read(toml: &str, problems: &mut Problems) -> Scenario {
     match Scenario::deserialize(toml::de::Deserializer::from(table)) {
         Ok(scenario) => scenario,
         Err(error) => {
-            problems.add(error.span().unwrap_or(0..0), "cannot be read", error.message().to_owned(), None);
+            problems.add(
+                error.span().unwrap_or(0..0),
+                "cannot be read",
+                error.message().to_owned(),
+                None,
+            );
             Scenario::default()
         }
     }

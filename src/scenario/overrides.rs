@@ -15,13 +15,18 @@ pub(super) fn apply(toml: &str, set: &[String]) -> Result<String, LoadError> {
         reason: error.message().to_owned(),
     })?;
     for argument in set {
-        set_one(&mut document, argument).map_err(|reason| LoadError::Set { argument: argument.clone(), reason })?;
+        set_one(&mut document, argument).map_err(|reason| LoadError::Set {
+            argument: argument.clone(),
+            reason,
+        })?;
     }
     Ok(document.to_string())
 }
 
 fn set_one(document: &mut DocumentMut, argument: &str) -> Result<(), String> {
-    let (path, value) = argument.split_once('=').ok_or("write it as key=value, for example load.rate=100/s")?;
+    let (path, value) = argument
+        .split_once('=')
+        .ok_or("write it as key=value, for example load.rate=100/s")?;
     let segments: Vec<&str> = path.split('.').map(str::trim).collect();
     if segments.iter().any(|segment| segment.is_empty()) {
         return Err("a part of the key is empty".into());
@@ -58,7 +63,9 @@ fn set_in(table: &mut dyn TableLike, segments: &[&str], value: Value) -> Result<
 fn element<'a>(list: &'a mut ArrayOfTables, key: &str, which: &str) -> Result<&'a mut Table, String> {
     let position = match which.parse() {
         Ok(number) => Some(number),
-        Err(_) => list.iter().position(|table| table.get("name").and_then(Item::as_str) == Some(which)),
+        Err(_) => list
+            .iter()
+            .position(|table| table.get("name").and_then(Item::as_str) == Some(which)),
     };
     let count = list.len();
     position.and_then(|position| list.get_mut(position)).ok_or_else(|| {
@@ -81,7 +88,11 @@ mod tests {
         assert!(set("load.rate=300/s").unwrap().contains("rate = \"300/s\""));
         assert!(set("flow.buy.weight=7").unwrap().contains("weight = 7"));
         assert!(set("flow.0.weight=7").unwrap().contains("weight = 7"));
-        assert!(set("target.db.sqlite=x.db").unwrap().contains("[target.db]\nsqlite = \"x.db\""));
+        assert!(
+            set("target.db.sqlite=x.db")
+                .unwrap()
+                .contains("[target.db]\nsqlite = \"x.db\"")
+        );
         assert!(set("seed=7").unwrap().contains("# kept"));
     }
 

@@ -32,8 +32,19 @@ pub struct Problems {
 
 impl Problems {
     /// Adds one.
-    pub fn add(&mut self, span: Range<usize>, title: impl Into<String>, label: impl Into<String>, help: Option<String>) {
-        self.list.push(Problem { span, title: title.into(), label: label.into(), help });
+    pub fn add(
+        &mut self,
+        span: Range<usize>,
+        title: impl Into<String>,
+        label: impl Into<String>,
+        help: Option<String>,
+    ) {
+        self.list.push(Problem {
+            span,
+            title: title.into(),
+            label: label.into(),
+            help,
+        });
     }
 
     /// Adds one and remembers that later stages will not see the value there.
@@ -43,8 +54,17 @@ impl Problems {
     }
 
     /// Adds "something is missing here", unless a value there was left out for another reason.
-    pub fn add_missing(&mut self, within: Range<usize>, title: impl Into<String>, label: impl Into<String>, help: Option<String>) {
-        let damaged = self.pruned.iter().any(|pruned| within.start <= pruned.start && pruned.end <= within.end);
+    pub fn add_missing(
+        &mut self,
+        within: Range<usize>,
+        title: impl Into<String>,
+        label: impl Into<String>,
+        help: Option<String>,
+    ) {
+        let damaged = self
+            .pruned
+            .iter()
+            .any(|pruned| within.start <= pruned.start && pruned.end <= within.end);
         if !damaged {
             // A table's place is all of its text; its first line is enough to find it.
             self.add(within, title, label, help);
@@ -75,7 +95,11 @@ impl Problems {
             out.push_str(&format!("… and {} more\n\n", self.list.len() - SHOWN));
         }
         let count = self.list.len();
-        out.push_str(&format!("{}: {count} problem{}\n", text.path, if count == 1 { "" } else { "s" }));
+        out.push_str(&format!(
+            "{}: {count} problem{}\n",
+            text.path,
+            if count == 1 { "" } else { "s" }
+        ));
         out
     }
 }

@@ -7,7 +7,9 @@ use super::Scenario;
 
 /// The schema (draft 07, which all editors know).
 pub fn json_schema() -> Value {
-    let schema = SchemaSettings::draft07().into_generator().into_root_schema_for::<Scenario>();
+    let schema = SchemaSettings::draft07()
+        .into_generator()
+        .into_root_schema_for::<Scenario>();
     let mut schema = schema.to_value();
     drop_null(&mut schema);
     if let Value::Object(root) = &mut schema {
@@ -20,7 +22,9 @@ pub fn json_schema() -> Value {
 fn drop_null(schema: &mut Value) {
     match schema {
         Value::Object(object) => {
-            if object.get("default").is_some_and(|default| default.is_null() || default == &serde_json::json!({}) || default == &serde_json::json!([])) {
+            if object.get("default").is_some_and(|default| {
+                default.is_null() || default == &serde_json::json!({}) || default == &serde_json::json!([])
+            }) {
                 object.remove("default");
             }
             if let Some(Value::Array(types)) = object.get_mut("type") {

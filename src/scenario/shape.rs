@@ -30,11 +30,17 @@ impl<'a> Checker<'a> {
             let name = key.get_ref().as_ref();
             let inner = format!("{path}{}{name}", if path.is_empty() { "" } else { "." });
             let fits = match properties.and_then(|known| known.get(name)).or(others) {
-                Some(schema) => table.get_mut(&key).is_some_and(|value| self.value(value, schema, &inner)),
+                Some(schema) => table
+                    .get_mut(&key)
+                    .is_some_and(|value| self.value(value, schema, &inner)),
                 // A schema that says nothing of keys (free JSON) allows them all.
-                None if properties.is_none() && schema.get("additionalProperties") != Some(&Schema::Bool(false)) => true,
+                None if properties.is_none() && schema.get("additionalProperties") != Some(&Schema::Bool(false)) => {
+                    true
+                }
                 None => {
-                    let known = properties.map(|known| known.keys().map(String::as_str).collect()).unwrap_or_default();
+                    let known = properties
+                        .map(|known| known.keys().map(String::as_str).collect())
+                        .unwrap_or_default();
                     self.unknown_key(&key, known, path);
                     false
                 }
@@ -82,7 +88,11 @@ impl<'a> Checker<'a> {
 
     fn unknown_key(&mut self, key: &Spanned<DeString<'_>>, known: Vec<&str>, path: &str) {
         let name = key.get_ref().as_ref();
-        let place = if path.is_empty() { "a scenario".to_owned() } else { format!("`{path}`") };
+        let place = if path.is_empty() {
+            "a scenario".to_owned()
+        } else {
+            format!("`{path}`")
+        };
         let near = known
             .iter()
             .map(|candidate| (strsim::jaro_winkler(name, candidate), *candidate))
@@ -92,12 +102,19 @@ impl<'a> Checker<'a> {
             Some((_, candidate)) => format!("did you mean `{candidate}`?"),
             None => format!("known keys: {}", known.join(", ")),
         };
-        self.problems.add_pruned(key.span(), format!("unknown key `{name}`"), format!("{place} has no such key"), Some(help));
+        self.problems.add_pruned(
+            key.span(),
+            format!("unknown key `{name}`"),
+            format!("{place} has no such key"),
+            Some(help),
+        );
     }
 
     fn resolve(&self, schema: &'a Schema) -> &'a Schema {
         let reference = schema.get("$ref").or_else(|| {
-            let [only] = schema.get("allOf")?.as_array()?.as_slice() else { return None };
+            let [only] = schema.get("allOf")?.as_array()?.as_slice() else {
+                return None;
+            };
             only.get("$ref")
         });
         reference
@@ -148,6 +165,9 @@ fn article(name: &str) -> String {
 
 /// The commonest slip: a bare number where a quantity with a unit is wanted.
 fn quoting_help(wanted: &[String], value: &DeValue<'_>) -> Option<String> {
-    let number = value.as_integer().map(|integer| integer.as_str()).or_else(|| value.as_float().map(|float| float.as_str()))?;
+    let number = value
+        .as_integer()
+        .map(|integer| integer.as_str())
+        .or_else(|| value.as_float().map(|float| float.as_str()))?;
     (wanted == ["a string"]).then(|| format!("write it in quotes, with a unit where one belongs: \"{number}\""))
 }

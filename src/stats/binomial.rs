@@ -126,9 +126,7 @@ fn ln_gamma(x: f64) -> f64 {
     let square = inverse * inverse;
     let series = inverse
         * (1.0 / 12.0
-            - square
-                * (1.0 / 360.0
-                    - square * (1.0 / 1260.0 - square * (1.0 / 1680.0 - square * (1.0 / 1188.0)))));
+            - square * (1.0 / 360.0 - square * (1.0 / 1260.0 - square * (1.0 / 1680.0 - square * (1.0 / 1188.0)))));
     (x - 0.5) * x.ln() - x + 0.5 * (2.0 * std::f64::consts::PI).ln() + series - below.ln()
 }
 
@@ -185,10 +183,7 @@ mod tests {
             };
             let [lower, upper] = quantile_ranks(q, n);
             if let Some(rank) = lower {
-                assert!(
-                    below(rank) <= TAIL && below(rank + 1) > TAIL,
-                    "{q} {n}: {rank}"
-                );
+                assert!(below(rank) <= TAIL && below(rank + 1) > TAIL, "{q} {n}: {rank}");
             }
             if let Some(rank) = upper {
                 assert!(

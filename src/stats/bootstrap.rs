@@ -69,9 +69,7 @@ fn draw(weights: &mut [u32], block: usize, rng: &mut Xoshiro256PlusPlus) {
 /// variance is smallest (Künsch 1989).
 pub fn block_length(units: usize) -> usize {
     // Integers: the rounded cube root is the first b with (b + ½)³ > n.
-    (1..)
-        .find(|b| (2 * b + 1_usize).pow(3) > 8 * units)
-        .unwrap_or(1)
+    (1..).find(|b| (2 * b + 1_usize).pow(3) > 8 * units).unwrap_or(1)
 }
 
 /// By how much a percentile interval must be stretched about the estimate.
@@ -95,13 +93,7 @@ pub const NORMAL: f64 = 1.959_963_984_540_054;
 /// (Abramowitz & Stegun 26.7.5): within 0.3 % from three degrees of freedom.
 pub fn student_t(freedom: f64) -> f64 {
     let z = NORMAL;
-    let powers = |coefficients: &[f64]| {
-        coefficients
-            .iter()
-            .rev()
-            .fold(0.0, |sum, c| sum * z * z + c)
-            * z
-    };
+    let powers = |coefficients: &[f64]| coefficients.iter().rev().fold(0.0, |sum, c| sum * z * z + c) * z;
     z + powers(&[1.0, 1.0]) / (4.0 * freedom)
         + powers(&[3.0, 16.0, 5.0]) / (96.0 * freedom.powi(2))
         + powers(&[-15.0, 17.0, 19.0, 3.0]) / (384.0 * freedom.powi(3))
@@ -117,19 +109,14 @@ mod tests {
 
     #[test]
     fn blocks_grow_with_the_cube_root() {
-        let lengths: Vec<usize> = [5, 10, 20, 40, 60, 120]
-            .into_iter()
-            .map(block_length)
-            .collect();
+        let lengths: Vec<usize> = [5, 10, 20, 40, 60, 120].into_iter().map(block_length).collect();
         assert_eq!(lengths, [2, 2, 3, 3, 4, 5]);
     }
 
     #[test]
     fn students_t_agrees_with_an_independent_implementation() {
         for freedom in [2.75, 4.0, 9.0, 30.0, 200.0] {
-            let expected = StudentsT::new(0.0, 1.0, freedom)
-                .unwrap()
-                .inverse_cdf(0.975);
+            let expected = StudentsT::new(0.0, 1.0, freedom).unwrap().inverse_cdf(0.975);
             assert!(
                 (student_t(freedom) / expected - 1.0).abs() < 0.005,
                 "{freedom}: {} {expected}",

@@ -85,9 +85,10 @@ impl Estimate {
 
     /// The 95 % interval; `None` where the run is too short for one.
     pub fn interval(&self) -> Option<Bounds> {
-        let resampled = self.replicates.as_ref().and_then(|replicates| {
-            percentiles(self.value, replicates.values.clone(), replicates.stretch)
-        });
+        let resampled = self
+            .replicates
+            .as_ref()
+            .and_then(|replicates| percentiles(self.value, replicates.values.clone(), replicates.stretch));
         hull(resampled, self.bounds)
     }
 }
@@ -121,13 +122,7 @@ pub fn change_interval(reference: &Estimate, candidate: &Estimate, scale: Scale)
 }
 
 /// The percentile interval of the replicates' changes, drawn independently and so paired by their order.
-fn paired(
-    reference: &Estimate,
-    candidate: &Estimate,
-    r: &Replicates,
-    c: &Replicates,
-    scale: Scale,
-) -> Option<Bounds> {
+fn paired(reference: &Estimate, candidate: &Estimate, r: &Replicates, c: &Replicates, scale: Scale) -> Option<Bounds> {
     let stretch = r.stretch.max(c.stretch);
     let pairs = r.values.iter().zip(&c.values);
     match scale {
@@ -139,12 +134,8 @@ fn paired(
         // A ratio of zero has no logarithm to stretch about; the bounds must speak.
         Scale::Relative if candidate.value == 0.0 => None,
         Scale::Relative => {
-            let ratios = pairs
-                .filter(|(r, _)| **r > 0.0)
-                .map(|(r, c)| (c / r).ln())
-                .collect();
-            percentiles((candidate.value / reference.value).ln(), ratios, stretch)
-                .map(|bounds| bounds.map(f64::exp_m1))
+            let ratios = pairs.filter(|(r, _)| **r > 0.0).map(|(r, c)| (c / r).ln()).collect();
+            percentiles((candidate.value / reference.value).ln(), ratios, stretch).map(|bounds| bounds.map(f64::exp_m1))
         }
     }
 }
@@ -166,12 +157,7 @@ fn combined(reference: f64, candidate: f64, r: Bounds, c: Bounds, scale: Scale) 
         Scale::Difference => Some(recovered(reference, candidate, r, c)),
         Scale::Relative if candidate == 0.0 => (r[0] > 0.0).then(|| [-1.0, c[1] / r[0] - 1.0]),
         Scale::Relative => {
-            let logs = recovered(
-                reference.ln(),
-                candidate.ln(),
-                r.map(f64::ln),
-                c.map(f64::ln),
-            );
+            let logs = recovered(reference.ln(), candidate.ln(), r.map(f64::ln), c.map(f64::ln));
             Some(logs.map(f64::exp_m1))
         }
     }
@@ -223,12 +209,8 @@ mod tests {
         for units in [6, 20] {
             let mut covered = 0;
             for trial in 0..200 {
-                let (reference, candidate) = (
-                    median(2 * trial, units, 1e6),
-                    median(2 * trial + 1, units, 1.2e6),
-                );
-                let [lower, upper] =
-                    change_interval(&reference, &candidate, Scale::Relative).unwrap();
+                let (reference, candidate) = (median(2 * trial, units, 1e6), median(2 * trial + 1, units, 1.2e6));
+                let [lower, upper] = change_interval(&reference, &candidate, Scale::Relative).unwrap();
                 covered += u32::from(lower <= 0.2 && 0.2 <= upper);
             }
             // 95 % of 200 is 190; five standard deviations below is 175.
@@ -248,8 +230,7 @@ mod tests {
 
     #[test]
     fn twice_as_slow_is_found_and_is_about_100_per_cent() {
-        let [lower, upper] =
-            change_interval(&median(1, 20, 1e6), &median(2, 20, 2e6), Scale::Relative).unwrap();
+        let [lower, upper] = change_interval(&median(1, 20, 1e6), &median(2, 20, 2e6), Scale::Relative).unwrap();
         assert!(
             0.7 < lower && lower < 1.0 && 1.0 < upper && upper < 1.4,
             "{lower} {upper}"
@@ -267,9 +248,7 @@ mod tests {
                 .collect();
             let pool = Pool::new(&[values]);
             let value = pool.quantile(0.9, &[1]).unwrap();
-            let [lower, upper] = Estimate::independent_quantile(value, 0.9, &pool)
-                .interval()
-                .unwrap();
+            let [lower, upper] = Estimate::independent_quantile(value, 0.9, &pool).interval().unwrap();
             lower <= truth && truth <= upper
         });
         assert!(covered.count() >= 180);
@@ -278,13 +257,9 @@ mod tests {
     #[test]
     fn no_error_at_all_is_not_certainty() {
         let none = |trials| Estimate::exact(0.0).or_share(0, trials);
-        let [lower, upper] =
-            change_interval(&none(1_000), &none(1_000), Scale::Difference).unwrap();
+        let [lower, upper] = change_interval(&none(1_000), &none(1_000), Scale::Difference).unwrap();
         assert!(lower < -0.003 && upper > 0.003);
-        assert_eq!(
-            change_interval(&none(1_000), &none(1_000), Scale::Relative),
-            None
-        );
+        assert_eq!(change_interval(&none(1_000), &none(1_000), Scale::Relative), None);
     }
 
     #[test]
@@ -299,9 +274,7 @@ mod tests {
     #[test]
     fn the_wider_of_two_sources_counts() {
         // All errors in one second: only the blocks know that they came together.
-        let units = (0..20)
-            .map(|at| [if at == 7 { 100.0 } else { 0.0 }, 100.0])
-            .collect();
+        let units = (0..20).map(|at| [if at == 7 { 100.0 } else { 0.0 }, 100.0]).collect();
         let estimate = Estimate::resampled(0.05, &Series::Ratio(units), 3).or_share(100, 2_000);
         let exact = estimate.exact_bounds().unwrap();
         let both = estimate.interval().unwrap();
@@ -310,12 +283,7 @@ mod tests {
 
     #[test]
     fn exact_figures_change_exactly() {
-        let change = change_interval(
-            &Estimate::exact(200.0),
-            &Estimate::exact(300.0),
-            Scale::Relative,
-        )
-        .unwrap();
+        let change = change_interval(&Estimate::exact(200.0), &Estimate::exact(300.0), Scale::Relative).unwrap();
         assert!((change[0] - 0.5).abs() < 1e-12 && (change[1] - 0.5).abs() < 1e-12);
     }
 }

@@ -32,11 +32,7 @@ impl Pool {
     pub fn new(units: &[Vec<(u64, u64)>]) -> Rc<Self> {
         let mut entries: Vec<Entry> = (0_u32..)
             .zip(units)
-            .flat_map(|(unit, pairs)| {
-                pairs
-                    .iter()
-                    .map(move |&(value, count)| (value, unit, count))
-            })
+            .flat_map(|(unit, pairs)| pairs.iter().map(move |&(value, count)| (value, unit, count)))
             .map(|(value, unit, count)| Entry {
                 value,
                 unit,
@@ -83,10 +79,7 @@ impl Pool {
     /// The rank is ⌈q·n⌉, as in `HdrHistogram`.
     pub fn quantile(&self, q: f64, weights: &[u32]) -> Option<f64> {
         let total = weighted(&self.counts, weights);
-        self.value_at_rank(
-            ((q * total as f64).ceil() as u64).clamp(1, total.max(1)),
-            weights,
-        )
+        self.value_at_rank(((q * total as f64).ceil() as u64).clamp(1, total.max(1)), weights)
     }
 
     /// The `rank`-th smallest value, from 1; `None` when there are fewer.

@@ -45,13 +45,21 @@ pub(super) fn examine(step: &Step, values: &mut Values<'_>, reply: &mut Reply) -
     for (path, wanted) in &step.expect.json {
         let found = path.find(&json).map(Value::from_json);
         if found.as_ref() != Some(wanted) {
-            return reply.failed(ErrorClass::Expectation, format!("expected {wanted:?} in the answer, found {found:?}"));
+            return reply.failed(
+                ErrorClass::Expectation,
+                format!("expected {wanted:?} in the answer, found {found:?}"),
+            );
         }
     }
     for (variable, path) in &step.save {
         match path.find(&json) {
             Some(found) => values.save(*variable, Value::from_json(found)),
-            None => return reply.failed(ErrorClass::Extraction, "the answer has nothing at the path of a value to save"),
+            None => {
+                return reply.failed(
+                    ErrorClass::Extraction,
+                    "the answer has nothing at the path of a value to save",
+                );
+            }
         }
     }
     Outcome::Completed
@@ -61,22 +69,41 @@ pub(super) fn examine(step: &Step, values: &mut Values<'_>, reply: &mut Reply) -
 fn unexpected(step: &Step, values: &mut Values<'_>, answer: &Answer) -> Option<(ErrorClass, String)> {
     let expect = &step.expect;
     if let Some(status) = answer.status {
-        let fine = if expect.status.is_empty() { status < 400 } else { expect.status.contains(&status) };
+        let fine = if expect.status.is_empty() {
+            status < 400
+        } else {
+            expect.status.contains(&status)
+        };
         if !fine {
             return Some((ErrorClass::Status(status), start_of(&answer.body)));
         }
     }
     let count = |wanted: Option<u64>, found: u64, what: &str| {
-        wanted.filter(|wanted| *wanted != found).map(|wanted| (ErrorClass::Expectation, format!("expected {wanted} {what}, found {found}")))
+        wanted.filter(|wanted| *wanted != found).map(|wanted| {
+            (
+                ErrorClass::Expectation,
+                format!("expected {wanted} {what}, found {found}"),
+            )
+        })
     };
-    if let Some(wrong) = count(expect.rows, answer.row_count, "rows").or_else(|| count(expect.affected, answer.affected, "changed rows")) {
+    if let Some(wrong) =
+        count(expect.rows, answer.row_count, "rows").or_else(|| count(expect.affected, answer.affected, "changed rows"))
+    {
         return Some(wrong);
     }
     let wanted = expect.body_contains.as_ref()?;
     let mut text = String::new();
     wanted.render(values, &mut text);
-    let found = answer.body.windows(text.len().max(1)).any(|window| window == text.as_bytes());
-    (!found && !text.is_empty()).then(|| (ErrorClass::Expectation, format!("the body does not contain \"{text}\": {}", start_of(&answer.body))))
+    let found = answer
+        .body
+        .windows(text.len().max(1))
+        .any(|window| window == text.as_bytes());
+    (!found && !text.is_empty()).then(|| {
+        (
+            ErrorClass::Expectation,
+            format!("the body does not contain \"{text}\": {}", start_of(&answer.body)),
+        )
+    })
 }
 
 /// The body, or the rows as an array of objects.

@@ -57,21 +57,36 @@ struct ConnectError {
 
 impl ConnectError {
     fn new(class: ErrorClass, reason: impl ToString) -> Self {
-        Self { class, reason: reason.to_string() }
+        Self {
+            class,
+            reason: reason.to_string(),
+        }
     }
 }
 
 impl Connector {
     /// Resolves the address once; later connections go to what was found.
     pub(super) async fn bind(target: &Target, http: &HttpTarget, base: &str) -> Result<Self, TargetError> {
-        let setting = |reason: String| TargetError::Setting { target: target.name.clone(), reason };
+        let setting = |reason: String| TargetError::Setting {
+            target: target.name.clone(),
+            reason,
+        };
         let uri: Uri = base.parse().map_err(|error| setting(format!("{base}: {error}")))?;
-        let host = uri.host().ok_or_else(|| setting(format!("{base} names no host")))?.trim_matches(['[', ']']).to_owned();
+        let host = uri
+            .host()
+            .ok_or_else(|| setting(format!("{base} names no host")))?
+            .trim_matches(['[', ']'])
+            .to_owned();
         let secure = uri.scheme_str() == Some("https");
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        let addresses = tokio::net::lookup_host((host.as_str(), port)).await.map(Iterator::collect).map_err(|error| {
-            TargetError::Unreachable { target: target.name.clone(), address: base.to_owned(), reason: error.to_string() }
-        })?;
+        let addresses = tokio::net::lookup_host((host.as_str(), port))
+            .await
+            .map(Iterator::collect)
+            .map_err(|error| TargetError::Unreachable {
+                target: target.name.clone(),
+                address: base.to_owned(),
+                reason: error.to_string(),
+            })?;
         let tls = if secure {
             let name = ServerName::try_from(host.clone()).map_err(|error| setting(format!("{host}: {error}")))?;
             Some((tls::config(http.ca.as_deref(), http.insecure).map_err(setting)?, name))
@@ -81,8 +96,17 @@ impl Connector {
         let authority = uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
         let headers = default_headers(authority, http).map_err(setting)?;
         let prefix = uri.path().trim_end_matches('/').to_owned();
-        let shared = Shared { name: target.name.clone(), base: base.to_owned(), addresses, prefix, headers, tls };
-        Ok(Self { shared: Arc::new(shared) })
+        let shared = Shared {
+            name: target.name.clone(),
+            base: base.to_owned(),
+            addresses,
+            prefix,
+            headers,
+            tls,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
     }
 
     pub(super) fn address(&self) -> String {
@@ -99,19 +123,33 @@ impl Connector {
     }
 
     fn unreachable(&self, reason: String) -> TargetError {
-        TargetError::Unreachable { target: self.shared.name.clone(), address: self.address(), reason }
+        TargetError::Unreachable {
+            target: self.shared.name.clone(),
+            address: self.address(),
+            reason,
+        }
     }
 
     pub(super) fn session(&self) -> Session {
-        Session { shared: Arc::clone(&self.shared), connection: None, text: String::new() }
+        Session {
+            shared: Arc::clone(&self.shared),
+            connection: None,
+            text: String::new(),
+        }
     }
 }
 
 /// Sent with every request, computed once.
 fn default_headers(authority: &str, http: &HttpTarget) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
-    headers.insert(HOST, HeaderValue::from_str(authority).map_err(|error| format!("{authority}: {error}"))?);
-    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("loadgate/", env!("CARGO_PKG_VERSION"))));
+    headers.insert(
+        HOST,
+        HeaderValue::from_str(authority).map_err(|error| format!("{authority}: {error}"))?,
+    );
+    headers.insert(
+        USER_AGENT,
+        HeaderValue::from_static(concat!("loadgate/", env!("CARGO_PKG_VERSION"))),
+    );
     for (name, value) in &http.headers {
         headers.insert(name, value.clone());
     }
@@ -132,13 +170,17 @@ impl Shared {
     }
 
     async fn handshake(&self, stream: TcpStream) -> Result<SendRequest<Full<Bytes>>, ConnectError> {
-        stream.set_nodelay(true).map_err(|error| ConnectError::new(ErrorClass::Connect, error))?;
+        stream
+            .set_nodelay(true)
+            .map_err(|error| ConnectError::new(ErrorClass::Connect, error))?;
         match &self.tls {
             None => http1(stream).await,
             Some((config, name)) => {
                 let connector = TlsConnector::from(Arc::clone(config));
-                let stream =
-                    connector.connect(name.clone(), stream).await.map_err(|error| ConnectError::new(ErrorClass::Tls, error))?;
+                let stream = connector
+                    .connect(name.clone(), stream)
+                    .await
+                    .map_err(|error| ConnectError::new(ErrorClass::Tls, error))?;
                 http1(stream).await
             }
         }
@@ -149,8 +191,9 @@ async fn http1<I>(stream: I) -> Result<SendRequest<Full<Bytes>>, ConnectError>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (sender, connection) =
-        handshake(TokioIo::new(stream)).await.map_err(|error| ConnectError::new(ErrorClass::Protocol, error))?;
+    let (sender, connection) = handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| ConnectError::new(ErrorClass::Protocol, error))?;
     // Its errors reach the request that meets them.
     tokio::spawn(connection);
     Ok(sender)
@@ -175,7 +218,9 @@ impl Session {
 
     pub(super) async fn perform(&mut self, operation: Operation<'_, '_>, reply: &mut Reply) -> Outcome {
         let Operation { step, values } = operation;
-        let Request::Http(http) = &step.request else { return Outcome::Failed(ErrorClass::Protocol) };
+        let Request::Http(http) = &step.request else {
+            return Outcome::Failed(ErrorClass::Protocol);
+        };
         let request = match self.request(http, values) {
             Ok(request) => request,
             Err(reason) => {
@@ -190,7 +235,10 @@ impl Session {
         match ended {
             Ok(Ok(())) => Outcome::Completed,
             Ok(Err(error)) => reply.failed(error.class, error.reason),
-            Err(_) => reply.failed(ErrorClass::Timeout, format!("no answer within {}", crate::units::format_duration(step.timeout))),
+            Err(_) => reply.failed(
+                ErrorClass::Timeout,
+                format!("no answer within {}", crate::units::format_duration(step.timeout)),
+            ),
         }
     }
 
@@ -198,7 +246,10 @@ impl Session {
         self.text.clear();
         self.text.push_str(&self.shared.prefix);
         http.path.render(values, &mut self.text);
-        let uri: Uri = self.text.parse().map_err(|error| format!("the path \"{}\" is not usable: {error}", self.text))?;
+        let uri: Uri = self
+            .text
+            .parse()
+            .map_err(|error| format!("the path \"{}\" is not usable: {error}", self.text))?;
         let body = http.body.as_ref().map_or_else(Bytes::new, |template| {
             let mut body = String::new();
             template.render(values, &mut body);
@@ -214,13 +265,19 @@ impl Session {
         for (name, template) in &http.headers {
             self.text.clear();
             template.render(values, &mut self.text);
-            let value = HeaderValue::from_str(&self.text).map_err(|_| format!("the value of header {name} has characters that HTTP does not allow"))?;
+            let value = HeaderValue::from_str(&self.text)
+                .map_err(|_| format!("the value of header {name} has characters that HTTP does not allow"))?;
             request.headers_mut().insert(name, value);
         }
         Ok(request)
     }
 
-    async fn exchange(&mut self, request: hyper::Request<Full<Bytes>>, keep: bool, reply: &mut Reply) -> Result<(), ConnectError> {
+    async fn exchange(
+        &mut self,
+        request: hyper::Request<Full<Bytes>>,
+        keep: bool,
+        reply: &mut Reply,
+    ) -> Result<(), ConnectError> {
         let mut connection = self.connection(&mut reply.connect).await?;
         let answer = connection.send_request(request).await.map_err(classify)?;
         receive(answer, keep, reply).await?;
@@ -248,14 +305,23 @@ async fn receive(response: hyper::Response<Incoming>, keep: bool, reply: &mut Re
     answer.status = Some(head.status.as_u16());
     if reply.keep {
         let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-        answer.headers = head.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+        answer.headers = head
+            .headers
+            .iter()
+            .map(|(name, value)| (name.to_string(), text(value)))
+            .collect();
     }
     let mut kept = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(classify)?.into_data() else { continue };
+        let Ok(data) = frame.map_err(classify)?.into_data() else {
+            continue;
+        };
         answer.body_bytes += data.len() as u64;
         if answer.body_bytes > LARGEST_BODY {
-            return Err(ConnectError::new(ErrorClass::TooLarge, "the body is larger than 64 MiB"));
+            return Err(ConnectError::new(
+                ErrorClass::TooLarge,
+                "the body is larger than 64 MiB",
+            ));
         }
         if keep {
             kept.extend_from_slice(&data);
@@ -268,9 +334,15 @@ async fn receive(response: hyper::Response<Incoming>, keep: bool, reply: &mut Re
 }
 
 fn classify(error: hyper::Error) -> ConnectError {
-    let lost = error.is_closed() || error.is_canceled() || error.is_incomplete_message() || error.is_body_write_aborted();
+    let lost =
+        error.is_closed() || error.is_canceled() || error.is_incomplete_message() || error.is_body_write_aborted();
     let io = std::error::Error::source(&error).is_some_and(|source| source.is::<std::io::Error>());
-    let class = if lost || (io && !error.is_parse()) { ErrorClass::Disconnected } else { ErrorClass::Protocol };
-    let reason = std::error::Error::source(&error).map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
+    let class = if lost || (io && !error.is_parse()) {
+        ErrorClass::Disconnected
+    } else {
+        ErrorClass::Protocol
+    };
+    let reason =
+        std::error::Error::source(&error).map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
     ConnectError { class, reason }
 }

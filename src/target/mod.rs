@@ -58,7 +58,14 @@ pub struct Reply {
 impl Default for Reply {
     fn default() -> Self {
         let now = Instant::now();
-        Self { start: now, end: now, connect: None, answer: Answer::default(), keep: false, message: None }
+        Self {
+            start: now,
+            end: now,
+            connect: None,
+            answer: Answer::default(),
+            keep: false,
+            message: None,
+        }
     }
 }
 
@@ -136,14 +143,21 @@ impl Connector {
     ///
     /// # Errors
     /// When the address or a certificate file cannot be used.
-    pub async fn bind(target: &Target, port: Option<u16>, directory: &Path, sessions: usize) -> Result<Self, TargetError> {
+    pub async fn bind(
+        target: &Target,
+        port: Option<u16>,
+        directory: &Path,
+        sessions: usize,
+    ) -> Result<Self, TargetError> {
         let fill = |text: &str| fill(text, port, directory);
         Ok(match &target.kind {
             Kind::Http(http) => Self::Http(http::Connector::bind(target, http, &fill(&http.base)).await?),
             Kind::Sqlite { path } => Self::Sqlite(sqlite::Connector::bind(target, &fill(path), sessions)?),
-            Kind::Postgres(postgres) => {
-                Self::Postgres(postgres::Connector::bind(target, postgres, &fill(&postgres.connection))?)
-            }
+            Kind::Postgres(postgres) => Self::Postgres(postgres::Connector::bind(
+                target,
+                postgres,
+                &fill(&postgres.connection),
+            )?),
         })
     }
 
@@ -200,7 +214,9 @@ pub struct Sessions {
 impl Sessions {
     /// Unconnected sessions for all targets, in the workload's order.
     pub fn new(connectors: &[Connector]) -> Self {
-        Self { by_target: connectors.iter().map(Connector::session).collect() }
+        Self {
+            by_target: connectors.iter().map(Connector::session).collect(),
+        }
     }
 
     /// Makes all connections now, so that no operation pays for it. A failure

@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, pin_mut};
 use tokio::time::{Instant, timeout};
-use tokio_postgres::{Client, Config, Error, NoTls, SimpleQueryMessage, Statement as Prepared, config::Host, config::SslMode, types::Type};
+use tokio_postgres::{
+    Client, Config, Error, NoTls, SimpleQueryMessage, Statement as Prepared, config::Host, config::SslMode, types::Type,
+};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
@@ -49,15 +51,23 @@ struct Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self { class: classify(&error), message: describe(&error) }
+        Self {
+            class: classify(&error),
+            message: describe(&error),
+        }
     }
 }
 
 impl Connector {
     pub(super) fn bind(target: &Target, postgres: &PostgresTarget, connection: &str) -> Result<Self, TargetError> {
-        let setting = |reason: String| TargetError::Setting { target: target.name.clone(), reason };
+        let setting = |reason: String| TargetError::Setting {
+            target: target.name.clone(),
+            reason,
+        };
         // The text was read when the scenario was compiled; only the port is new.
-        let mut config: Config = connection.parse().map_err(|_| setting("not a PostgreSQL address".into()))?;
+        let mut config: Config = connection
+            .parse()
+            .map_err(|_| setting("not a PostgreSQL address".into()))?;
         if config.get_application_name().is_none() {
             config.application_name("loadgate");
         }
@@ -69,8 +79,16 @@ impl Connector {
         } else {
             Some(tls::config(postgres.ca.as_deref(), postgres.insecure).map_err(setting)?)
         };
-        let shared = Shared { name: target.name.clone(), config, protocol: postgres.protocol, tls, statements: target.statements.clone() };
-        Ok(Self { shared: Arc::new(shared) })
+        let shared = Shared {
+            name: target.name.clone(),
+            config,
+            protocol: postgres.protocol,
+            tls,
+            statements: target.statements.clone(),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
     }
 
     pub(super) fn address(&self) -> String {
@@ -79,7 +97,11 @@ impl Connector {
             Some(Host::Tcp(host)) => host.clone(),
             #[cfg(unix)]
             Some(Host::Unix(path)) => path.display().to_string(),
-            None => config.get_hostaddrs().first().map(ToString::to_string).unwrap_or_default(),
+            None => config
+                .get_hostaddrs()
+                .first()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
         };
         let port = config.get_ports().first().copied().unwrap_or(5432);
         let database = config.get_dbname().or(config.get_user()).unwrap_or("postgres");
@@ -87,22 +109,44 @@ impl Connector {
     }
 
     pub(super) async fn probe(&self) -> Result<Option<String>, TargetError> {
-        let unreachable = |reason: String| TargetError::Unreachable { target: self.shared.name.clone(), address: self.address(), reason };
+        let unreachable = |reason: String| TargetError::Unreachable {
+            target: self.shared.name.clone(),
+            address: self.address(),
+            reason,
+        };
         let client = match timeout(DEFAULT_TIMEOUT, self.shared.connect()).await {
             Ok(connected) => connected.map_err(|error| unreachable(describe(&error)))?,
-            Err(_) => return Err(unreachable(format!("no connection within {} s", DEFAULT_TIMEOUT.as_secs()))),
+            Err(_) => {
+                return Err(unreachable(format!(
+                    "no connection within {} s",
+                    DEFAULT_TIMEOUT.as_secs()
+                )));
+            }
         };
         for sql in &self.shared.statements {
             if let Err(error) = client.prepare(sql).await {
-                return Err(TargetError::Statement { target: self.shared.name.clone(), sql: sql.clone(), reason: describe(&error) });
+                return Err(TargetError::Statement {
+                    target: self.shared.name.clone(),
+                    sql: sql.clone(),
+                    reason: describe(&error),
+                });
             }
         }
-        let row = client.query_one("SHOW server_version", &[]).await.map_err(|error| unreachable(describe(&error)))?;
-        Ok(row.try_get::<_, String>(0).ok().map(|version| format!("PostgreSQL {version}")))
+        let row = client
+            .query_one("SHOW server_version", &[])
+            .await
+            .map_err(|error| unreachable(describe(&error)))?;
+        Ok(row
+            .try_get::<_, String>(0)
+            .ok()
+            .map(|version| format!("PostgreSQL {version}")))
     }
 
     pub(super) fn session(&self) -> Session {
-        Session { shared: Arc::clone(&self.shared), connection: None }
+        Session {
+            shared: Arc::clone(&self.shared),
+            connection: None,
+        }
     }
 }
 
@@ -114,7 +158,10 @@ impl Shared {
     async fn connect(&self) -> Result<Client, Error> {
         match &self.tls {
             Some(config) => {
-                let (client, connection) = self.config.connect(MakeRustlsConnect::new(config.as_ref().clone())).await?;
+                let (client, connection) = self
+                    .config
+                    .connect(MakeRustlsConnect::new(config.as_ref().clone()))
+                    .await?;
                 tokio::spawn(connection);
                 Ok(client)
             }
@@ -165,7 +212,10 @@ impl Session {
             Request::Transaction(statements) => (statements.as_slice(), true),
             Request::Http(_) => (&[][..], false),
         };
-        let calls: Vec<Call<'_>> = statements.iter().map(|statement| Call::new(statement, values)).collect();
+        let calls: Vec<Call<'_>> = statements
+            .iter()
+            .map(|statement| Call::new(statement, values))
+            .collect();
         reply.begin();
         let keep = reply.keep || step.needs_body();
         let ended = timeout(step.timeout, self.execute(&calls, transaction, keep, reply)).await;
@@ -173,11 +223,20 @@ impl Session {
         match ended {
             Ok(Ok(())) => Outcome::Completed,
             Ok(Err(failure)) => reply.failed(failure.class, failure.message),
-            Err(_) => reply.failed(ErrorClass::Timeout, format!("not done within {}", crate::units::format_duration(step.timeout))),
+            Err(_) => reply.failed(
+                ErrorClass::Timeout,
+                format!("not done within {}", crate::units::format_duration(step.timeout)),
+            ),
         }
     }
 
-    async fn execute(&mut self, calls: &[Call<'_>], transaction: bool, keep: bool, reply: &mut Reply) -> Result<(), Failure> {
+    async fn execute(
+        &mut self,
+        calls: &[Call<'_>],
+        transaction: bool,
+        keep: bool,
+        reply: &mut Reply,
+    ) -> Result<(), Failure> {
         let connection = self.connection(&mut reply.connect).await?;
         let result = if transaction {
             self.shared.transaction(&connection, calls, keep, reply).await
@@ -211,13 +270,23 @@ struct Call<'a> {
 
 impl<'a> Call<'a> {
     fn new(statement: &'a Statement, values: &mut Values<'_>) -> Self {
-        let parameters = statement.parameters.iter().map(|template| Parameter(template.value(values))).collect();
+        let parameters = statement
+            .parameters
+            .iter()
+            .map(|template| Parameter(template.value(values)))
+            .collect();
         Self { statement, parameters }
     }
 }
 
 impl Shared {
-    async fn transaction(&self, connection: &Connection, calls: &[Call<'_>], keep: bool, reply: &mut Reply) -> Result<(), Failure> {
+    async fn transaction(
+        &self,
+        connection: &Connection,
+        calls: &[Call<'_>],
+        keep: bool,
+        reply: &mut Reply,
+    ) -> Result<(), Failure> {
         connection.client.batch_execute("BEGIN").await?;
         let mut result = self.all(connection, calls, keep, reply).await;
         if result.is_ok() {
@@ -230,7 +299,13 @@ impl Shared {
         result
     }
 
-    async fn all(&self, connection: &Connection, calls: &[Call<'_>], keep: bool, reply: &mut Reply) -> Result<(), Failure> {
+    async fn all(
+        &self,
+        connection: &Connection,
+        calls: &[Call<'_>],
+        keep: bool,
+        reply: &mut Reply,
+    ) -> Result<(), Failure> {
         for call in calls {
             // What a transaction answers is what its last statement answers.
             reply.answer = super::Answer::default();
@@ -242,13 +317,27 @@ impl Shared {
         Ok(())
     }
 
-    async fn bound(&self, connection: &Connection, call: &Call<'_>, keep: bool, reply: &mut Reply) -> Result<(), Failure> {
+    async fn bound(
+        &self,
+        connection: &Connection,
+        call: &Call<'_>,
+        keep: bool,
+        reply: &mut Reply,
+    ) -> Result<(), Failure> {
         let index = call.statement.index;
         let rows = match self.protocol {
-            Protocol::Prepared => connection.client.query_raw(&connection.prepared[index], &call.parameters).await?,
+            Protocol::Prepared => {
+                connection
+                    .client
+                    .query_raw(&connection.prepared[index], &call.parameters)
+                    .await?
+            }
             _ => {
                 let typed = call.parameters.iter().map(|parameter| (parameter, Type::UNKNOWN));
-                connection.client.query_typed_raw(&self.statements[index], typed).await?
+                connection
+                    .client
+                    .query_typed_raw(&self.statements[index], typed)
+                    .await?
             }
         };
         pin_mut!(rows);
@@ -278,7 +367,11 @@ impl Shared {
                     reply.answer.row_count += 1;
                     if keep {
                         let cells = row.columns().iter().enumerate();
-                        reply.answer.rows.push(cells.map(|(at, column)| (column.name().to_owned(), row.get(at).into())).collect());
+                        reply.answer.rows.push(
+                            cells
+                                .map(|(at, column)| (column.name().to_owned(), row.get(at).into()))
+                                .collect(),
+                        );
                     }
                 }
                 SimpleQueryMessage::CommandComplete(affected) => reply.answer.affected = affected,
@@ -291,7 +384,11 @@ impl Shared {
 
 fn classify(error: &Error) -> ErrorClass {
     if let Some(code) = error.code() {
-        return code.code().as_bytes().try_into().map_or(ErrorClass::Protocol, ErrorClass::SqlState);
+        return code
+            .code()
+            .as_bytes()
+            .try_into()
+            .map_or(ErrorClass::Protocol, ErrorClass::SqlState);
     }
     let source = std::error::Error::source(error);
     if error.is_closed() || source.is_some_and(|source| source.is::<std::io::Error>()) {

@@ -68,7 +68,11 @@ pub(super) fn write_literal(value: &Value, out: &mut String) {
 /// A row with its column names.
 pub(super) fn row_to_json(row: &Row) -> answer::Row {
     let cell = |at| row.try_get::<_, Cell>(at).map_or(Json::Null, |cell| cell.0);
-    row.columns().iter().enumerate().map(|(at, column)| (column.name().to_owned(), cell(at))).collect()
+    row.columns()
+        .iter()
+        .enumerate()
+        .map(|(at, column)| (column.name().to_owned(), cell(at)))
+        .collect()
 }
 
 /// Any value in binary format, as JSON: numbers, booleans and text as
@@ -93,7 +97,9 @@ impl<'a> FromSql<'a> for Cell {
             Type::JSONB => serde_json::from_slice(raw.get(1..).unwrap_or_default())?,
             Type::TIMESTAMP | Type::TIMESTAMPTZ => {
                 let microseconds = i64::from_be_bytes(raw.try_into()?);
-                jiff::Timestamp::from_microsecond(microseconds.saturating_add(POSTGRES_EPOCH_US))?.to_string().into()
+                jiff::Timestamp::from_microsecond(microseconds.saturating_add(POSTGRES_EPOCH_US))?
+                    .to_string()
+                    .into()
             }
             Type::UUID => uuid(raw).into(),
             Type::NUMERIC => numeric(raw).ok_or("not a numeric")?.into(),
@@ -116,7 +122,14 @@ impl<'a> FromSql<'a> for Cell {
 fn uuid(raw: &[u8]) -> String {
     let hex = hex::encode(raw);
     match hex.len() {
-        32 => format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]),
+        32 => format!(
+            "{}-{}-{}-{}-{}",
+            &hex[..8],
+            &hex[8..12],
+            &hex[12..16],
+            &hex[16..20],
+            &hex[20..]
+        ),
         _ => hex,
     }
 }
@@ -129,7 +142,11 @@ fn numeric(raw: &[u8]) -> Option<String> {
     let (count, weight, sign, decimals) = (word(0)?, word(1)?, word(2)? as u16, word(3)?);
     let digit = |position: i16| -> Option<i16> {
         let at = weight - position;
-        if (0..count).contains(&at) { word(4 + at as usize) } else { Some(0) }
+        if (0..count).contains(&at) {
+            word(4 + at as usize)
+        } else {
+            Some(0)
+        }
     };
     let mut text = match sign {
         0x0000 => String::new(),

@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, types::{ToSqlOutput, ValueRef}};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags,
+    types::{ToSqlOutput, ValueRef},
+};
 use serde_json::Value as Json;
 use tokio::{
     sync::oneshot,
@@ -41,7 +44,12 @@ pub struct Connector {
 #[derive(Debug)]
 enum Job {
     /// Statements with their parameters, to be executed on any of the threads.
-    Perform { statements: Vec<(usize, Vec<Value>)>, transaction: bool, keep: bool, done: oneshot::Sender<Done> },
+    Perform {
+        statements: Vec<(usize, Vec<Value>)>,
+        transaction: bool,
+        keep: bool,
+        done: oneshot::Sender<Done>,
+    },
     /// Whether every statement prepares: the first that does not, and why.
     Probe(oneshot::Sender<Result<(), (String, String)>>),
 }
@@ -56,7 +64,11 @@ struct Done {
 impl Connector {
     /// Opens the file once per thread. The database must exist: a typo must not create one.
     pub(super) fn bind(target: &Target, path: &str, sessions: usize) -> Result<Self, TargetError> {
-        let unreachable = |reason: String| TargetError::Unreachable { target: target.name.clone(), address: path.to_owned(), reason };
+        let unreachable = |reason: String| TargetError::Unreachable {
+            target: target.name.clone(),
+            address: path.to_owned(),
+            reason,
+        };
         let (jobs, queue) = mpsc::channel();
         let queue = Arc::new(Mutex::new(queue));
         let statements: Arc<[String]> = target.statements.clone().into();
@@ -68,7 +80,11 @@ impl Connector {
                 .spawn(move || serve(&connection, &statements, &queue))
                 .map_err(|error| unreachable(error.to_string()))?;
         }
-        Ok(Self { name: target.name.clone(), path: path.to_owned(), jobs })
+        Ok(Self {
+            name: target.name.clone(),
+            path: path.to_owned(),
+            jobs,
+        })
     }
 
     pub(super) fn address(&self) -> String {
@@ -81,13 +97,23 @@ impl Connector {
         let _ = self.jobs.send(Job::Probe(answer));
         match result.await {
             Ok(Ok(())) => Ok(Some(format!("SQLite {}", rusqlite::version()))),
-            Ok(Err((sql, reason))) => Err(TargetError::Statement { target: self.name.clone(), sql, reason }),
-            Err(_) => Err(TargetError::Unreachable { target: self.name.clone(), address: self.address(), reason: "its threads are gone".into() }),
+            Ok(Err((sql, reason))) => Err(TargetError::Statement {
+                target: self.name.clone(),
+                sql,
+                reason,
+            }),
+            Err(_) => Err(TargetError::Unreachable {
+                target: self.name.clone(),
+                address: self.address(),
+                reason: "its threads are gone".into(),
+            }),
         }
     }
 
     pub(super) fn session(&self) -> Session {
-        Session { jobs: self.jobs.clone() }
+        Session {
+            jobs: self.jobs.clone(),
+        }
     }
 }
 
@@ -105,14 +131,28 @@ fn serve(connection: &Connection, statements: &[String], queue: &Mutex<mpsc::Rec
         // A thread that panicked while holding the queue leaves it usable.
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         match job {
-            Ok(Job::Perform { statements: calls, transaction, keep, done }) => {
+            Ok(Job::Perform {
+                statements: calls,
+                transaction,
+                keep,
+                done,
+            }) => {
                 let start = Instant::now();
                 let result = execute(connection, statements, &calls, transaction, keep);
                 // The other end may have given up waiting.
-                let _ = done.send(Done { start, end: Instant::now(), result });
+                let _ = done.send(Done {
+                    start,
+                    end: Instant::now(),
+                    result,
+                });
             }
             Ok(Job::Probe(answer)) => {
-                let refused = statements.iter().find_map(|sql| connection.prepare_cached(sql).err().map(|error| (sql.clone(), error.to_string())));
+                let refused = statements.iter().find_map(|sql| {
+                    connection
+                        .prepare_cached(sql)
+                        .err()
+                        .map(|error| (sql.clone(), error.to_string()))
+                });
                 let _ = answer.send(refused.map_or(Ok(()), Err));
             }
             Err(_) => return,
@@ -120,13 +160,21 @@ fn serve(connection: &Connection, statements: &[String], queue: &Mutex<mpsc::Rec
     }
 }
 
-fn execute(connection: &Connection, statements: &[String], calls: &[(usize, Vec<Value>)], transaction: bool, keep: bool) -> Result<Answer, (ErrorClass, String)> {
+fn execute(
+    connection: &Connection,
+    statements: &[String],
+    calls: &[(usize, Vec<Value>)],
+    transaction: bool,
+    keep: bool,
+) -> Result<Answer, (ErrorClass, String)> {
     let mut answer = Answer::default();
     let run = |answer: &mut Answer| {
         if transaction {
             connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         }
-        calls.iter().try_for_each(|(index, parameters)| call(connection, &statements[*index], parameters, keep, answer))?;
+        calls
+            .iter()
+            .try_for_each(|(index, parameters)| call(connection, &statements[*index], parameters, keep, answer))?;
         if transaction {
             connection.prepare_cached("COMMIT")?.execute([])?;
         }
@@ -140,10 +188,20 @@ fn execute(connection: &Connection, statements: &[String], calls: &[(usize, Vec<
     result.map(|()| answer).map_err(|error| classify(&error))
 }
 
-fn call(connection: &Connection, sql: &str, parameters: &[Value], keep: bool, answer: &mut Answer) -> rusqlite::Result<()> {
+fn call(
+    connection: &Connection,
+    sql: &str,
+    parameters: &[Value],
+    keep: bool,
+    answer: &mut Answer,
+) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(sql)?;
     let returns_rows = statement.column_count() > 0;
-    let names: Vec<String> = if keep { statement.column_names().into_iter().map(str::to_owned).collect() } else { Vec::new() };
+    let names: Vec<String> = if keep {
+        statement.column_names().into_iter().map(str::to_owned).collect()
+    } else {
+        Vec::new()
+    };
     let mut rows = statement.query(rusqlite::params_from_iter(parameters.iter().map(Bound)))?;
     // What a transaction answers is what its last statement answers.
     answer.rows.clear();
@@ -151,7 +209,10 @@ fn call(connection: &Connection, sql: &str, parameters: &[Value], keep: bool, an
     while let Some(row) = rows.next()? {
         answer.row_count += 1;
         if keep {
-            let cells = names.iter().enumerate().map(|(at, name)| Ok((name.clone(), json(row.get_ref(at)?))));
+            let cells = names
+                .iter()
+                .enumerate()
+                .map(|(at, name)| Ok((name.clone(), json(row.get_ref(at)?))));
             answer.rows.push(cells.collect::<rusqlite::Result<Row>>()?);
         }
     }
@@ -186,7 +247,9 @@ fn json(value: ValueRef<'_>) -> Json {
 
 fn classify(error: &rusqlite::Error) -> (ErrorClass, String) {
     let class = match error {
-        rusqlite::Error::SqliteFailure(failure, _) if failure.code == ErrorCode::OperationInterrupted => ErrorClass::Timeout,
+        rusqlite::Error::SqliteFailure(failure, _) if failure.code == ErrorCode::OperationInterrupted => {
+            ErrorClass::Timeout
+        }
         rusqlite::Error::SqliteFailure(failure, _) => ErrorClass::Sqlite(failure.extended_code),
         rusqlite::Error::SqlInputError { error, .. } => ErrorClass::Sqlite(error.extended_code),
         _ => ErrorClass::Parameter,
@@ -207,7 +270,12 @@ impl Session {
         let (done, ended) = oneshot::channel();
         reply.begin();
         let keep = reply.keep || step.needs_body();
-        let sent = self.jobs.send(Job::Perform { statements, transaction, keep, done });
+        let sent = self.jobs.send(Job::Perform {
+            statements,
+            transaction,
+            keep,
+            done,
+        });
         let ended = match sent {
             Ok(()) => timeout(step.timeout, ended).await,
             Err(_) => return reply.failed(ErrorClass::Disconnected, "the SQLite threads are gone"),
@@ -226,7 +294,10 @@ impl Session {
             Ok(Err(_)) => reply.failed(ErrorClass::Disconnected, "the SQLite threads are gone"),
             Err(_) => {
                 reply.end = Instant::now();
-                reply.failed(ErrorClass::Timeout, format!("not done within {}", crate::units::format_duration(step.timeout)))
+                reply.failed(
+                    ErrorClass::Timeout,
+                    format!("not done within {}", crate::units::format_duration(step.timeout)),
+                )
             }
         }
     }
@@ -234,7 +305,11 @@ impl Session {
 
 fn calls(step: &Step, values: &mut Values<'_>) -> (Vec<(usize, Vec<Value>)>, bool) {
     let mut call = |statement: &Statement| {
-        let parameters = statement.parameters.iter().map(|parameter| parameter.value(values)).collect();
+        let parameters = statement
+            .parameters
+            .iter()
+            .map(|parameter| parameter.value(values))
+            .collect();
         (statement.index, parameters)
     };
     match &step.request {

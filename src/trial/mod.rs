@@ -68,7 +68,10 @@ pub enum TrialError {
 impl TrialError {
     /// Whether the scenario is at fault, and not the environment.
     pub fn is_scenario(&self) -> bool {
-        matches!(self, Self::Target(TargetError::Statement { .. } | TargetError::Setting { .. }))
+        matches!(
+            self,
+            Self::Target(TargetError::Statement { .. } | TargetError::Setting { .. })
+        )
     }
 }
 
@@ -77,7 +80,11 @@ impl TrialError {
 ///
 /// # Errors
 /// When nothing could be measured at all.
-pub async fn conduct(workload: Arc<Workload>, setting: &Setting, on_event: &mut dyn FnMut(Event)) -> Result<Run, TrialError> {
+pub async fn conduct(
+    workload: Arc<Workload>,
+    setting: &Setting,
+    on_event: &mut dyn FnMut(Event),
+) -> Result<Run, TrialError> {
     let stop = setting.interrupt.stop.clone();
     let mut stage = tokio::select! {
         biased;
@@ -106,8 +113,19 @@ pub async fn conduct(workload: Arc<Workload>, setting: &Setting, on_event: &mut 
     Ok(assemble(&workload, setting, driven, generator, targets, incidents))
 }
 
-fn assemble(workload: &Workload, setting: &Setting, driven: Driven, generator: Generator, targets: Vec<run::Target>, incidents: Vec<String>) -> Run {
-    let Driven { recorded, started, window } = driven;
+fn assemble(
+    workload: &Workload,
+    setting: &Setting,
+    driven: Driven,
+    generator: Generator,
+    targets: Vec<run::Target>,
+    incidents: Vec<String>,
+) -> Run {
+    let Driven {
+        recorded,
+        started,
+        window,
+    } = driven;
     let flows = recorded.flows;
     Run {
         format: run::FORMAT.into(),
@@ -129,14 +147,26 @@ fn assemble(workload: &Workload, setting: &Setting, driven: Driven, generator: G
             dropped: flows.dropped,
             unfinished: flows.unfinished,
         },
-        steps: workload.measured.iter().zip(recorded.steps).map(|(measured, recorded)| step(workload, measured, recorded)).collect(),
+        steps: workload
+            .measured
+            .iter()
+            .zip(recorded.steps)
+            .map(|(measured, recorded)| step(workload, measured, recorded))
+            .collect(),
         intervals: recorded.intervals,
         send_lag: recorded.send_lag,
         generator,
         environment: setting.environment.clone(),
         targets,
-        partial: setting.interrupt.stop.is_cancelled().then(|| format!("interrupted after {}", format_duration(window))),
-        incidents: incidents.iter().map(|incident| workload.secrets.mask(incident)).collect(),
+        partial: setting
+            .interrupt
+            .stop
+            .is_cancelled()
+            .then(|| format!("interrupted after {}", format_duration(window))),
+        incidents: incidents
+            .iter()
+            .map(|incident| workload.secrets.mask(incident))
+            .collect(),
     }
 }
 

@@ -29,17 +29,27 @@ pub struct Exchange {
 ///
 /// # Errors
 /// When a target cannot be used or setup fails. A flow that fails is told in its exchange.
-pub async fn once(workload: &Workload, setting: &Setting, on_exchange: &mut dyn FnMut(Exchange)) -> Result<(), TrialError> {
+pub async fn once(
+    workload: &Workload,
+    setting: &Setting,
+    on_exchange: &mut dyn FnMut(Exchange),
+) -> Result<(), TrialError> {
     let stage = Stage::set_up(workload, setting).await?;
     let connectors = stage.connectors();
     let globals = stage.globals();
     for (number, flow) in workload.flows.iter().enumerate() {
-        on_exchange(Exchange { text: format!("── flow {} ──", flow.name), ok: true });
+        on_exchange(Exchange {
+            text: format!("── flow {} ──", flow.name),
+            ok: true,
+        });
         let mut debugger = Debugger {
             workload,
             sessions: Sessions::new(&connectors),
             values: Values::new(workload),
-            reply: Reply { keep: true, ..Reply::default() },
+            reply: Reply {
+                keep: true,
+                ..Reply::default()
+            },
             on_exchange,
         };
         debugger.values.begin(number as u64, &globals);
@@ -47,7 +57,10 @@ pub async fn once(workload: &Workload, setting: &Setting, on_exchange: &mut dyn 
     }
     let (_, incidents) = stage.tear_down(workload).await;
     for incident in incidents {
-        on_exchange(Exchange { text: workload.secrets.mask(&incident), ok: false });
+        on_exchange(Exchange {
+            text: workload.secrets.mask(&incident),
+            ok: false,
+        });
     }
     Ok(())
 }
@@ -67,13 +80,19 @@ impl Debugger<'_, '_> {
             let fine = match action {
                 Action::Step(step) => self.step(step).await,
                 Action::Pause(pause) => {
-                    (self.on_exchange)(Exchange { text: format!("pause {}", format_duration(*pause)), ok: true });
+                    (self.on_exchange)(Exchange {
+                        text: format!("pause {}", format_duration(*pause)),
+                        ok: true,
+                    });
                     tokio::time::sleep(*pause).await;
                     true
                 }
                 Action::Repeat { times, actions } => {
                     // One round shows what all do.
-                    (self.on_exchange)(Exchange { text: format!("repeat {times} times, shown once"), ok: true });
+                    (self.on_exchange)(Exchange {
+                        text: format!("repeat {times} times, shown once"),
+                        ok: true,
+                    });
                     Box::pin(self.actions(actions)).await
                 }
             };
@@ -91,7 +110,11 @@ impl Debugger<'_, '_> {
         let took = format_duration(self.reply.end - self.reply.start);
         write_answer(&self.reply.answer, &took, &mut text);
         if let Outcome::Failed(class) = outcome {
-            let _ = writeln!(text, "  FAILED {class}: {}", self.reply.message.as_deref().unwrap_or_default());
+            let _ = writeln!(
+                text,
+                "  FAILED {class}: {}",
+                self.reply.message.as_deref().unwrap_or_default()
+            );
         }
         for (variable, _) in &step.save {
             let name = self.workload.variable_name(*variable).to_owned();
@@ -100,7 +123,10 @@ impl Debugger<'_, '_> {
             let _ = writeln!(text, "  saved {name} = {value}");
         }
         let ok = outcome == Outcome::Completed;
-        (self.on_exchange)(Exchange { text: self.workload.secrets.mask(text.trim_end()), ok });
+        (self.on_exchange)(Exchange {
+            text: self.workload.secrets.mask(text.trim_end()),
+            ok,
+        });
         ok
     }
 
@@ -128,7 +154,11 @@ impl Debugger<'_, '_> {
     }
 
     fn write_statement(&mut self, step: &Step, statement: &crate::workload::Statement, text: &mut String) {
-        let _ = writeln!(text, "  > {}", self.workload.targets[step.target].statements[statement.index]);
+        let _ = writeln!(
+            text,
+            "  > {}",
+            self.workload.targets[step.target].statements[statement.index]
+        );
         for (number, parameter) in statement.parameters.iter().enumerate() {
             let mut value = String::new();
             parameter.value(&mut self.values).write_json(&mut value);
@@ -155,7 +185,11 @@ fn write_answer(answer: &Answer, took: &str, text: &mut String) {
             }
         }
         None => {
-            let _ = writeln!(text, "  < {} rows, {} changed, in {took}", answer.row_count, answer.affected);
+            let _ = writeln!(
+                text,
+                "  < {} rows, {} changed, in {took}",
+                answer.row_count, answer.affected
+            );
             for row in answer.rows.iter().take(SHOWN_ROWS) {
                 let _ = writeln!(text, "  < {}", serde_json::Value::Object(row.clone()));
             }

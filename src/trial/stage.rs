@@ -80,10 +80,14 @@ impl Stage {
     /// Runs to its end what needs the stage, noting processes that end meanwhile.
     /// The load goes on without them: what fails then is counted.
     pub(super) async fn watch<T>(&mut self, load: impl Future<Output = T>) -> T {
-        let Self { processes, incidents, .. } = self;
+        let Self {
+            processes, incidents, ..
+        } = self;
         let began = tokio::time::Instant::now();
-        let mut endings: FuturesUnordered<_> =
-            processes.iter_mut().map(|(name, process)| async move { (name, process.wait().await, process.last_output()) }).collect();
+        let mut endings: FuturesUnordered<_> = processes
+            .iter_mut()
+            .map(|(name, process)| async move { (name, process.wait().await, process.last_output()) })
+            .collect();
         let mut load = std::pin::pin!(load);
         loop {
             tokio::select! {
@@ -101,10 +105,18 @@ impl Stage {
     /// Performs teardown, stops the processes; what goes wrong becomes an incident.
     pub(super) async fn tear_down(mut self, workload: &Workload) -> (Vec<run::Target>, Vec<String>) {
         let mut values = Values::new(workload);
-        let teardown = perform_all(&workload.teardown, workload, &self.connectors, &mut values, &self.globals);
+        let teardown = perform_all(
+            &workload.teardown,
+            workload,
+            &self.connectors,
+            &mut values,
+            &self.globals,
+        );
         match timeout(TEARDOWN_BOUND, teardown).await {
             Ok(Ok(())) => {}
-            Ok(Err(Failed { step, reason })) => self.incidents.push(format!("teardown: the step \"{step}\" failed: {reason}")),
+            Ok(Err(Failed { step, reason })) => self
+                .incidents
+                .push(format!("teardown: the step \"{step}\" failed: {reason}")),
             Err(_) => self.incidents.push("teardown did not end within 60 s".into()),
         }
         for (_, process) in self.processes {
@@ -114,7 +126,13 @@ impl Stage {
     }
 }
 
-async fn start(target: &Target, managed: &Managed, directory: &Path, workload: &Workload, setting: &Setting) -> Result<(u16, Process), TrialError> {
+async fn start(
+    target: &Target,
+    managed: &Managed,
+    directory: &Path,
+    workload: &Workload,
+    setting: &Setting,
+) -> Result<(u16, Process), TrialError> {
     let name = format!("target \"{}\"", target.name);
     let mut tries = 0;
     loop {
@@ -147,7 +165,10 @@ fn described(target: &Target, connector: &Connector, version: Option<String>, wo
         kind: target.kind.name().into(),
         address: workload.secrets.mask(&connector.address()),
         version,
-        command: target.managed.as_ref().map(|managed| workload.secrets.mask(&managed.command)),
+        command: target
+            .managed
+            .as_ref()
+            .map(|managed| workload.secrets.mask(&managed.command)),
     }
 }
 
@@ -166,20 +187,35 @@ async fn set_up(workload: &Workload, connectors: &[Connector]) -> Result<Vec<Opt
 }
 
 /// Performs actions once, outside of any load, on connections of their own.
-async fn perform_all(actions: &[Action], workload: &Workload, connectors: &[Connector], values: &mut Values<'_>, globals: &[Option<Value>]) -> Result<(), Failed> {
+async fn perform_all(
+    actions: &[Action],
+    workload: &Workload,
+    connectors: &[Connector],
+    values: &mut Values<'_>,
+    globals: &[Option<Value>],
+) -> Result<(), Failed> {
     values.begin(0, globals);
     let mut sessions = Sessions::new(connectors);
     let mut reply = Reply::default();
     perform(actions, workload, &mut sessions, values, &mut reply).await
 }
 
-async fn perform(actions: &[Action], workload: &Workload, sessions: &mut Sessions, values: &mut Values<'_>, reply: &mut Reply) -> Result<(), Failed> {
+async fn perform(
+    actions: &[Action],
+    workload: &Workload,
+    sessions: &mut Sessions,
+    values: &mut Values<'_>,
+    reply: &mut Reply,
+) -> Result<(), Failed> {
     for action in actions {
         match action {
             Action::Step(step) => {
                 if let Outcome::Failed(class) = target::perform(sessions, step, values, reply).await {
                     let message = workload.secrets.mask(reply.message.as_deref().unwrap_or_default());
-                    return Err(Failed { step: step.name.clone(), reason: format!("{class}: {message}") });
+                    return Err(Failed {
+                        step: step.name.clone(),
+                        reason: format!("{class}: {message}"),
+                    });
                 }
             }
             Action::Pause(pause) => tokio::time::sleep(*pause).await,

@@ -31,18 +31,33 @@ pub(super) struct DataSet {
 }
 
 /// Compiles all data; problems go to the compiler.
-pub(super) fn compile(compiler: &mut Compiler<'_>, data: &BTreeMap<String, At<scenario::Data>>, scenario: &Path) -> DataSet {
+pub(super) fn compile(
+    compiler: &mut Compiler<'_>,
+    data: &BTreeMap<String, At<scenario::Data>>,
+    scenario: &Path,
+) -> DataSet {
     let mut set = DataSet::default();
     let directory = scenario.parent().unwrap_or(Path::new("")).to_owned();
     for (name, written) in data {
         if !is_name(name) {
-            compiler.problem(written, format!("\"{name}\" is no usable name"), "use letters, digits, `_` and `-`", None);
+            compiler.problem(
+                written,
+                format!("\"{name}\" is no usable name"),
+                "use letters, digits, `_` and `-`",
+                None,
+            );
         }
         match csv_of(compiler, written) {
             Some(path) => table(compiler, name, written, &directory.join(path), &mut set),
             None => {
                 if let Some(generator) = generator(compiler, name, written) {
-                    set.draws.insert(name.clone(), Draw { purpose: purpose(name), generator });
+                    set.draws.insert(
+                        name.clone(),
+                        Draw {
+                            purpose: purpose(name),
+                            generator,
+                        },
+                    );
                 }
             }
         }
@@ -58,10 +73,19 @@ fn csv_of(compiler: &mut Compiler<'_>, written: &At<scenario::Data>) -> Option<P
     if written.value.csv.is_none()
         && let Some(order) = &written.value.order
     {
-        compiler.problem(order, "`order` does not belong here", "it is for a CSV file, with `csv`", None);
+        compiler.problem(
+            order,
+            "`order` does not belong here",
+            "it is for a CSV file, with `csv`",
+            None,
+        );
     }
     only_kind(&written.value).filter(|kind| *kind == "csv")?;
-    written.value.csv.as_ref().map(|csv| PathBuf::from(compiler.resolve(csv)))
+    written
+        .value
+        .csv
+        .as_ref()
+        .map(|csv| PathBuf::from(compiler.resolve(csv)))
 }
 
 /// The single kind that is written, if it is a single one.
@@ -92,9 +116,19 @@ fn kinds(data: &scenario::Data) -> Vec<&'static str> {
 fn generator(compiler: &mut Compiler<'_>, name: &str, written: &At<scenario::Data>) -> Option<Generator> {
     let found = kinds(&written.value);
     if found.len() != 1 {
-        let title = format!("data \"{name}\" has {} kinds", if found.is_empty() { "no".into() } else { found.len().to_string() });
-        let help = Some("exactly one of constant, uniform, zipf, sequence, choice, uuid, string, timestamp, csv".into());
-        compiler.problems.add_missing(written.span(), title, found.join(" and "), help);
+        let title = format!(
+            "data \"{name}\" has {} kinds",
+            if found.is_empty() {
+                "no".into()
+            } else {
+                found.len().to_string()
+            }
+        );
+        let help =
+            Some("exactly one of constant, uniform, zipf, sequence, choice, uuid, string, timestamp, csv".into());
+        compiler
+            .problems
+            .add_missing(written.span(), title, found.join(" and "), help);
         return None;
     }
     match parse(&written.value) {
@@ -107,7 +141,17 @@ fn generator(compiler: &mut Compiler<'_>, name: &str, written: &At<scenario::Dat
 }
 
 fn parse(data: &scenario::Data) -> Result<Generator, String> {
-    let scenario::Data { constant, uniform, zipf, sequence, choice, uuid, string, timestamp, .. } = data;
+    let scenario::Data {
+        constant,
+        uniform,
+        zipf,
+        sequence,
+        choice,
+        uuid,
+        string,
+        timestamp,
+        ..
+    } = data;
     if let Some(constant) = constant {
         return Ok(Generator::Constant((&constant.value).into()));
     }
@@ -118,7 +162,8 @@ fn parse(data: &scenario::Data) -> Result<Generator, String> {
     if let Some(At { value: zipf, .. }) = zipf {
         let (from, to) = ordered(zipf.from, zipf.to)?;
         let exponent = zipf.exponent.unwrap_or(1.0);
-        let ranks = Zipf::new((to.saturating_sub(from) as f64) + 1.0, exponent).map_err(|_| "the exponent must be above 0".to_owned())?;
+        let ranks = Zipf::new((to.saturating_sub(from) as f64) + 1.0, exponent)
+            .map_err(|_| "the exponent must be above 0".to_owned())?;
         return Ok(Generator::Zipf { from, ranks });
     }
     if let Some(At { value: sequence, .. }) = sequence {
@@ -137,15 +182,23 @@ fn parse(data: &scenario::Data) -> Result<Generator, String> {
         };
     }
     if let Some(At { value: uuid, .. }) = uuid {
-        return if *uuid { Ok(Generator::Uuid) } else { Err("write uuid = true".into()) };
+        return if *uuid {
+            Ok(Generator::Uuid)
+        } else {
+            Err("write uuid = true".into())
+        };
     }
     if let Some(At { value: string, .. }) = string {
         return match string.length {
-            Some(length @ 1..=1_000_000) => Ok(Generator::Text { length: length as usize }),
+            Some(length @ 1..=1_000_000) => Ok(Generator::Text {
+                length: length as usize,
+            }),
             _ => Err("`length` must be from 1 to 1,000,000".into()),
         };
     }
-    timestamp.as_ref().map_or_else(|| Err("no kind".into()), |timestamp| time(&timestamp.value))
+    timestamp
+        .as_ref()
+        .map_or_else(|| Err("no kind".into()), |timestamp| time(&timestamp.value))
 }
 
 fn ordered(from: Option<i64>, to: Option<i64>) -> Result<(i64, i64), String> {
@@ -158,7 +211,9 @@ fn ordered(from: Option<i64>, to: Option<i64>) -> Result<(i64, i64), String> {
 
 fn time(time: &scenario::RandomTime) -> Result<Generator, String> {
     let read = |text: &Option<String>, key: &str| -> Result<i64, String> {
-        let text = text.as_ref().ok_or_else(|| format!("`{key}` is needed, as in \"2026-01-01T00:00:00Z\""))?;
+        let text = text
+            .as_ref()
+            .ok_or_else(|| format!("`{key}` is needed, as in \"2026-01-01T00:00:00Z\""))?;
         let time: jiff::Timestamp = text.parse().map_err(|error| format!("`{key}`: {error}"))?;
         Ok(time.as_second())
     };
@@ -173,13 +228,26 @@ fn time(time: &scenario::RandomTime) -> Result<Generator, String> {
 /// One draw per column of a CSV file.
 fn table(compiler: &mut Compiler<'_>, name: &str, written: &At<scenario::Data>, path: &Path, set: &mut DataSet) {
     let Some(csv) = &written.value.csv else { return };
-    let random = compiler.word(written.value.order.as_ref(), &[("sequential", false), ("random", true)], false);
+    let random = compiler.word(
+        written.value.order.as_ref(),
+        &[("sequential", false), ("random", true)],
+        false,
+    );
     match read_columns(path) {
         Ok((columns, file_hash)) => {
             set.file_hashes.insert(name.to_owned(), file_hash);
             for (column, rows) in columns {
-                let generator = Generator::Column { rows: rows.into(), random };
-                set.draws.insert(format!("{name}.{column}"), Draw { purpose: purpose(name), generator });
+                let generator = Generator::Column {
+                    rows: rows.into(),
+                    random,
+                };
+                set.draws.insert(
+                    format!("{name}.{column}"),
+                    Draw {
+                        purpose: purpose(name),
+                        generator,
+                    },
+                );
             }
         }
         Err(reason) => compiler.problem(csv, "the CSV file cannot be used", reason, None),
@@ -192,7 +260,10 @@ fn read_columns(path: &Path) -> Result<(Columns, String), String> {
     let bytes = read_bounded(path, LARGEST_CSV).map_err(|error| error.to_string())?;
     let mut reader = csv::Reader::from_reader(bytes.as_slice());
     let header = reader.headers().map_err(|error| error.to_string())?;
-    let mut columns: Columns = header.iter().map(|column| (column.trim().to_owned(), Vec::new())).collect();
+    let mut columns: Columns = header
+        .iter()
+        .map(|column| (column.trim().to_owned(), Vec::new()))
+        .collect();
     for record in reader.records() {
         let record = record.map_err(|error| error.to_string())?;
         for ((_, rows), field) in columns.iter_mut().zip(&record) {
@@ -200,7 +271,10 @@ fn read_columns(path: &Path) -> Result<(Columns, String), String> {
         }
     }
     match columns.first() {
-        None => Err(format!("{} is empty; it needs a header line and at least one row", path.display())),
+        None => Err(format!(
+            "{} is empty; it needs a header line and at least one row",
+            path.display()
+        )),
         Some((_, rows)) if rows.is_empty() => Err(format!("{} has a header line but no rows", path.display())),
         Some(_) => Ok((columns, hash(&bytes))),
     }

@@ -22,7 +22,9 @@ fn mix(value: u64) -> u64 {
 
 /// FNV-1a: turns the name of a data item into the number of its stream.
 pub(super) fn purpose(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 /// One drawn variable: a generator and the stream it draws from.
@@ -88,7 +90,10 @@ pub enum Generator {
 impl Draw {
     /// Always the same value.
     pub(super) fn constant(value: Value) -> Self {
-        Self { purpose: 0, generator: Generator::Constant(value) }
+        Self {
+            purpose: 0,
+            generator: Generator::Constant(value),
+        }
     }
 
     /// The value of draw `number`.
@@ -118,12 +123,21 @@ impl Draw {
 fn uuid(bits: u128) -> String {
     let bits = (bits & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
     let hex = format!("{bits:032x}");
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+    format!(
+        "{}-{}-{}-{}-{}",
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..]
+    )
 }
 
 fn text(random: &mut Xoshiro256PlusPlus, length: usize) -> String {
     const CHARACTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-    (0..length).map(|_| char::from(CHARACTERS[random.random_range(0..CHARACTERS.len())])).collect()
+    (0..length)
+        .map(|_| char::from(CHARACTERS[random.random_range(0..CHARACTERS.len())]))
+        .collect()
 }
 
 fn time(second: i64, unix: bool) -> Value {
@@ -138,7 +152,10 @@ mod tests {
     use super::*;
 
     fn draw(generator: Generator) -> impl Fn(u64) -> Value {
-        let draw = Draw { purpose: purpose("x"), generator };
+        let draw = Draw {
+            purpose: purpose("x"),
+            generator,
+        };
         move |number| draw.value(7, number)
     }
 
@@ -160,8 +177,13 @@ mod tests {
 
     #[test]
     fn zipf_prefers_the_first_and_keeps_its_bounds() {
-        let zipf = draw(Generator::Zipf { from: 10, ranks: Zipf::new(100.0, 1.0).unwrap() });
-        let values: Vec<i64> = (0..5000).map(|n| if let Value::Int(v) = zipf(n) { v } else { panic!() }).collect();
+        let zipf = draw(Generator::Zipf {
+            from: 10,
+            ranks: Zipf::new(100.0, 1.0).unwrap(),
+        });
+        let values: Vec<i64> = (0..5000)
+            .map(|n| if let Value::Int(v) = zipf(n) { v } else { panic!() })
+            .collect();
         assert!(values.iter().all(|value| (10..110).contains(value)));
         // P(rank 1) = 1/H(100) = 0.193; 5,000 draws: 964 ± 28.
         let first = values.iter().filter(|value| **value == 10).count();
@@ -170,7 +192,10 @@ mod tests {
 
     #[test]
     fn a_sequence_counts_and_starts_over() {
-        let sequence = draw(Generator::Sequence { from: 5, count: Some(3) });
+        let sequence = draw(Generator::Sequence {
+            from: 5,
+            count: Some(3),
+        });
         assert_eq!((0..4).map(sequence).collect::<Vec<_>>(), [5, 6, 7, 5].map(Value::Int));
     }
 
@@ -184,7 +209,11 @@ mod tests {
 
     #[test]
     fn times_lie_between_their_bounds() {
-        let time = draw(Generator::Time { from: 0, to: 86399, unix: false });
+        let time = draw(Generator::Time {
+            from: 0,
+            to: 86399,
+            unix: false,
+        });
         let Value::Text(text) = time(1) else { panic!() };
         assert!(text.starts_with("1970-01-01T"), "{text}");
     }

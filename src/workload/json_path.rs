@@ -21,7 +21,10 @@ impl JsonPath {
     /// # Errors
     /// A sentence saying what is wrong with it.
     pub fn compile(text: &str) -> Result<Self, String> {
-        let mut rest = text.trim().strip_prefix('$').ok_or("a JSON path starts with `$`, as in \"$.items[0].id\"")?;
+        let mut rest = text
+            .trim()
+            .strip_prefix('$')
+            .ok_or("a JSON path starts with `$`, as in \"$.items[0].id\"")?;
         let mut steps = Vec::new();
         while !rest.is_empty() {
             let (step, remaining) = if let Some(inner) = rest.strip_prefix('[') {
@@ -43,7 +46,11 @@ impl JsonPath {
             Step::Key(key) => at.get(&**key),
             Step::Index(index) => {
                 let array = at.as_array()?;
-                let index = if *index < 0 { array.len().checked_sub(index.unsigned_abs() as usize)? } else { *index as usize };
+                let index = if *index < 0 {
+                    array.len().checked_sub(index.unsigned_abs() as usize)?
+                } else {
+                    *index as usize
+                };
                 array.get(index)
             }
         })
@@ -60,7 +67,9 @@ fn bracket(inner: &str) -> Result<(Step, &str), String> {
     let (index, rest) = inner.split_once(']').ok_or("`]` is missing")?;
     match index.trim().parse() {
         Ok(index) => Ok((Step::Index(index), rest)),
-        Err(_) => Err(format!("\"[{index}]\" names no single element; use a number, as in [0]")),
+        Err(_) => Err(format!(
+            "\"[{index}]\" names no single element; use a number, as in [0]"
+        )),
     }
 }
 
@@ -92,7 +101,13 @@ mod tests {
 
     #[test]
     fn what_is_no_path_says_why() {
-        for (path, why) in [("items", "starts with"), ("$.a[", "missing"), ("$.a[*]", "number"), ("$..a", "missing"), ("$x", "expected")] {
+        for (path, why) in [
+            ("items", "starts with"),
+            ("$.a[", "missing"),
+            ("$.a[*]", "number"),
+            ("$..a", "missing"),
+            ("$x", "expected"),
+        ] {
             assert!(JsonPath::compile(path).unwrap_err().contains(why), "{path}");
         }
     }

@@ -18,7 +18,10 @@ mod value;
 
 use std::{path::PathBuf, time::Duration};
 
-use hyper::{Method, header::{HeaderName, HeaderValue}};
+use hyper::{
+    Method,
+    header::{HeaderName, HeaderValue},
+};
 
 pub use self::{
     compile::{Rejected, compile},
@@ -343,7 +346,11 @@ impl Workload {
         use rand::RngExt as _;
         const CHOICE_OF_FLOW: u64 = 0x666c_6f77;
         let total = self.flows.last().map_or(1, |flow| flow.cumulative_weight);
-        let ticket = if self.flows.len() == 1 { 0 } else { stream(self.seed, CHOICE_OF_FLOW, pass).random_range(0..total) };
+        let ticket = if self.flows.len() == 1 {
+            0
+        } else {
+            stream(self.seed, CHOICE_OF_FLOW, pass).random_range(0..total)
+        };
         let at = self.flows.partition_point(|flow| flow.cumulative_weight <= ticket);
         &self.flows[at]
     }
@@ -373,7 +380,11 @@ impl Secrets {
     /// The text with every secret replaced.
     pub fn mask(&self, text: &str) -> String {
         self.texts.iter().fold(text.to_owned(), |text, secret| {
-            if text.contains(secret.as_str()) { text.replace(secret.as_str(), "•••") } else { text }
+            if text.contains(secret.as_str()) {
+                text.replace(secret.as_str(), "•••")
+            } else {
+                text
+            }
         })
     }
 }

@@ -34,21 +34,31 @@ fn placeholders(sql: &str) -> Vec<Placeholder> {
 }
 
 fn skip_quoted(bytes: &[u8], at: usize, quote: u8) -> usize {
-    bytes[at + 1..].iter().position(|byte| *byte == quote).map_or(bytes.len(), |length| at + length + 2)
+    bytes[at + 1..]
+        .iter()
+        .position(|byte| *byte == quote)
+        .map_or(bytes.len(), |length| at + length + 2)
 }
 
 fn skip_until(sql: &str, at: usize, end: &str) -> usize {
-    sql.get(at..).and_then(|rest| rest.find(end)).map_or(sql.len(), |length| at + length + end.len())
+    sql.get(at..)
+        .and_then(|rest| rest.find(end))
+        .map_or(sql.len(), |length| at + length + end.len())
 }
 
 fn skip_name(bytes: &[u8], at: usize) -> usize {
     let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(*byte, b'_' | b'$');
-    bytes[at..].iter().position(|byte| !is_name(byte)).map_or(bytes.len(), |length| at + length)
+    bytes[at..]
+        .iter()
+        .position(|byte| !is_name(byte))
+        .map_or(bytes.len(), |length| at + length)
 }
 
 /// `$tag$ … $tag$` of PostgreSQL.
 fn skip_dollar_quoted(sql: &str, at: usize) -> usize {
-    let Some(length) = sql[at + 1..].find('$') else { return at + 1 };
+    let Some(length) = sql[at + 1..].find('$') else {
+        return at + 1;
+    };
     let tag = &sql[at..at + length + 2];
     if tag[1..tag.len() - 1].contains(|c: char| !(c.is_ascii_alphanumeric() || c == '_')) {
         return at + 1;

@@ -18,39 +18,78 @@ pub(super) struct Compiled {
 
 /// Compiles all targets; problems go to the compiler.
 pub(super) fn compile(compiler: &mut Compiler<'_>, targets: &BTreeMap<String, At<scenario::Target>>) -> Vec<Compiled> {
-    targets.iter().filter_map(|(name, written)| one(compiler, name, written)).collect()
+    targets
+        .iter()
+        .filter_map(|(name, written)| one(compiler, name, written))
+        .collect()
 }
 
 fn one(compiler: &mut Compiler<'_>, name: &str, written: &At<scenario::Target>) -> Option<Compiled> {
-    let scenario::Target { http, sqlite, postgres, timeout, .. } = &written.value;
+    let scenario::Target {
+        http,
+        sqlite,
+        postgres,
+        timeout,
+        ..
+    } = &written.value;
     let timeout = compiler.duration(timeout.as_ref(), DEFAULT_TIMEOUT);
     let managed = managed(compiler, &written.value);
     let kind = match (http, sqlite, postgres) {
         (Some(base), None, None) => self::http(compiler, base, &written.value),
-        (None, Some(path), None) => Some(Kind::Sqlite { path: compiler.resolve(path) }),
+        (None, Some(path), None) => Some(Kind::Sqlite {
+            path: compiler.resolve(path),
+        }),
         (None, None, Some(url)) => self::postgres(compiler, url, &written.value),
         (None, None, None) => {
             let help = Some("write http = \"http://…\", sqlite = \"file.db\" or postgres = \"postgres://…\"".into());
-            compiler.problems.add_missing(written.span(), format!("target \"{name}\" has no address"), "none of `http`, `sqlite`, `postgres`", help);
+            compiler.problems.add_missing(
+                written.span(),
+                format!("target \"{name}\" has no address"),
+                "none of `http`, `sqlite`, `postgres`",
+                help,
+            );
             None
         }
         _ => {
             let help = Some("make a target of each".into());
-            compiler.problem(written, format!("target \"{name}\" has several kinds"), "exactly one of `http`, `sqlite`, `postgres`", help);
+            compiler.problem(
+                written,
+                format!("target \"{name}\" has several kinds"),
+                "exactly one of `http`, `sqlite`, `postgres`",
+                help,
+            );
             None
         }
     }?;
     misplaced(compiler, &kind, &written.value);
-    Some(Compiled { target: Target { name: name.to_owned(), kind, managed, statements: Vec::new() }, timeout })
+    Some(Compiled {
+        target: Target {
+            name: name.to_owned(),
+            kind,
+            managed,
+            statements: Vec::new(),
+        },
+        timeout,
+    })
 }
 
 /// Keys that mean nothing for this kind of target.
 fn misplaced(compiler: &mut Compiler<'_>, kind: &Kind, written: &scenario::Target) {
     if let (Some(protocol), false) = (&written.protocol, matches!(kind, Kind::Postgres(_))) {
-        compiler.problem(protocol, "`protocol` does not belong here", "it is for PostgreSQL", None);
+        compiler.problem(
+            protocol,
+            "`protocol` does not belong here",
+            "it is for PostgreSQL",
+            None,
+        );
     }
     if let (Some(ca), Kind::Sqlite { .. }) = (&written.ca, kind) {
-        compiler.problem(ca, "`ca` does not belong here", "SQLite has no connection to secure", None);
+        compiler.problem(
+            ca,
+            "`ca` does not belong here",
+            "SQLite has no connection to secure",
+            None,
+        );
     }
     if !matches!(kind, Kind::Http(_)) {
         for value in written.headers.values() {
@@ -59,7 +98,12 @@ fn misplaced(compiler: &mut Compiler<'_>, kind: &Kind, written: &scenario::Targe
     }
     for (key, at) in [("ready", &written.ready), ("ready_timeout", &written.ready_timeout)] {
         if let (Some(at), None) = (at, &written.start) {
-            compiler.problem(at, format!("`{key}` does not belong here"), "it is for a managed process, with `start`", None);
+            compiler.problem(
+                at,
+                format!("`{key}` does not belong here"),
+                "it is for a managed process, with `start`",
+                None,
+            );
         }
     }
 }
@@ -72,18 +116,39 @@ fn managed(compiler: &mut Compiler<'_>, written: &scenario::Target) -> Option<Ma
         Ok(_) => {}
         Err(error) => compiler.problem(start, "not a command line", error.to_string(), None),
     }
-    let ready = written.ready.as_ref().map_or_else(|| "/".to_owned(), |ready| compiler.resolve(ready));
+    let ready = written
+        .ready
+        .as_ref()
+        .map_or_else(|| "/".to_owned(), |ready| compiler.resolve(ready));
     let ready_timeout = compiler.duration(written.ready_timeout.as_ref(), Duration::from_secs(30));
-    Some(Managed { command, ready, ready_timeout })
+    Some(Managed {
+        command,
+        ready,
+        ready_timeout,
+    })
 }
 
 fn http(compiler: &mut Compiler<'_>, at: &At<String>, written: &scenario::Target) -> Option<Kind> {
     let base = compiler.resolve(at).trim_end_matches('/').to_owned();
     if let Err(reason) = check_url(&base, written.start.is_some()) {
-        compiler.problem(at, "not a base URL", reason, Some("write for example http = \"http://127.0.0.1:8080\"".into()));
+        compiler.problem(
+            at,
+            "not a base URL",
+            reason,
+            Some("write for example http = \"http://127.0.0.1:8080\"".into()),
+        );
     }
-    let headers = written.headers.iter().filter_map(|(name, value)| header(compiler, name, value)).collect();
-    Some(Kind::Http(HttpTarget { base, headers, ca: ca(compiler, written), insecure: written.insecure.unwrap_or(false) }))
+    let headers = written
+        .headers
+        .iter()
+        .filter_map(|(name, value)| header(compiler, name, value))
+        .collect();
+    Some(Kind::Http(HttpTarget {
+        base,
+        headers,
+        ca: ca(compiler, written),
+        insecure: written.insecure.unwrap_or(false),
+    }))
 }
 
 fn check_url(base: &str, managed: bool) -> Result<(), String> {
@@ -91,12 +156,18 @@ fn check_url(base: &str, managed: bool) -> Result<(), String> {
         return Err("`{port}` is the port of a managed process; add `start`".into());
     }
     // Any port stands for the one that is chosen later.
-    let uri: Uri = base.replace("{port}", "1").parse().map_err(|error| format!("{error}"))?;
+    let uri: Uri = base
+        .replace("{port}", "1")
+        .parse()
+        .map_err(|error| format!("{error}"))?;
     match uri.scheme_str() {
         Some("http" | "https") => {}
         _ => return Err("it must start with http:// or https://".into()),
     }
-    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+    if uri
+        .authority()
+        .is_some_and(|authority| authority.as_str().contains('@'))
+    {
         return Err("credentials do not belong into the URL; use headers = { authorization = \"…\" }".into());
     }
     if uri.query().is_some() {
@@ -113,7 +184,12 @@ fn header(compiler: &mut Compiler<'_>, name: &str, at: &At<String>) -> Option<(H
     match (HeaderName::try_from(name), HeaderValue::try_from(value)) {
         (Ok(name), Ok(value)) => Some((name, value)),
         _ => {
-            compiler.problem(at, format!("not a header: {name}"), "name or value has characters that HTTP does not allow", None);
+            compiler.problem(
+                at,
+                format!("not a header: {name}"),
+                "name or value has characters that HTTP does not allow",
+                None,
+            );
             None
         }
     }
@@ -121,7 +197,9 @@ fn header(compiler: &mut Compiler<'_>, name: &str, at: &At<String>) -> Option<(H
 
 /// Headers whose values are secrets wherever they come from.
 pub(super) fn is_secret_header(name: &str) -> bool {
-    ["authorization", "proxy-authorization", "cookie", "x-api-key"].iter().any(|secret| name.eq_ignore_ascii_case(secret))
+    ["authorization", "proxy-authorization", "cookie", "x-api-key"]
+        .iter()
+        .any(|secret| name.eq_ignore_ascii_case(secret))
 }
 
 fn ca(compiler: &mut Compiler<'_>, written: &scenario::Target) -> Option<PathBuf> {
@@ -134,7 +212,11 @@ fn ca(compiler: &mut Compiler<'_>, written: &scenario::Target) -> Option<PathBuf
 }
 
 fn postgres(compiler: &mut Compiler<'_>, at: &At<String>, written: &scenario::Target) -> Option<Kind> {
-    let connection = if at.value == "env" { compiler.postgres_from_variables() } else { compiler.resolve(at) };
+    let connection = if at.value == "env" {
+        compiler.postgres_from_variables()
+    } else {
+        compiler.resolve(at)
+    };
     match connection.replace("{port}", "1").parse::<tokio_postgres::Config>() {
         Ok(config) => {
             if let Some(password) = config.get_password() {
@@ -148,9 +230,18 @@ fn postgres(compiler: &mut Compiler<'_>, at: &At<String>, written: &scenario::Ta
             compiler.problem(at, "not a PostgreSQL address", reason, help);
         }
     }
-    let protocols = [("prepared", Protocol::Prepared), ("extended", Protocol::Extended), ("simple", Protocol::Simple)];
+    let protocols = [
+        ("prepared", Protocol::Prepared),
+        ("extended", Protocol::Extended),
+        ("simple", Protocol::Simple),
+    ];
     let protocol = compiler.word(written.protocol.as_ref(), &protocols, Protocol::Prepared);
-    Some(Kind::Postgres(PostgresTarget { connection, protocol, ca: ca(compiler, written), insecure: written.insecure.unwrap_or(false) }))
+    Some(Kind::Postgres(PostgresTarget {
+        connection,
+        protocol,
+        ca: ca(compiler, written),
+        insecure: written.insecure.unwrap_or(false),
+    }))
 }
 
 impl Compiler<'_> {
@@ -166,7 +257,10 @@ impl Compiler<'_> {
         ]
         .into_iter()
         .filter_map(|(key, names, default)| {
-            let value = names.iter().find_map(|name| self.lookup(name)).or_else(|| default.map(str::to_owned))?;
+            let value = names
+                .iter()
+                .find_map(|name| self.lookup(name))
+                .or_else(|| default.map(str::to_owned))?;
             Some(format!("{key}='{}'", value.replace('\\', "\\\\").replace('\'', "\\'")))
         })
         .collect::<Vec<_>>()

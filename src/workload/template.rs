@@ -66,12 +66,16 @@ impl Template {
 
     /// Text without variables.
     pub fn literal(text: &str) -> Self {
-        Self { parts: vec![Part::Literal(text.into())] }
+        Self {
+            parts: vec![Part::Literal(text.into())],
+        }
     }
 
     /// Joins templates.
     pub(super) fn concat(templates: impl IntoIterator<Item = Self>) -> Self {
-        Self { parts: templates.into_iter().flat_map(|template| template.parts).collect() }
+        Self {
+            parts: templates.into_iter().flat_map(|template| template.parts).collect(),
+        }
     }
 
     /// The same with another encoding of its variables.

@@ -50,9 +50,9 @@ impl Value {
         match json {
             Json::Null => Self::Null,
             Json::Bool(value) => Self::Bool(*value),
-            Json::Number(number) => {
-                number.as_i64().map_or_else(|| Self::Float(number.as_f64().unwrap_or(f64::NAN)), Self::Int)
-            }
+            Json::Number(number) => number
+                .as_i64()
+                .map_or_else(|| Self::Float(number.as_f64().unwrap_or(f64::NAN)), Self::Int),
             Json::String(text) => Self::Text(text.as_str().into()),
             container => Self::Text(container.to_string().into()),
         }
@@ -90,7 +90,11 @@ pub struct Values<'w> {
 impl<'w> Values<'w> {
     /// The cells for one session, to be reused from pass to pass.
     pub fn new(workload: &'w Workload) -> Self {
-        Self { workload, draw: 0, cells: vec![None; workload.variables.len()] }
+        Self {
+            workload,
+            draw: 0,
+            cells: vec![None; workload.variables.len()],
+        }
     }
 
     /// Begins pass number `pass`: forgets all values but the globals (those that setup saved).

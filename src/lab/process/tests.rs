@@ -58,18 +58,13 @@ async fn a_process_is_ready_watched_and_stopped() {
     let group = process.id();
     assert!(process.exited().is_none() && is_alive(group));
     process.stop().await;
-    assert!(
-        !is_alive(group),
-        "ended and reaped: a zombie would still be found"
-    );
+    assert!(!is_alive(group), "ended and reaped: a zombie would still be found");
 }
 
 #[tokio::test]
 async fn an_end_after_readiness_is_noticed() {
     let ready = accepting().await;
-    let mut process = Process::start(&spec("sh -c 'cat; exit 7'", ready, LONG))
-        .await
-        .unwrap();
+    let mut process = Process::start(&spec("sh -c 'cat; exit 7'", ready, LONG)).await.unwrap();
     drop(process._parent_pipe.take());
     let status = process.wait().await.unwrap();
     assert_eq!(status.code(), Some(7));
@@ -108,19 +103,12 @@ async fn a_taken_port_is_told_from_other_early_ends() {
 #[tokio::test]
 async fn never_ready_is_an_error_and_leaves_no_child() {
     let command = "sh -c 'echo \"group $$\"; exec sleep 60'";
-    let error = Process::start(&spec(command, refusing(), SHORT))
-        .await
-        .unwrap_err();
+    let error = Process::start(&spec(command, refusing(), SHORT)).await.unwrap_err();
     let LabError::NotReady { reason, output, .. } = &error else {
         panic!("{error}")
     };
     assert!(reason.contains("refused"), "{reason}");
-    let group = output
-        .trim()
-        .strip_prefix("group ")
-        .unwrap()
-        .parse()
-        .unwrap();
+    let group = output.trim().strip_prefix("group ").unwrap().parse().unwrap();
     assert!(!is_alive(group));
 }
 
@@ -144,9 +132,7 @@ async fn readiness_by_http_wants_a_good_status() {
     for good in ["204 No Content", "302 Found"] {
         start(answer(good).await, LONG).await.unwrap().stop().await;
     }
-    let Err(LabError::NotReady { reason, .. }) =
-        start(answer("503 Service Unavailable").await, SHORT).await
-    else {
+    let Err(LabError::NotReady { reason, .. }) = start(answer("503 Service Unavailable").await, SHORT).await else {
         panic!("503 is not ready")
     };
     assert!(
@@ -159,9 +145,7 @@ async fn readiness_by_http_wants_a_good_status() {
 async fn the_whole_group_is_ended_even_where_it_resists() {
     // The grandchild ignores the request to end; it and its parent share a group.
     let command = "sh -c 'sh -c \"trap : TERM; echo deaf; while :; do sleep 0.1; done\" & wait'";
-    let process = Process::start(&spec(command, accepting().await, LONG))
-        .await
-        .unwrap();
+    let process = Process::start(&spec(command, accepting().await, LONG)).await.unwrap();
     until_said(&process, "deaf").await;
     let group = process.id();
     process.stop_within(Duration::from_millis(100)).await;
@@ -176,22 +160,14 @@ async fn what_is_left_of_a_group_ends_with_its_leader() {
     drop(process._parent_pipe.take());
     assert_eq!(process.wait().await.unwrap().code(), Some(1));
     assert!(gone_soon(process.id()).await);
-    assert_eq!(
-        process.wait().await.unwrap().code(),
-        Some(1),
-        "may be asked again"
-    );
+    assert_eq!(process.wait().await.unwrap().code(), Some(1), "may be asked again");
 }
 
 #[tokio::test]
 async fn dropping_a_process_kills_its_group() {
-    let process = Process::start(&spec(
-        "sh -c 'sleep 60 & sleep 60'",
-        accepting().await,
-        LONG,
-    ))
-    .await
-    .unwrap();
+    let process = Process::start(&spec("sh -c 'sleep 60 & sleep 60'", accepting().await, LONG))
+        .await
+        .unwrap();
     let group = process.id();
     drop(process);
     assert!(gone_soon(group).await);
@@ -211,9 +187,7 @@ async fn gone_soon(group: i32) -> bool {
 #[tokio::test]
 async fn standard_input_stays_open_until_the_process_is_stopped() {
     // `cat` ends with its standard input: it would have ended early.
-    let mut process = Process::start(&spec("cat", accepting().await, LONG))
-        .await
-        .unwrap();
+    let mut process = Process::start(&spec("cat", accepting().await, LONG)).await.unwrap();
     sleep(SHORT).await;
     assert!(process.exited().is_none());
     drop(process._parent_pipe.take());
