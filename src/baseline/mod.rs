@@ -84,9 +84,29 @@ pub struct Summary {
 
 impl From<Baseline> for Summary {
     fn from(baseline: Baseline) -> Self {
-        let Baseline { name, accepted, reason, run, .. } = baseline;
-        let Run { scenario, id: run_id, started, environment, .. } = run;
-        Self { scenario, name, accepted, reason, run_id, started, commit: environment.commit }
+        let Baseline {
+            name,
+            accepted,
+            reason,
+            run,
+            ..
+        } = baseline;
+        let Run {
+            scenario,
+            id: run_id,
+            started,
+            environment,
+            ..
+        } = run;
+        Self {
+            scenario,
+            name,
+            accepted,
+            reason,
+            run_id,
+            started,
+            commit: environment.commit,
+        }
     }
 }
 
@@ -100,16 +120,28 @@ pub fn slug(scenario: &str) -> String {
     if is_safe(scenario) {
         return scenario.to_owned();
     }
-    let safe = |c: char| if is_safe_char(c.to_ascii_lowercase()) { c.to_ascii_lowercase() } else { '-' };
+    let safe = |c: char| {
+        if is_safe_char(c.to_ascii_lowercase()) {
+            c.to_ascii_lowercase()
+        } else {
+            '-'
+        }
+    };
     let readable: String = scenario.chars().take(LONGEST_NAME).map(safe).collect();
     let readable = readable.trim_matches(['.', '-']);
     let digest = &run::hash(scenario.as_bytes())[..8];
-    if readable.is_empty() { digest.to_owned() } else { format!("{readable}-{digest}") }
+    if readable.is_empty() {
+        digest.to_owned()
+    } else {
+        format!("{readable}-{digest}")
+    }
 }
 
 /// Whether a name can be a file's without surprises.
 fn is_safe(name: &str) -> bool {
-    (1..=LONGEST_NAME).contains(&name.len()) && !name.starts_with('.') && name.chars().all(is_safe_char)
+    (1..=LONGEST_NAME).contains(&name.len())
+        && !name.starts_with('.')
+        && name.chars().all(is_safe_char)
 }
 
 fn is_safe_char(c: char) -> bool {
@@ -124,11 +156,25 @@ mod tests {
     fn a_slug_is_safe_and_keeps_names_apart() {
         assert_eq!(slug("quickstart"), "quickstart");
         assert_eq!(slug("checkout_v1.2"), "checkout_v1.2");
-        let odd = ["../../etc", "..", "", "Größe 1", "Größe 2", "Checkout", "a/b", "a b", "\0", &"x".repeat(500)];
+        let odd = [
+            "../../etc",
+            "..",
+            "",
+            "Größe 1",
+            "Größe 2",
+            "Checkout",
+            "a/b",
+            "a b",
+            "\0",
+            &"x".repeat(500),
+        ];
         let slugs: std::collections::BTreeSet<String> = odd.iter().map(|name| slug(name)).collect();
         assert_eq!(slugs.len(), odd.len());
         for slug in slugs {
-            assert!(slug.chars().all(is_safe_char) && !slug.starts_with('.') && slug.len() <= 80, "{slug}");
+            assert!(
+                slug.chars().all(is_safe_char) && !slug.starts_with('.') && slug.len() <= 80,
+                "{slug}"
+            );
         }
     }
 }

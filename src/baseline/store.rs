@@ -40,7 +40,9 @@ pub enum BaselineError {
         reason: String,
     },
     /// The run is not whole.
-    #[error("run {id} cannot be a baseline, it is partial: {reason}; accept a run that was not interrupted")]
+    #[error(
+        "run {id} cannot be a baseline, it is partial: {reason}; accept a run that was not interrupted"
+    )]
     Partial {
         /// Id of the run.
         id: String,
@@ -48,7 +50,9 @@ pub enum BaselineError {
         reason: String,
     },
     /// The run measured nothing.
-    #[error("run {id} cannot be a baseline: none of its operations completed; accept a run that worked")]
+    #[error(
+        "run {id} cannot be a baseline: none of its operations completed; accept a run that worked"
+    )]
     Empty {
         /// Id of the run.
         id: String,
@@ -57,7 +61,9 @@ pub enum BaselineError {
     #[error("the baseline was not accepted: {0}; check that the directory can be written")]
     Unwritable(StoreError),
     /// The baseline is larger than would be read again.
-    #[error("the baseline was not accepted: run {id} takes {size} bytes, more than {LARGEST}; accept a shorter run")]
+    #[error(
+        "the baseline was not accepted: run {id} takes {size} bytes, more than {LARGEST}; accept a shorter run"
+    )]
     TooLarge {
         /// Id of the run.
         id: String,
@@ -89,7 +95,9 @@ impl Baselines {
     /// When the name is none, or there is a file that is not a whole baseline of this scenario.
     pub fn find(&self, scenario: &str, name: &str) -> Result<Option<Baseline>, BaselineError> {
         let path = self.path(scenario, name)?;
-        let Some(baseline) = read(&path)? else { return Ok(None) };
+        let Some(baseline) = read(&path)? else {
+            return Ok(None);
+        };
         if baseline.run.scenario != scenario {
             let reason = format!("it belongs to the scenario \"{}\"", baseline.run.scenario);
             return Err(BaselineError::Malformed { path, reason });
@@ -111,7 +119,10 @@ impl Baselines {
     ) -> Result<PathBuf, BaselineError> {
         let path = self.path(&run.scenario, name)?;
         if let Some(reason) = &run.partial {
-            return Err(BaselineError::Partial { id: run.id.clone(), reason: reason.clone() });
+            return Err(BaselineError::Partial {
+                id: run.id.clone(),
+                reason: reason.clone(),
+            });
         }
         if run.steps.iter().all(|step| step.completed() == 0) {
             return Err(BaselineError::Empty { id: run.id.clone() });
@@ -123,10 +134,16 @@ impl Baselines {
             reason: reason.map(str::to_owned),
             run: run.clone(),
         };
-        let malformed = |error: serde_json::Error| BaselineError::Malformed { path: path.clone(), reason: error.to_string() };
+        let malformed = |error: serde_json::Error| BaselineError::Malformed {
+            path: path.clone(),
+            reason: error.to_string(),
+        };
         let json = serde_json::to_vec(&baseline).map_err(malformed)?;
         if json.len() as u64 > LARGEST {
-            return Err(BaselineError::TooLarge { id: run.id.clone(), size: json.len() });
+            return Err(BaselineError::TooLarge {
+                id: run.id.clone(),
+                size: json.len(),
+            });
         }
         run::write_atomically(&path, &json).map_err(BaselineError::Unwritable)?;
         note(&path.with_file_name("accepted.log"), &baseline)?;
@@ -141,28 +158,46 @@ impl Baselines {
         let mut paths = Vec::new();
         for directory in entries(&self.directory)? {
             if directory.is_dir() {
-                paths.extend(entries(&directory)?.into_iter().filter(|path| path.extension().is_some_and(|x| x == "json")));
+                paths.extend(
+                    entries(&directory)?
+                        .into_iter()
+                        .filter(|path| path.extension().is_some_and(|x| x == "json")),
+                );
             }
         }
         paths.sort();
         let summary = |path: PathBuf| match read(&path) {
-            Ok(baseline) => baseline.map(|baseline| BaselineSummary { path, content: Ok(baseline.into()) }),
-            Err(error) => Some(BaselineSummary { path, content: Err(error) }),
+            Ok(baseline) => baseline.map(|baseline| BaselineSummary {
+                path,
+                content: Ok(baseline.into()),
+            }),
+            Err(error) => Some(BaselineSummary {
+                path,
+                content: Err(error),
+            }),
         };
         Ok(paths.into_iter().filter_map(summary).collect())
     }
 
     fn path(&self, scenario: &str, name: &str) -> Result<PathBuf, BaselineError> {
         if !is_safe(name) {
-            return Err(BaselineError::Name { name: name.chars().take(LONGEST_NAME + 1).collect() });
+            return Err(BaselineError::Name {
+                name: name.chars().take(LONGEST_NAME + 1).collect(),
+            });
         }
-        Ok(self.directory.join(slug(scenario)).join(format!("{name}.json")))
+        Ok(self
+            .directory
+            .join(slug(scenario))
+            .join(format!("{name}.json")))
     }
 }
 
 /// The baseline in a file; `None` when there is no such file.
 fn read(path: &Path) -> Result<Option<Baseline>, BaselineError> {
-    let malformed = |reason: String| BaselineError::Malformed { path: path.to_owned(), reason };
+    let malformed = |reason: String| BaselineError::Malformed {
+        path: path.to_owned(),
+        reason,
+    };
     match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Ok(metadata) if !metadata.is_file() => return Err(malformed("it is no file".into())),
@@ -174,40 +209,69 @@ fn read(path: &Path) -> Result<Option<Baseline>, BaselineError> {
     struct Head {
         format: String,
     }
-    let head: Head = serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))?;
+    let head: Head =
+        serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))?;
     if head.format != FORMAT {
-        return Err(malformed(format!("it has the format \"{}\"; this program reads \"{FORMAT}\"", head.format)));
+        return Err(malformed(format!(
+            "it has the format \"{}\"; this program reads \"{FORMAT}\"",
+            head.format
+        )));
     }
-    let baseline: Baseline = serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))?;
+    let baseline: Baseline =
+        serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))?;
     if baseline.run.format != run::FORMAT {
         let found = &baseline.run.format;
-        return Err(malformed(format!("its run has the format \"{found}\"; this program reads \"{}\"", run::FORMAT)));
+        return Err(malformed(format!(
+            "its run has the format \"{found}\"; this program reads \"{}\"",
+            run::FORMAT
+        )));
     }
     Ok(Some(baseline))
 }
 
 /// Appends the line about an acceptance: time, name, run, commit, reason, between tabs.
 fn note(path: &Path, baseline: &Baseline) -> Result<(), BaselineError> {
-    let plain = |text: &str| text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
-    let Baseline { name, accepted, reason, run, .. } = baseline;
+    let plain = |text: &str| {
+        text.chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect::<String>()
+    };
+    let Baseline {
+        name,
+        accepted,
+        reason,
+        run,
+        ..
+    } = baseline;
     let line = format!(
         "{accepted}\t{name}\t{}\t{}\t{}\n",
         plain(&run.id),
         plain(run.environment.commit.as_deref().unwrap_or("-")),
         plain(reason.as_deref().unwrap_or("-")),
     );
-    let appended =
-        OpenOptions::new().create(true).append(true).open(path).and_then(|mut log| log.write_all(line.as_bytes()));
-    appended.map_err(|source| BaselineError::Log { path: path.to_owned(), source })
+    let appended = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .and_then(|mut log| log.write_all(line.as_bytes()));
+    appended.map_err(|source| BaselineError::Log {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// The paths in a directory; none when there is no such directory.
 fn entries(directory: &Path) -> Result<Vec<PathBuf>, BaselineError> {
-    let failed = |source| BaselineError::Directory { path: directory.to_owned(), source };
+    let failed = |source| BaselineError::Directory {
+        path: directory.to_owned(),
+        source,
+    };
     match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(failed(error)),
-        Ok(found) => found.map(|entry| entry.map(|entry| entry.path()).map_err(failed)).collect(),
+        Ok(found) => found
+            .map(|entry| entry.map(|entry| entry.path()).map_err(failed))
+            .collect(),
     }
 }
 
@@ -222,20 +286,38 @@ mod tests {
 
     fn fixture() -> (tempfile::TempDir, Baselines, Run) {
         let directory = tempfile::tempdir().unwrap();
-        let baselines = Baselines { directory: directory.path().join("baselines") };
+        let baselines = Baselines {
+            directory: directory.path().join("baselines"),
+        };
         (directory, baselines, Shape::default().run())
     }
 
     #[test]
     fn an_accepted_run_is_found_again_and_noted() {
         let (_guard, baselines, run) = fixture();
-        assert!(baselines.find(&run.scenario, DEFAULT_NAME).unwrap().is_none());
+        assert!(
+            baselines
+                .find(&run.scenario, DEFAULT_NAME)
+                .unwrap()
+                .is_none()
+        );
         baselines.accept(&run, DEFAULT_NAME, None, now()).unwrap();
-        let path = baselines.accept(&run, DEFAULT_NAME, Some("new\nindex"), now()).unwrap();
+        let path = baselines
+            .accept(&run, DEFAULT_NAME, Some("new\nindex"), now())
+            .unwrap();
 
-        let found = baselines.find(&run.scenario, DEFAULT_NAME).unwrap().unwrap();
-        assert_eq!((found.accepted, found.reason.as_deref()), (now(), Some("new\nindex")));
-        assert_eq!(serde_json::to_string(&found.run).unwrap(), serde_json::to_string(&run).unwrap());
+        let found = baselines
+            .find(&run.scenario, DEFAULT_NAME)
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            (found.accepted, found.reason.as_deref()),
+            (now(), Some("new\nindex"))
+        );
+        assert_eq!(
+            serde_json::to_string(&found.run).unwrap(),
+            serde_json::to_string(&run).unwrap()
+        );
         let log = fs::read_to_string(path.with_file_name("accepted.log")).unwrap();
         let line = format!("2026-02-03T04:05:06Z\tdefault\t{}\tabc123\t", run.id);
         assert_eq!(log, format!("{line}-\n{line}new index\n"));
@@ -246,15 +328,35 @@ mod tests {
         let (_guard, baselines, run) = fixture();
         let path = baselines.accept(&run, DEFAULT_NAME, None, now()).unwrap();
         let whole = fs::read(&path).unwrap();
-        for bad in [&whole[..whole.len() / 2], b"", b"[]", b"\xff\xfe", b"{\"format\":\"loadgate.baseline/2\"}"] {
+        for bad in [
+            &whole[..whole.len() / 2],
+            b"",
+            b"[]",
+            b"\xff\xfe",
+            b"{\"format\":\"loadgate.baseline/2\"}",
+        ] {
             fs::write(&path, bad).unwrap();
-            let message = baselines.find(&run.scenario, DEFAULT_NAME).unwrap_err().to_string();
+            let message = baselines
+                .find(&run.scenario, DEFAULT_NAME)
+                .unwrap_err()
+                .to_string();
             assert!(message.contains(path.to_str().unwrap()), "{message}");
-            assert!(message.contains("accept a run again") && message.contains("delete the file"), "{message}");
+            assert!(
+                message.contains("accept a run again") && message.contains("delete the file"),
+                "{message}"
+            );
         }
-        let text = String::from_utf8(whole).unwrap().replace(run::FORMAT, "loadgate.run/9");
+        let text = String::from_utf8(whole)
+            .unwrap()
+            .replace(run::FORMAT, "loadgate.run/9");
         fs::write(&path, text).unwrap();
-        assert!(baselines.find(&run.scenario, DEFAULT_NAME).unwrap_err().to_string().contains("loadgate.run/9"));
+        assert!(
+            baselines
+                .find(&run.scenario, DEFAULT_NAME)
+                .unwrap_err()
+                .to_string()
+                .contains("loadgate.run/9")
+        );
     }
 
     #[test]
@@ -262,38 +364,83 @@ mod tests {
         let (_guard, baselines, run) = fixture();
         let path = baselines.path(&run.scenario, "odd").unwrap();
         fs::create_dir_all(&path).unwrap();
-        assert!(baselines.find(&run.scenario, "odd").unwrap_err().to_string().contains("no file"));
+        assert!(
+            baselines
+                .find(&run.scenario, "odd")
+                .unwrap_err()
+                .to_string()
+                .contains("no file")
+        );
         fs::remove_dir(&path).unwrap();
         // Sparse: takes no room, and only its first bytes are read before the limit speaks.
         let file = fs::File::create(&path).unwrap();
         file.set_len(LARGEST + 1).unwrap();
         assert!(fs::metadata(&path).unwrap().len() > LARGEST);
-        let error = run::read_bounded(&path, 1_000).map_err(BaselineError::Unreadable).unwrap_err().to_string();
-        assert!(error.contains("larger than 1000 bytes") && error.contains("accept a run again"), "{error}");
+        let error = run::read_bounded(&path, 1_000)
+            .map_err(BaselineError::Unreadable)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("larger than 1000 bytes") && error.contains("accept a run again"),
+            "{error}"
+        );
     }
 
     #[test]
     fn names_that_could_leave_the_directory_are_refused() {
         let (_guard, baselines, run) = fixture();
-        for name in ["", "..", "../x", "a/b", "A", "ä", ".hidden", "a\0", &"a".repeat(65)] {
+        for name in [
+            "",
+            "..",
+            "../x",
+            "a/b",
+            "A",
+            "ä",
+            ".hidden",
+            "a\0",
+            &"a".repeat(65),
+        ] {
             let refused = baselines.accept(&run, name, None, now());
             assert!(matches!(refused, Err(BaselineError::Name { .. })), "{name}");
-            assert!(matches!(baselines.find("x", name), Err(BaselineError::Name { .. })), "{name}");
+            assert!(
+                matches!(baselines.find("x", name), Err(BaselineError::Name { .. })),
+                "{name}"
+            );
         }
         assert!(!baselines.directory.exists());
-        let odd = Run { scenario: "../../outside".into(), ..run };
-        assert!(baselines.accept(&odd, "a", None, now()).unwrap().starts_with(&baselines.directory));
+        let odd = Run {
+            scenario: "../../outside".into(),
+            ..run
+        };
+        assert!(
+            baselines
+                .accept(&odd, "a", None, now())
+                .unwrap()
+                .starts_with(&baselines.directory)
+        );
         assert!(baselines.find("../../outside", "a").unwrap().is_some());
     }
 
     #[test]
     fn a_partial_or_empty_run_is_no_baseline() {
         let (_guard, baselines, run) = fixture();
-        let partial = Run { partial: Some("interrupted after 3 s".into()), ..run.clone() };
-        let message = baselines.accept(&partial, DEFAULT_NAME, None, now()).unwrap_err().to_string();
+        let partial = Run {
+            partial: Some("interrupted after 3 s".into()),
+            ..run.clone()
+        };
+        let message = baselines
+            .accept(&partial, DEFAULT_NAME, None, now())
+            .unwrap_err()
+            .to_string();
         assert!(message.contains("interrupted after 3 s"), "{message}");
-        let empty = Run { steps: Vec::new(), ..run };
-        assert!(matches!(baselines.accept(&empty, DEFAULT_NAME, None, now()), Err(BaselineError::Empty { .. })));
+        let empty = Run {
+            steps: Vec::new(),
+            ..run
+        };
+        assert!(matches!(
+            baselines.accept(&empty, DEFAULT_NAME, None, now()),
+            Err(BaselineError::Empty { .. })
+        ));
         assert!(!baselines.directory.exists());
     }
 
@@ -301,9 +448,17 @@ mod tests {
     fn an_unwritable_directory_says_that_nothing_was_accepted() {
         let (guard, _, run) = fixture();
         fs::write(guard.path().join("file"), "").unwrap();
-        let baselines = Baselines { directory: guard.path().join("file") };
-        let message = baselines.accept(&run, DEFAULT_NAME, None, now()).unwrap_err().to_string();
-        assert!(message.contains("not accepted") && message.contains("file"), "{message}");
+        let baselines = Baselines {
+            directory: guard.path().join("file"),
+        };
+        let message = baselines
+            .accept(&run, DEFAULT_NAME, None, now())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("not accepted") && message.contains("file"),
+            "{message}"
+        );
     }
 
     #[test]
@@ -317,7 +472,14 @@ mod tests {
         assert_eq!(list.len(), 2);
         assert!(list[0].path == bad && list[0].content.is_err());
         let summary = list[1].content.as_ref().unwrap();
-        assert_eq!((summary.name.as_str(), summary.scenario.as_str(), summary.reason.as_deref()), ("b", "shop", Some("why")));
+        assert_eq!(
+            (
+                summary.name.as_str(),
+                summary.scenario.as_str(),
+                summary.reason.as_deref()
+            ),
+            ("b", "shop", Some("why"))
+        );
     }
 
     #[test]
@@ -327,6 +489,12 @@ mod tests {
         let other = baselines.path("other", DEFAULT_NAME).unwrap();
         fs::create_dir_all(other.parent().unwrap()).unwrap();
         fs::copy(path, other).unwrap();
-        assert!(baselines.find("other", DEFAULT_NAME).unwrap_err().to_string().contains("scenario \"shop\""));
+        assert!(
+            baselines
+                .find("other", DEFAULT_NAME)
+                .unwrap_err()
+                .to_string()
+                .contains("scenario \"shop\"")
+        );
     }
 }
