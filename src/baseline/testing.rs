@@ -153,9 +153,9 @@ impl Shape {
                 second.record(ns);
                 for span in [&mut step.response_time, &mut step.service_time] {
                     if at < failed {
-                        span.failed.record(ns)
+                        span.failed.record(ns);
                     } else {
-                        span.completed.record(ns)
+                        span.completed.record(ns);
                     }
                 }
             }

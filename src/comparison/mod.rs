@@ -7,6 +7,7 @@
 //! checks     could the measurement be believed at all?
 //! evidence   a run's figures with their uncertainty
 //! judge      one threshold → one judgement
+//! standing   where a limit stands: broken, ruled out, open
 //! sentence   findings in words
 //! ```
 
@@ -14,6 +15,7 @@ mod checks;
 mod evidence;
 mod judge;
 mod sentence;
+mod standing;
 #[cfg(test)]
 mod tests;
 

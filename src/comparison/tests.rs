@@ -47,6 +47,7 @@ fn judged(run: &Run, baseline: Option<&Baseline>) -> Comparison {
 }
 
 /// The comparison of two shapes of the same scenario.
+#[expect(clippy::needless_pass_by_value, reason = "shapes are made in place")]
 fn beside(candidate: Shape, reference: Shape) -> Comparison {
     judged(&candidate.run(), Some(&accepted(reference.run())))
 }
@@ -63,7 +64,7 @@ fn twice_as_slow_is_critical_and_says_everything() {
         lower < change && change < upper && lower > 0.5 && upper < 1.5,
         "{lower} {change} {upper}"
     );
-    assert_eq!(comparison.reasons, [judgement.reason.clone()]);
+    assert_eq!(comparison.reasons, std::slice::from_ref(&judgement.reason));
 }
 
 #[test]
@@ -168,9 +169,11 @@ fn a_threshold_without_samples_never_passes() {
     run.steps.push(idle);
     let comparison = judged(&run, None);
     assert_eq!(comparison.verdict, Verdict::Inconclusive);
-    assert_snapshot!(comparison.reasons.join("\n"), @r#"refund p95 response time cannot be judged: the run has no step "refund"
-pay dropped rate cannot be judged: the dropped rate is a figure of the whole run; leave out the step
-idle error rate cannot be judged: it has no samples"#);
+    assert_snapshot!(comparison.reasons.join("\n"), @r#"
+    refund p95 response time cannot be judged: the run has no step "refund"
+    pay dropped rate cannot be judged: the dropped rate is a figure of the whole run; leave out the step
+    idle error rate cannot be judged: it has no samples
+    "#);
 }
 
 #[test]
@@ -469,8 +472,10 @@ fn a_debug_build_is_noted() {
     let mut run = shape(1, &[]).run();
     run.environment.build = "debug".into();
     let comparison = judged(&run, Some(&accepted(shape(2, &[]).run())));
-    assert_snapshot!(comparison.notes.join("\n"), @"This run is from a debug build of loadgate, the baseline from a release build.
-This is a debug build of loadgate: build with --release before you trust its figures.");
+    assert_snapshot!(comparison.notes.join("\n"), @r"
+    This run is from a debug build of loadgate, the baseline from a release build.
+    This is a debug build of loadgate: build with --release before you trust its figures.
+    ");
 }
 
 #[test]
@@ -571,10 +576,12 @@ fn judgements_come_worst_first_with_ids_of_their_own() {
         .iter()
         .map(|j| format!("{} {}", j.id, j.verdict.unwrap().word()))
         .collect();
-    assert_snapshot!(found.join("\n"), @"shop/list orders:response_time:p95 critical
-shop/all:service_time:p99 warning
-shop/pay:response_time:p95 pass
-shop/list orders:response_time:p95#2 pass");
+    assert_snapshot!(found.join("\n"), @r"
+    shop/list orders:response_time:p95 critical
+    shop/all:service_time:p99 warning
+    shop/pay:response_time:p95 pass
+    shop/list orders:response_time:p95#2 pass
+    ");
     assert_eq!(comparison.reasons.len(), 2);
 }
 
