@@ -373,7 +373,8 @@ fn interval(
     let [lower, upper] = change_interval(reference, candidate, scale)?;
     let worse = match metric.better {
         Better::Lower => [lower, upper],
-        Better::Higher => [-upper, -lower],
+        // Adding zero turns -0 into 0.
+        Better::Higher => [-upper + 0.0, -lower + 0.0],
     };
     worse.iter().all(|bound| bound.is_finite()).then_some(worse)
 }

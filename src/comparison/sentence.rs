@@ -199,11 +199,11 @@ fn format_interval([lower, upper]: Bounds, points: bool) -> String {
         };
         format!("{}…{} points", signed(lower), signed(upper))
     } else {
-        format!(
-            "{}…{}",
-            format_change(lower).trim_end_matches(" %"),
-            format_change(upper)
-        )
+        let bound = |value: f64| match format_change(value).trim_end_matches(" %") {
+            "-0.0" | "+0.0" => "0.0".to_owned(),
+            text => text.to_owned(),
+        };
+        format!("{}…{} %", bound(lower), bound(upper))
     }
 }
 
@@ -215,6 +215,7 @@ mod tests {
     fn intervals_and_loads_in_words() {
         assert_eq!(format_interval([0.33, 0.5], false), "+33…+50 %");
         assert_eq!(format_interval([-0.021, 0.145], false), "-2.1…+14 %");
+        assert_eq!(format_interval([-0.0001, 0.0], false), "0.0…0.0 %");
         assert_eq!(format_interval([-0.001, 0.0095], true), "-0.1…+0.95 points");
         assert_eq!(
             more_load(1.2, false),
