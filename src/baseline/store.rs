@@ -8,79 +8,11 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{Baseline, BaselineSummary, Baselines, FORMAT, LONGEST_NAME, is_safe, slug};
-use crate::run::{self, Run, StoreError};
-
-/// A larger baseline is neither read nor written: 512 MiB.
-const LARGEST: u64 = 512 << 20;
-
-/// What to do about a baseline that cannot be used.
-const MEND: &str = "accept a run again (`loadgate baseline accept RUN`) or delete the file";
-
-/// Why a baseline could not be found, accepted or listed.
-#[derive(Debug, thiserror::Error)]
-pub enum BaselineError {
-    /// The name is none.
-    #[error(
-        "\"{name}\" cannot name a baseline; use 1 to {LONGEST_NAME} of a-z, 0-9, dot, underscore and hyphen, not starting with a dot"
-    )]
-    Name {
-        /// The name as given.
-        name: String,
-    },
-    /// The file system refused, or the file is too large.
-    #[error("baseline {0}; {MEND}")]
-    Unreadable(StoreError),
-    /// The file is cut short or no baseline.
-    #[error("baseline {path}: not a whole baseline: {reason}; {MEND}")]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The run is not whole.
-    #[error("run {id} cannot be a baseline, it is partial: {reason}; accept a run that was not interrupted")]
-    Partial {
-        /// Id of the run.
-        id: String,
-        /// Why it is partial.
-        reason: String,
-    },
-    /// The run measured nothing.
-    #[error("run {id} cannot be a baseline: none of its operations completed; accept a run that worked")]
-    Empty {
-        /// Id of the run.
-        id: String,
-    },
-    /// It could not be written.
-    #[error("the baseline was not accepted: {0}; check that the directory can be written")]
-    Unwritable(StoreError),
-    /// The baseline is larger than would be read again.
-    #[error("the baseline was not accepted: run {id} takes {size} bytes, more than {LARGEST}; accept a shorter run")]
-    TooLarge {
-        /// Id of the run.
-        id: String,
-        /// Size in bytes.
-        size: usize,
-    },
-    /// The line about the acceptance could not be written.
-    #[error("{path}: the baseline was accepted, but not noted here: {source}")]
-    Log {
-        /// The log.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The directory of baselines could not be read.
-    #[error("{path}: {source}; give the directory of baselines with --baselines")]
-    Directory {
-        /// The directory.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-}
+use super::{
+    Baseline, BaselineError, BaselineSummary, Baselines, FORMAT, LARGEST, LONGEST_NAME, is_safe,
+    slug,
+};
+use crate::run::{self, Run};
 
 impl Baselines {
     /// The baseline of a scenario under a name; `None` when none was accepted.
@@ -89,7 +21,9 @@ impl Baselines {
     /// When the name is none, or there is a file that is not a whole baseline of this scenario.
     pub fn find(&self, scenario: &str, name: &str) -> Result<Option<Baseline>, BaselineError> {
         let path = self.path(scenario, name)?;
-        let Some(baseline) = read(&path)? else { return Ok(None) };
+        let Some(baseline) = read(&path)? else {
+            return Ok(None);
+        };
         if baseline.run.scenario != scenario {
             let reason = format!("it belongs to the scenario \"{}\"", baseline.run.scenario);
             return Err(BaselineError::Malformed { path, reason });
@@ -171,13 +105,16 @@ impl Baselines {
         Ok(paths.into_iter().filter_map(summary).collect())
     }
 
-    fn path(&self, scenario: &str, name: &str) -> Result<PathBuf, BaselineError> {
+    pub(super) fn path(&self, scenario: &str, name: &str) -> Result<PathBuf, BaselineError> {
         if !is_safe(name) {
             return Err(BaselineError::Name {
                 name: name.chars().take(LONGEST_NAME + 1).collect(),
             });
         }
-        Ok(self.directory.join(slug(scenario)).join(format!("{name}.json")))
+        Ok(self
+            .directory
+            .join(slug(scenario))
+            .join(format!("{name}.json")))
     }
 }
 
@@ -198,14 +135,16 @@ fn read(path: &Path) -> Result<Option<Baseline>, BaselineError> {
     struct Head {
         format: String,
     }
-    let head: Head = serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))?;
+    let head: Head =
+        serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))?;
     if head.format != FORMAT {
         return Err(malformed(format!(
             "it has the format \"{}\"; this program reads \"{FORMAT}\"",
             head.format
         )));
     }
-    let baseline: Baseline = serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))?;
+    let baseline: Baseline =
+        serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))?;
     if baseline.run.format != run::FORMAT {
         let found = &baseline.run.format;
         return Err(malformed(format!(
@@ -259,6 +198,7 @@ fn entries(directory: &Path) -> Result<Vec<PathBuf>, BaselineError> {
         Ok(found) => found
             .map(|entry| entry.map(|entry| entry.path()).map_err(failed))
             .collect(),
+<<<<<<< HEAD
     }
 }
 
@@ -455,5 +395,7 @@ mod tests {
                 .to_string()
                 .contains("scenario \"shop\"")
         );
+=======
+>>>>>>> judge
     }
 }
