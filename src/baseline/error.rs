@@ -31,9 +31,7 @@ pub enum BaselineError {
         reason: String,
     },
     /// The run is not whole.
-    #[error(
-        "run {id} cannot be a baseline, it is partial: {reason}; accept a run that was not interrupted"
-    )]
+    #[error("run {id} cannot be a baseline, it is partial: {reason}; accept a run that was not interrupted")]
     Partial {
         /// Id of the run.
         id: String,
@@ -41,9 +39,7 @@ pub enum BaselineError {
         reason: String,
     },
     /// The run measured nothing.
-    #[error(
-        "run {id} cannot be a baseline: none of its operations completed; accept a run that worked"
-    )]
+    #[error("run {id} cannot be a baseline: none of its operations completed; accept a run that worked")]
     Empty {
         /// Id of the run.
         id: String,
@@ -52,9 +48,7 @@ pub enum BaselineError {
     #[error("the baseline was not accepted: {0}; check that the directory can be written")]
     Unwritable(StoreError),
     /// The baseline is larger than would be read again.
-    #[error(
-        "the baseline was not accepted: run {id} takes {size} bytes, more than {LARGEST}; accept a shorter run"
-    )]
+    #[error("the baseline was not accepted: run {id} takes {size} bytes, more than {LARGEST}; accept a shorter run")]
     TooLarge {
         /// Id of the run.
         id: String,

@@ -145,9 +145,7 @@ pub fn slug(scenario: &str) -> String {
 
 /// Whether a name can be a file's without surprises.
 fn is_safe(name: &str) -> bool {
-    (1..=LONGEST_NAME).contains(&name.len())
-        && !name.starts_with('.')
-        && name.chars().all(is_safe_char)
+    (1..=LONGEST_NAME).contains(&name.len()) && !name.starts_with('.') && name.chars().all(is_safe_char)
 }
 
 fn is_safe_char(c: char) -> bool {

@@ -19,25 +19,12 @@ fn fixture() -> (tempfile::TempDir, Baselines, Run) {
 #[test]
 fn an_accepted_run_is_found_again_and_noted() {
     let (_guard, baselines, run) = fixture();
-    assert!(
-        baselines
-            .find(&run.scenario, DEFAULT_NAME)
-            .unwrap()
-            .is_none()
-    );
+    assert!(baselines.find(&run.scenario, DEFAULT_NAME).unwrap().is_none());
     baselines.accept(&run, DEFAULT_NAME, None, now()).unwrap();
-    let path = baselines
-        .accept(&run, DEFAULT_NAME, Some("new\nindex"), now())
-        .unwrap();
+    let path = baselines.accept(&run, DEFAULT_NAME, Some("new\nindex"), now()).unwrap();
 
-    let found = baselines
-        .find(&run.scenario, DEFAULT_NAME)
-        .unwrap()
-        .unwrap();
-    assert_eq!(
-        (found.accepted, found.reason.as_deref()),
-        (now(), Some("new\nindex"))
-    );
+    let found = baselines.find(&run.scenario, DEFAULT_NAME).unwrap().unwrap();
+    assert_eq!((found.accepted, found.reason.as_deref()), (now(), Some("new\nindex")));
     assert_eq!(
         serde_json::to_string(&found.run).unwrap(),
         serde_json::to_string(&run).unwrap()
@@ -60,19 +47,14 @@ fn a_file_cut_in_half_is_an_error_that_names_it_and_the_mend() {
         b"{\"format\":\"loadgate.baseline/2\"}",
     ] {
         fs::write(&path, bad).unwrap();
-        let message = baselines
-            .find(&run.scenario, DEFAULT_NAME)
-            .unwrap_err()
-            .to_string();
+        let message = baselines.find(&run.scenario, DEFAULT_NAME).unwrap_err().to_string();
         assert!(message.contains(path.to_str().unwrap()), "{message}");
         assert!(
             message.contains("accept a run again") && message.contains("delete the file"),
             "{message}"
         );
     }
-    let text = String::from_utf8(whole)
-        .unwrap()
-        .replace(run::FORMAT, "loadgate.run/9");
+    let text = String::from_utf8(whole).unwrap().replace(run::FORMAT, "loadgate.run/9");
     fs::write(&path, text).unwrap();
     assert!(
         baselines
@@ -113,17 +95,7 @@ fn what_is_no_file_or_too_large_is_an_error() {
 #[test]
 fn names_that_could_leave_the_directory_are_refused() {
     let (_guard, baselines, run) = fixture();
-    for name in [
-        "",
-        "..",
-        "../x",
-        "a/b",
-        "A",
-        "ä",
-        ".hidden",
-        "a\0",
-        &"a".repeat(65),
-    ] {
+    for name in ["", "..", "../x", "a/b", "A", "ä", ".hidden", "a\0", &"a".repeat(65)] {
         let refused = baselines.accept(&run, name, None, now());
         assert!(matches!(refused, Err(BaselineError::Name { .. })), "{name}");
         assert!(

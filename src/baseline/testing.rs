@@ -7,8 +7,8 @@ use rand::{RngExt as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
 use crate::{
     metric,
     run::{
-        Accounting, Environment, ErrorCount, FORMAT, Fingerprint, Generator, Interval, Latency,
-        Load, Model, Run, ScenarioText, Step, StepInterval,
+        Accounting, Environment, ErrorCount, FORMAT, Fingerprint, Generator, Interval, Latency, Load, Model, Run,
+        ScenarioText, Step, StepInterval,
     },
     sample::ErrorClass,
     threshold::{Limit, Source, Threshold},
@@ -29,12 +29,7 @@ pub(crate) struct Shape {
     /// Failures at the first step, spread evenly.
     pub(crate) failures: u64,
     /// Step, metric, warning and critical of every threshold.
-    pub(crate) thresholds: Vec<(
-        Option<&'static str>,
-        &'static str,
-        &'static str,
-        &'static str,
-    )>,
+    pub(crate) thresholds: Vec<(Option<&'static str>, &'static str, &'static str, &'static str)>,
 }
 
 impl Default for Shape {
@@ -55,11 +50,7 @@ impl Shape {
     /// The run of that shape. Pure: the same shape gives the same run.
     pub(crate) fn run(&self) -> Run {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(self.luck);
-        let mut steps: Vec<Step> = self
-            .steps
-            .iter()
-            .map(|(name, _)| empty_step(name))
-            .collect();
+        let mut steps: Vec<Step> = self.steps.iter().map(|(name, _)| empty_step(name)).collect();
         let intervals: Vec<Interval> = (0..self.seconds)
             .map(|k| self.second(k, &mut steps, &mut rng))
             .collect();
@@ -189,12 +180,7 @@ fn empty_step(name: &str) -> Step {
 }
 
 fn threshold(
-    &(step, metric, warning, critical): &(
-        Option<&'static str>,
-        &'static str,
-        &'static str,
-        &'static str,
-    ),
+    &(step, metric, warning, critical): &(Option<&'static str>, &'static str, &'static str, &'static str),
 ) -> Threshold {
     let metric = metric::find(metric).unwrap();
     let limit = |text: &str| (!text.is_empty()).then(|| Limit::parse(text, metric).unwrap());

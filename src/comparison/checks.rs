@@ -31,11 +31,7 @@ pub(super) fn checks(run: &Run) -> Vec<Check> {
 }
 
 /// What the reader must know besides the verdict.
-pub(super) fn notes(
-    run: &Run,
-    baseline: Option<&Baseline>,
-    reference: Option<&Reference>,
-) -> Vec<String> {
+pub(super) fn notes(run: &Run, baseline: Option<&Baseline>, reference: Option<&Reference>) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(why) = &run.partial {
         notes.push(format!(
@@ -44,16 +40,10 @@ pub(super) fn notes(
     }
     match (baseline, reference) {
         (Some(baseline), Some(reference)) => notes.extend(baseline_notes(run, baseline, reference)),
-        _ => notes.push(format!(
-            "There is no baseline yet: {}.",
-            sentence::HOW_TO_ACCEPT
-        )),
+        _ => notes.push(format!("There is no baseline yet: {}.", sentence::HOW_TO_ACCEPT)),
     }
     if run.environment.build == "debug" {
-        notes.push(
-            "This is a debug build of loadgate: build with --release before you trust its figures."
-                .into(),
-        );
+        notes.push("This is a debug build of loadgate: build with --release before you trust its figures.".into());
     }
     if generator_is_target(run)
         && run
@@ -61,7 +51,9 @@ pub(super) fn notes(
             .cpu_share()
             .is_some_and(|share| share >= ALLOWED_CPU_SHARE)
     {
-        notes.push("SQLite runs inside loadgate, so the generator's own share of the CPU is not known and not checked.".into());
+        notes.push(
+            "SQLite runs inside loadgate, so the generator's own share of the CPU is not known and not checked.".into(),
+        );
     }
     notes
 }
@@ -70,11 +62,7 @@ fn baseline_notes(run: &Run, baseline: &Baseline, reference: &Reference) -> Vec<
     let name = sentence::baseline_name(Some(baseline));
     let mut notes = Vec::new();
     if !reference.comparable {
-        let parts = baseline
-            .run
-            .fingerprint
-            .differences(&run.fingerprint)
-            .join(", ");
+        let parts = baseline.run.fingerprint.differences(&run.fingerprint).join(", ");
         notes.push(format!(
             "Relative limits are not judged: {name} did other work (different: {parts}); {}.",
             sentence::HOW_TO_ACCEPT
@@ -138,13 +126,8 @@ fn accounting(run: &Run) -> Check {
 }
 
 fn completed(run: &Run) -> Check {
-    let total =
-        |figure: fn(&Step) -> u64| run.steps.iter().map(figure).fold(0, u64::saturating_add);
-    let (completed, failed, unfinished) = (
-        total(Step::completed),
-        total(Step::failed),
-        total(Step::unfinished),
-    );
+    let total = |figure: fn(&Step) -> u64| run.steps.iter().map(figure).fold(0, u64::saturating_add);
+    let (completed, failed, unfinished) = (total(Step::completed), total(Step::failed), total(Step::unfinished));
     let text = if completed > 0 {
         format!("{} operations completed", count(completed))
     } else if failed > 0 {
@@ -190,9 +173,9 @@ fn send_lag(run: &Run) -> Option<Check> {
     }
     let lag = run.send_lag.quantile(0.99)?;
     let median = metric::find("p50")?;
-    let limit = run.value(None, median).map_or(ALLOWED_LAG_NS, |p50| {
-        ALLOWED_LAG_NS.max(ALLOWED_LAG_SHARE * p50)
-    });
+    let limit = run
+        .value(None, median)
+        .map_or(ALLOWED_LAG_NS, |p50| ALLOWED_LAG_NS.max(ALLOWED_LAG_SHARE * p50));
     let (lag_text, limit_text) = (format_ns(lag), format_ns(limit));
     let ok = lag <= limit;
     let text = if ok {

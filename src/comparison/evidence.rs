@@ -87,11 +87,7 @@ impl<'a> Evidence<'a> {
     ///
     /// # Errors
     /// A sentence, when the run's timeline cannot be read.
-    pub(super) fn estimate(
-        &mut self,
-        step: Option<&str>,
-        metric: &Metric,
-    ) -> Result<Option<Estimate>, String> {
+    pub(super) fn estimate(&mut self, step: Option<&str>, metric: &Metric) -> Result<Option<Estimate>, String> {
         let Some(value) = self.value(step, metric) else {
             return Ok(None);
         };
@@ -118,9 +114,7 @@ impl<'a> Evidence<'a> {
                 self.note_independence(step, metric);
                 Estimate::independent_mean(value, &whole(self.run, step, span))
             }
-            Measure::Latency(span, Statistic::Mean) => {
-                Estimate::resampled(value, &self.means(step, span), seed)
-            }
+            Measure::Latency(span, Statistic::Mean) => Estimate::resampled(value, &self.means(step, span), seed),
             Measure::ErrorRate => Estimate::resampled(value, &self.error_rates(step), seed)
                 .or_share(self.missed(step), self.operations(step)),
             Measure::Throughput => Estimate::resampled(value, &self.throughputs(step), seed),
@@ -130,8 +124,7 @@ impl<'a> Evidence<'a> {
     /// From stored data only, and another one for each side: a run beside itself must not look certain.
     fn seed(&self, step: Option<&str>, metric: &Metric) -> u64 {
         let Run { id, seed, .. } = self.run;
-        let digest =
-            hash(format!("{:?} {id} {seed} {step:?} {}", self.role, metric.name).as_bytes());
+        let digest = hash(format!("{:?} {id} {seed} {step:?} {}", self.role, metric.name).as_bytes());
         u64::from_str_radix(&digest[..16], 16).unwrap_or(*seed)
     }
 
@@ -158,10 +151,7 @@ impl<'a> Evidence<'a> {
         });
         for (_, step) in self.run.steps_named(step) {
             let unfinished = &step.latency(span).unfinished;
-            add(
-                units.last_mut(),
-                [unfinished.sum_ns as f64, unfinished.count() as f64],
-            );
+            add(units.last_mut(), [unfinished.sum_ns as f64, unfinished.count() as f64]);
         }
         Series::Ratio(units)
     }
@@ -184,11 +174,7 @@ impl<'a> Evidence<'a> {
     }
 
     /// Sums of two figures of every step interval, per unit of time.
-    fn by_unit(
-        &self,
-        step: Option<&str>,
-        figures: impl Fn(&StepInterval) -> [f64; 2],
-    ) -> Vec<[f64; 2]> {
+    fn by_unit(&self, step: Option<&str>, figures: impl Fn(&StepInterval) -> [f64; 2]) -> Vec<[f64; 2]> {
         let timeline = Timeline::of(self.run);
         let mut units = vec![[0.0; 2]; timeline.units()];
         for (k, interval) in intervals(self.run, step) {
@@ -211,10 +197,7 @@ impl<'a> Evidence<'a> {
                 Span::ServiceTime => &interval.service_time,
             };
             if let Some(unit) = units.get_mut(timeline.unit(k)) {
-                unit.extend(
-                    decode(encoded)
-                        .map_err(|error| format!("second {k} of run {}: {error}", self.run.id))?,
-                );
+                unit.extend(decode(encoded).map_err(|error| format!("second {k} of run {}: {error}", self.run.id))?);
             }
         }
         for (_, step) in self.run.steps_named(step) {
@@ -268,10 +251,7 @@ impl Timeline {
 }
 
 /// The intervals of the steps that are meant, with their second.
-fn intervals<'a>(
-    run: &'a Run,
-    step: Option<&'a str>,
-) -> impl Iterator<Item = (u64, &'a StepInterval)> {
+fn intervals<'a>(run: &'a Run, step: Option<&'a str>) -> impl Iterator<Item = (u64, &'a StepInterval)> {
     let meant = move |index: usize| {
         run.steps
             .get(index)
@@ -354,10 +334,7 @@ mod tests {
                 (evidence.throughputs(step), "throughput"),
             ] {
                 let (ours, whole) = (series.value(&ones).unwrap(), value(name).unwrap());
-                assert!(
-                    (ours - whole).abs() <= 1e-9 * whole,
-                    "{name}: {ours} {whole}"
-                );
+                assert!((ours - whole).abs() <= 1e-9 * whole, "{name}: {ours} {whole}");
             }
         }
     }

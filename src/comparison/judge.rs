@@ -107,9 +107,7 @@ impl Judge<'_> {
         let subject = sentence::subject(step, metric);
         match step {
             Some(_) if metric.measure == Measure::DroppedRate => {
-                format!(
-                    "{subject} cannot be judged: the dropped rate is a figure of the whole run; leave out the step"
-                )
+                format!("{subject} cannot be judged: the dropped rate is a figure of the whole run; leave out the step")
             }
             Some(name) if !self.candidate.has_step(step) => {
                 format!("{subject} cannot be judged: the run has no step \"{name}\"")
@@ -153,13 +151,7 @@ impl Judge<'_> {
     }
 
     /// Where a limit stands. `below` is the milder limit, which a critical change must certainly exceed.
-    fn standing(
-        &self,
-        limit: Limit,
-        below: Option<Limit>,
-        threshold: &Threshold,
-        figures: &Figures,
-    ) -> Standing {
+    fn standing(&self, limit: Limit, below: Option<Limit>, threshold: &Threshold, figures: &Figures) -> Standing {
         let metric = threshold.metric;
         let Limit::Absolute { value, .. } = limit else {
             return self.change_standing(limit, below, threshold, figures);
@@ -199,9 +191,7 @@ impl Judge<'_> {
             return Standing::Unjudged;
         }
         let Some(reference) = &figures.reference else {
-            return Standing::Unknown(
-                "the baseline has no samples of it; accept a newer run".into(),
-            );
+            return Standing::Unknown("the baseline has no samples of it; accept a newer run".into());
         };
         if let Some(few) = self.too_few(threshold) {
             return Standing::Unknown(few);
@@ -209,8 +199,7 @@ impl Judge<'_> {
         let (metric, scale) = (threshold.metric, scale_of(limit));
         let Some(estimate) = change(reference.value, figures.own.value, scale, metric) else {
             return Standing::Unknown(
-                "a change from zero has no percentage; write the limit in points, as in \"+0.5pp\""
-                    .into(),
+                "a change from zero has no percentage; write the limit in points, as in \"+0.5pp\"".into(),
             );
         };
         let exact = matches!(
@@ -234,16 +223,11 @@ impl Judge<'_> {
         let step = threshold.step.as_deref();
         let needed = match threshold.metric.measure {
             Measure::DroppedRate => 0,
-            Measure::Latency(_, Statistic::Quantile(q)) => {
-                fewest_for_quantile(q).max(FEWEST_OPERATIONS)
-            }
+            Measure::Latency(_, Statistic::Quantile(q)) => fewest_for_quantile(q).max(FEWEST_OPERATIONS),
             _ => FEWEST_OPERATIONS,
         };
         let here = self.candidate.operations(step);
-        let there = self
-            .reference
-            .as_ref()
-            .map_or(0, |run| run.operations(step));
+        let there = self.reference.as_ref().map_or(0, |run| run.operations(step));
         let count = |n: u64| group_thousands(i64::try_from(n).unwrap_or(i64::MAX));
         (here.min(there) < needed).then(|| {
             let (here, there, needed) = (count(here), count(there), count(needed));
@@ -251,13 +235,7 @@ impl Judge<'_> {
         })
     }
 
-    fn reason(
-        &self,
-        judgement: &Judgement,
-        limit: Limit,
-        standing: &Standing,
-        figures: &Figures,
-    ) -> String {
+    fn reason(&self, judgement: &Judgement, limit: Limit, standing: &Standing, figures: &Figures) -> String {
         let finding = match (limit, standing) {
             (_, Standing::Unjudged) => {
                 return format!(
@@ -277,17 +255,9 @@ impl Judge<'_> {
             _ => {
                 let scale = scale_of(limit);
                 let reference = figures.reference.as_ref();
-                let change = reference
-                    .and_then(|r| change(r.value, figures.own.value, scale, judgement.metric));
-                let interval =
-                    reference.and_then(|r| interval(r, &figures.own, scale, judgement.metric));
-                sentence::change(
-                    judgement,
-                    limit,
-                    change.unwrap_or(0.0),
-                    interval,
-                    &self.baseline,
-                )
+                let change = reference.and_then(|r| change(r.value, figures.own.value, scale, judgement.metric));
+                let interval = reference.and_then(|r| interval(r, &figures.own, scale, judgement.metric));
+                sentence::change(judgement, limit, change.unwrap_or(0.0), interval, &self.baseline)
             }
         };
         match standing {
@@ -304,22 +274,15 @@ impl Judge<'_> {
     /// A time from another class of machine is never critical.
     fn excuse_other_machine(&self, judgement: &mut Judgement, limit: Limit) {
         let of_time = matches!(judgement.unit, Unit::Ns | Unit::PerSecond);
-        if self.other_machine
-            && limit.is_relative()
-            && of_time
-            && judgement.verdict == Some(Verdict::Critical)
-        {
+        if self.other_machine && limit.is_relative() && of_time && judgement.verdict == Some(Verdict::Critical) {
             judgement.verdict = Some(Verdict::Warning);
-            judgement.reason +=
-                "; not critical, because the baseline was measured on another class of machine";
+            judgement.reason += "; not critical, because the baseline was measured on another class of machine";
         }
     }
 }
 
 fn too_short() -> String {
-    format!(
-        "the measurement is too short for an interval, which takes at least {FEWEST_UNITS} seconds with samples"
-    )
+    format!("the measurement is too short for an interval, which takes at least {FEWEST_UNITS} seconds with samples")
 }
 
 fn scale_of(limit: Limit) -> Scale {
@@ -358,12 +321,7 @@ fn change(reference: f64, candidate: f64, scale: Scale, metric: &Metric) -> Opti
 }
 
 /// The 95 % interval of the worsening; none for a maximum and for a full count.
-fn interval(
-    reference: &Estimate,
-    candidate: &Estimate,
-    scale: Scale,
-    metric: &Metric,
-) -> Option<Bounds> {
+fn interval(reference: &Estimate, candidate: &Estimate, scale: Scale, metric: &Metric) -> Option<Bounds> {
     if matches!(
         metric.measure,
         Measure::DroppedRate | Measure::Latency(_, Statistic::Max)
@@ -388,11 +346,7 @@ fn blank(threshold: &Threshold, scenario: &str) -> Judgement {
         source,
     } = threshold;
     Judgement {
-        id: format!(
-            "{scenario}/{}:{}",
-            step.as_deref().unwrap_or("all"),
-            metric.id()
-        ),
+        id: format!("{scenario}/{}:{}", step.as_deref().unwrap_or("all"), metric.id()),
         step: step.clone(),
         metric,
         unit: metric.unit,

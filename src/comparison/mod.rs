@@ -165,15 +165,10 @@ pub fn compare(run: &Run, baseline: Option<&Baseline>, options: &Options) -> Com
     let mut judge = Judge {
         candidate: Evidence::new(run, Role::Candidate),
         reference: comparable.map(|baseline| Evidence::new(&baseline.run, Role::Reference)),
-        other_machine: comparable
-            .is_some_and(|b| b.run.environment.machine_class() != run.environment.machine_class()),
+        other_machine: comparable.is_some_and(|b| b.run.environment.machine_class() != run.environment.machine_class()),
         baseline: sentence::baseline_name(baseline),
     };
-    let mut judgements: Vec<Judgement> = run
-        .thresholds
-        .iter()
-        .map(|threshold| judge.judge(threshold))
-        .collect();
+    let mut judgements: Vec<Judgement> = run.thresholds.iter().map(|threshold| judge.judge(threshold)).collect();
     number_repeated(&mut judgements);
     judgements.sort_by_key(|judgement| Reverse(judgement.verdict));
 
@@ -181,9 +176,7 @@ pub fn compare(run: &Run, baseline: Option<&Baseline>, options: &Options) -> Com
     notes.extend(judge.independence_note());
     let findings = findings(run, comparable.is_some(), options, &checks, &judgements);
     Comparison {
-        verdict: findings
-            .first()
-            .map_or(Verdict::Pass, |finding| finding.verdict),
+        verdict: findings.first().map_or(Verdict::Pass, |finding| finding.verdict),
         sentence: findings.first().map_or_else(
             || sentence::pass(&judgements, baseline.is_some()),
             |finding| format!("{}: {}", finding.verdict.word(), finding.text),
@@ -197,13 +190,7 @@ pub fn compare(run: &Run, baseline: Option<&Baseline>, options: &Options) -> Com
 }
 
 /// What made the verdict worse than pass, worst first; of equals the one that explains the others first.
-fn findings(
-    run: &Run,
-    comparable: bool,
-    options: &Options,
-    checks: &[Check],
-    judged: &[Judgement],
-) -> Vec<Finding> {
+fn findings(run: &Run, comparable: bool, options: &Options, checks: &[Check], judged: &[Judgement]) -> Vec<Finding> {
     let mut findings: Vec<Finding> = checks
         .iter()
         .filter(|check| !check.ok)
@@ -213,8 +200,7 @@ fn findings(
         })
         .collect();
     if let Some(why) = &run.partial {
-        let text =
-            format!("the run is partial ({why}), so it cannot pass; run it again to the end");
+        let text = format!("the run is partial ({why}), so it cannot pass; run it again to the end");
         findings.push(Finding {
             verdict: Verdict::Inconclusive,
             text,
@@ -231,9 +217,7 @@ fn findings(
         });
     }
     findings.extend(judged.iter().filter_map(|judgement| {
-        let verdict = judgement
-            .verdict
-            .filter(|verdict| *verdict > Verdict::Pass)?;
+        let verdict = judgement.verdict.filter(|verdict| *verdict > Verdict::Pass)?;
         Some(Finding {
             verdict,
             text: judgement.reason.clone(),
@@ -247,10 +231,7 @@ fn findings(
 fn number_repeated(judgements: &mut [Judgement]) {
     for at in (1..judgements.len()).rev() {
         let (before, rest) = judgements.split_at_mut(at);
-        let repeated = before
-            .iter()
-            .filter(|judgement| judgement.id == rest[0].id)
-            .count();
+        let repeated = before.iter().filter(|judgement| judgement.id == rest[0].id).count();
         if repeated > 0 {
             rest[0].id = format!("{}#{}", rest[0].id, repeated + 1);
         }
@@ -260,17 +241,12 @@ fn number_repeated(judgements: &mut [Judgement]) {
 /// The baseline as a comparison names it, and what differs from the run.
 fn reference(run: &Run, baseline: &Baseline) -> Reference {
     let Baseline {
-        name,
-        run: accepted,
-        ..
+        name, run: accepted, ..
     } = baseline;
     let other_work = accepted.fingerprint.differences(&run.fingerprint);
     let comparable = other_work.is_empty();
     let mut differences: Vec<String> = other_work.into_iter().map(str::to_owned).collect();
-    differences.extend(sentence::machine_differences(
-        &accepted.environment,
-        &run.environment,
-    ));
+    differences.extend(sentence::machine_differences(&accepted.environment, &run.environment));
     Reference {
         name: name.clone(),
         run_id: accepted.id.clone(),

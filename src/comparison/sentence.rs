@@ -57,12 +57,7 @@ pub(super) fn change(
     } else {
         format!("{size} {} than {baseline}", direction(judgement, change))
     };
-    let format = |value: Option<f64>| {
-        value.map_or_else(
-            || "unknown".to_owned(),
-            |value| judgement.unit.format(value),
-        )
-    };
+    let format = |value: Option<f64>| value.map_or_else(|| "unknown".to_owned(), |value| judgement.unit.format(value));
     let interval = interval
         .map(|bounds| format!("; interval {}", format_interval(bounds, points)))
         .unwrap_or_default();
@@ -98,20 +93,11 @@ pub(super) fn absolute(judgement: &Judgement, limit: Limit, bounds: Option<Bound
 
 /// How much more load would tell, in words.
 pub(super) fn more_load(times: f64, both: bool) -> String {
-    let place = if both {
-        ", in this run and in the baseline,"
-    } else {
-        ""
-    };
+    let place = if both { ", in this run and in the baseline," } else { "" };
     match times {
         x if x <= 2.0 => format!("about twice as much load{place} would settle it"),
-        x if x <= 100.0 => format!(
-            "about {:.0} times as much load{place} would settle it",
-            x.ceil()
-        ),
-        x if x.is_finite() => {
-            "it lies too close to the limit for more load to settle it".to_owned()
-        }
+        x if x <= 100.0 => format!("about {:.0} times as much load{place} would settle it", x.ceil()),
+        x if x.is_finite() => "it lies too close to the limit for more load to settle it".to_owned(),
         _ => "there are too few samples to bound it; run longer or with more load".to_owned(),
     }
 }
@@ -142,20 +128,14 @@ pub(super) fn machine_differences(reference: &Environment, candidate: &Environme
     let (before, now) = (reference.machine_class(), candidate.machine_class());
     let differs = |differs: bool, text: String| differs.then_some(text);
     [
-        differs(
-            before.cpu != now.cpu,
-            format!("CPU: {}, was {}", now.cpu, before.cpu),
-        ),
+        differs(before.cpu != now.cpu, format!("CPU: {}, was {}", now.cpu, before.cpu)),
         differs(
             before.cores != now.cores,
             format!("cores: {}, was {}", now.cores, before.cores),
         ),
         differs(
             before.memory_gib != now.memory_gib,
-            format!(
-                "memory: {} GiB, was {} GiB",
-                now.memory_gib, before.memory_gib
-            ),
+            format!("memory: {} GiB, was {} GiB", now.memory_gib, before.memory_gib),
         ),
     ]
     .into_iter()
@@ -190,13 +170,7 @@ fn format_size(change: f64, points: bool) -> String {
 /// `+33…+50 %`, `-0.1…+0.9 points`.
 fn format_interval([lower, upper]: Bounds, points: bool) -> String {
     if points {
-        let signed = |value: f64| {
-            format!(
-                "{}{}",
-                if value < 0.0 { "" } else { "+" },
-                significant(value * 100.0)
-            )
-        };
+        let signed = |value: f64| format!("{}{}", if value < 0.0 { "" } else { "+" }, significant(value * 100.0));
         format!("{}…{} points", signed(lower), signed(upper))
     } else {
         let bound = |value: f64| match format_change(value).trim_end_matches(" %") {
@@ -217,10 +191,7 @@ mod tests {
         assert_eq!(format_interval([-0.021, 0.145], false), "-2.1…+14 %");
         assert_eq!(format_interval([-0.0001, 0.0], false), "0.0…0.0 %");
         assert_eq!(format_interval([-0.001, 0.0095], true), "-0.1…+0.95 points");
-        assert_eq!(
-            more_load(1.2, false),
-            "about twice as much load would settle it"
-        );
+        assert_eq!(more_load(1.2, false), "about twice as much load would settle it");
         assert_eq!(
             more_load(4.2, true),
             "about 5 times as much load, in this run and in the baseline, would settle it"

@@ -28,10 +28,7 @@ pub(super) enum Standing {
 }
 
 /// The verdict, and whether the critical limit (or else the warning limit) decided it.
-pub(super) fn decide(
-    critical: Option<&Standing>,
-    warning: Option<&Standing>,
-) -> (Option<Verdict>, bool) {
+pub(super) fn decide(critical: Option<&Standing>, warning: Option<&Standing>) -> (Option<Verdict>, bool) {
     use Standing::{Broken, Open, RuledOut, Unjudged, Unknown};
     match (critical, warning) {
         (Some(Broken), _) => (Some(Verdict::Critical), true),
@@ -164,14 +161,8 @@ mod tests {
     fn a_warning_limit_alone_never_asks_for_more_than_it_must() {
         let open = |beyond| Standing::Open { beyond, load: 2.0 };
         assert_eq!(decide(None, Some(&open(false))).0, Some(Verdict::Pass));
-        assert_eq!(
-            decide(None, Some(&open(true))).0,
-            Some(Verdict::Inconclusive)
-        );
-        assert_eq!(
-            decide(None, Some(&Standing::Broken)).0,
-            Some(Verdict::Warning)
-        );
+        assert_eq!(decide(None, Some(&open(true))).0, Some(Verdict::Inconclusive));
+        assert_eq!(decide(None, Some(&Standing::Broken)).0, Some(Verdict::Warning));
         assert_eq!(
             decide(Some(&open(false)), Some(&Standing::Broken)).0,
             Some(Verdict::Warning)

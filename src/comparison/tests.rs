@@ -8,12 +8,7 @@ use crate::{
     run::{self, Latency, Model, Target},
 };
 
-type Limits = (
-    Option<&'static str>,
-    &'static str,
-    &'static str,
-    &'static str,
-);
+type Limits = (Option<&'static str>, &'static str, &'static str, &'static str);
 
 const P95: Limits = (Some("list orders"), "p95", "+5%", "+10%");
 
@@ -101,29 +96,17 @@ fn a_regression_of_100_per_cent_is_always_found_and_one_of_half_the_limit_never_
         let candidate = |times| {
             slower(
                 times,
-                shape(
-                    3_000 + 2 * pair,
-                    &[(Some("list orders"), "p50", "+10%", "+50%")],
-                ),
+                shape(3_000 + 2 * pair, &[(Some("list orders"), "p50", "+10%", "+50%")]),
             )
         };
-        assert_eq!(
-            beside(candidate(2.0), reference()).verdict,
-            Verdict::Critical
-        );
-        assert_ne!(
-            beside(candidate(1.25), reference()).verdict,
-            Verdict::Critical
-        );
+        assert_eq!(beside(candidate(2.0), reference()).verdict, Verdict::Critical);
+        assert_ne!(beside(candidate(1.25), reference()).verdict, Verdict::Critical);
     }
 }
 
 #[test]
 fn wide_limits_pass_and_narrow_ones_on_noise_are_inconclusive() {
-    let comparison = beside(
-        shape(2, &[(Some("pay"), "p95", "+50%", "+100%")]),
-        shape(1, &[]),
-    );
+    let comparison = beside(shape(2, &[(Some("pay"), "p95", "+50%", "+100%")]), shape(1, &[]));
     assert_eq!(
         (comparison.verdict, comparison.sentence.as_str()),
         (Verdict::Pass, "pass: 1 of 1 limits hold")
@@ -133,10 +116,7 @@ fn wide_limits_pass_and_narrow_ones_on_noise_are_inconclusive() {
         "{:?}",
         comparison.notes
     );
-    let comparison = beside(
-        shape(2, &[(Some("pay"), "p95", "", "+0.1%")]),
-        shape(1, &[]),
-    );
+    let comparison = beside(shape(2, &[(Some("pay"), "p95", "", "+0.1%")]), shape(1, &[]));
     assert_eq!(comparison.verdict, Verdict::Inconclusive);
     assert_snapshot!(comparison.sentence, @"inconclusive: pay p95 response time is 2.6 % faster than the baseline (26.5 ms, was 27.2 ms; interval -6.4…+5.2 %; limit +0.1%): too uncertain to tell; about 9 times as much load, in this run and in the baseline, would settle it");
 }
@@ -189,18 +169,9 @@ fn without_a_baseline_relative_limits_are_not_judged_and_it_is_said() {
         judged(&shape(1, &[P95]).run(), None).sentence,
         "pass: no limit is broken; no baseline yet"
     );
-    assert_eq!(
-        judged(&shape(1, &[]).run(), None).sentence,
-        "pass: no limits are set"
-    );
+    assert_eq!(judged(&shape(1, &[]).run(), None).sentence, "pass: no limits are set");
 
-    let required = compare(
-        &run,
-        None,
-        &Options {
-            require_baseline: true,
-        },
-    );
+    let required = compare(&run, None, &Options { require_baseline: true });
     assert_eq!(required.verdict, Verdict::Inconclusive);
     assert_snapshot!(required.sentence, @"inconclusive: a baseline is required and there is no comparable one; accept a run with `loadgate baseline accept RUN_DIRECTORY`");
 }
@@ -224,13 +195,7 @@ fn a_baseline_of_other_work_is_not_comparable() {
         (false, vec!["load".to_owned(), "seed".to_owned()])
     );
     assert_snapshot!(comparison.notes.join("\n"), @"Relative limits are not judged: the baseline did other work (different: load, seed); accept a run with `loadgate baseline accept RUN_DIRECTORY`.");
-    let required = compare(
-        &run,
-        Some(&baseline),
-        &Options {
-            require_baseline: true,
-        },
-    );
+    let required = compare(&run, Some(&baseline), &Options { require_baseline: true });
     assert_eq!(required.verdict, Verdict::Inconclusive);
 }
 
@@ -264,45 +229,23 @@ fn a_time_from_another_machine_is_at_most_a_warning() {
     assert_snapshot!(comparison.notes.join("\n"), @"Another class of machine than that of the baseline (cores: 2, was 16): times beside it are never critical.");
     // Errors do not care about the machine, and an absolute limit asks no baseline.
     assert_eq!(
-        judged(
-            &Shape {
-                failures: 300,
-                ..slow
-            }
-            .run(),
-            Some(&baseline)
-        )
-        .verdict,
+        judged(&Shape { failures: 300, ..slow }.run(), Some(&baseline)).verdict,
         Verdict::Critical
     );
     let absolute = slower(2.0, shape(2, &[(Some("list orders"), "p95", "", "80ms")]));
-    assert_eq!(
-        judged(&absolute.run(), Some(&baseline)).verdict,
-        Verdict::Critical
-    );
+    assert_eq!(judged(&absolute.run(), Some(&baseline)).verdict, Verdict::Critical);
 }
 
 #[test]
 fn absolute_limits_are_judged_by_their_bounds() {
     // The 95th percentile of this distribution is at 10 ms · e^1.9, about 67 ms.
-    let verdict = |limit| {
-        judged(
-            &shape(1, &[(Some("list orders"), "p95", "", limit)]).run(),
-            None,
-        )
-    };
+    let verdict = |limit| judged(&shape(1, &[(Some("list orders"), "p95", "", limit)]).run(), None);
     assert_eq!(verdict("80ms").verdict, Verdict::Pass);
     assert_eq!(verdict("50ms").verdict, Verdict::Critical);
     assert_snapshot!(verdict("50ms").sentence, @"critical: list orders p95 response time is 67.4 ms, above its limit of 50 ms (95 % bounds 65.7 ms to 68.3 ms)");
     assert_eq!(verdict("67ms").verdict, Verdict::Inconclusive);
     assert_snapshot!(verdict("67ms").sentence, @"inconclusive: list orders p95 response time is 67.4 ms, above its limit of 67 ms (95 % bounds 65.7 ms to 68.3 ms): too uncertain to tell; about 17 times as much load would settle it");
-    let throughput = |limit| {
-        judged(
-            &shape(1, &[(Some("pay"), "throughput", "", limit)]).run(),
-            None,
-        )
-        .verdict
-    };
+    let throughput = |limit| judged(&shape(1, &[(Some("pay"), "throughput", "", limit)]).run(), None).verdict;
     assert_eq!(
         (throughput("45/s"), throughput("55/s")),
         (Verdict::Pass, Verdict::Critical)
@@ -365,11 +308,7 @@ fn a_percentage_of_no_errors_has_no_meaning() {
     assert_eq!(beside(run(0), shape(1, &[])).verdict, Verdict::Pass);
     let comparison = beside(run(50), shape(1, &[]));
     assert_eq!(comparison.verdict, Verdict::Inconclusive);
-    assert!(
-        comparison.sentence.contains("+0.5pp"),
-        "{}",
-        comparison.sentence
-    );
+    assert!(comparison.sentence.contains("+0.5pp"), "{}", comparison.sentence);
 }
 
 #[test]
@@ -499,10 +438,7 @@ fn when_nothing_completed_the_run_is_invalid_and_names_the_error() {
         .run(),
         None,
     );
-    assert_eq!(
-        nothing.sentence,
-        "invalid: nothing completed: no operation was started"
-    );
+    assert_eq!(nothing.sentence, "invalid: nothing completed: no operation was started");
 }
 
 #[test]
@@ -539,12 +475,7 @@ fn a_generator_without_idle_cores_makes_the_run_invalid() {
     }];
     let comparison = judged(&run, None);
     assert_eq!(comparison.verdict, Verdict::Pass);
-    assert!(
-        comparison
-            .notes
-            .iter()
-            .any(|note| note.contains("SQLite runs inside"))
-    );
+    assert!(comparison.notes.iter().any(|note| note.contains("SQLite runs inside")));
 }
 
 #[test]
@@ -602,8 +533,7 @@ fn judging_again_from_the_stored_file_gives_the_same_comparison() {
     let directory = tempfile::tempdir().unwrap();
     run::save(&run, &directory.path().join(run::FILE_NAME)).unwrap();
     let stored = run::load(directory.path()).unwrap();
-    let baseline_again: Baseline =
-        serde_json::from_str(&serde_json::to_string(&baseline).unwrap()).unwrap();
+    let baseline_again: Baseline = serde_json::from_str(&serde_json::to_string(&baseline).unwrap()).unwrap();
 
     let first = serde_json::to_string(&judged(&run, Some(&baseline))).unwrap();
     assert_eq!(
