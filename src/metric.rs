@@ -76,19 +76,8 @@ pub enum Statistic {
     Max,
 }
 
-const fn latency(
-    name: &'static str,
-    title: &'static str,
-    span: Span,
-    statistic: Statistic,
-) -> Metric {
-    Metric {
-        name,
-        title,
-        unit: Unit::Ns,
-        better: Better::Lower,
-        measure: Measure::Latency(span, statistic),
-    }
+const fn latency(name: &'static str, title: &'static str, span: Span, statistic: Statistic) -> Metric {
+    Metric { name, title, unit: Unit::Ns, better: Better::Lower, measure: Measure::Latency(span, statistic) }
 }
 
 use Span::{ResponseTime, ServiceTime};
@@ -104,58 +93,15 @@ pub const METRICS: &[Metric] = &[
     latency("p999", "p99.9 response time", ResponseTime, Quantile(0.999)),
     latency("max", "maximum response time", ResponseTime, Max),
     latency("service_mean", "mean service time", ServiceTime, Mean),
-    latency(
-        "service_p50",
-        "p50 service time",
-        ServiceTime,
-        Quantile(0.50),
-    ),
-    latency(
-        "service_p90",
-        "p90 service time",
-        ServiceTime,
-        Quantile(0.90),
-    ),
-    latency(
-        "service_p95",
-        "p95 service time",
-        ServiceTime,
-        Quantile(0.95),
-    ),
-    latency(
-        "service_p99",
-        "p99 service time",
-        ServiceTime,
-        Quantile(0.99),
-    ),
-    latency(
-        "service_p999",
-        "p99.9 service time",
-        ServiceTime,
-        Quantile(0.999),
-    ),
+    latency("service_p50", "p50 service time", ServiceTime, Quantile(0.50)),
+    latency("service_p90", "p90 service time", ServiceTime, Quantile(0.90)),
+    latency("service_p95", "p95 service time", ServiceTime, Quantile(0.95)),
+    latency("service_p99", "p99 service time", ServiceTime, Quantile(0.99)),
+    latency("service_p999", "p99.9 service time", ServiceTime, Quantile(0.999)),
     latency("service_max", "maximum service time", ServiceTime, Max),
-    Metric {
-        name: "error_rate",
-        title: "error rate",
-        unit: Unit::Share,
-        better: Better::Lower,
-        measure: Measure::ErrorRate,
-    },
-    Metric {
-        name: "throughput",
-        title: "throughput",
-        unit: Unit::PerSecond,
-        better: Better::Higher,
-        measure: Measure::Throughput,
-    },
-    Metric {
-        name: "dropped_rate",
-        title: "dropped rate",
-        unit: Unit::Share,
-        better: Better::Lower,
-        measure: Measure::DroppedRate,
-    },
+    Metric { name: "error_rate", title: "error rate", unit: Unit::Share, better: Better::Lower, measure: Measure::ErrorRate },
+    Metric { name: "throughput", title: "throughput", unit: Unit::PerSecond, better: Better::Higher, measure: Measure::Throughput },
+    Metric { name: "dropped_rate", title: "dropped rate", unit: Unit::Share, better: Better::Lower, measure: Measure::DroppedRate },
 ];
 
 /// The metric of that name.
@@ -167,11 +113,7 @@ impl Metric {
     /// The part of a comparison's id after the step: `response_time:p99`, `error_rate`.
     pub fn id(&self) -> String {
         match self.measure {
-            Measure::Latency(span, _) => format!(
-                "{}:{}",
-                span.key(),
-                self.name.trim_start_matches("service_")
-            ),
+            Measure::Latency(span, _) => format!("{}:{}", span.key(), self.name.trim_start_matches("service_")),
             _ => self.name.to_owned(),
         }
     }
@@ -188,9 +130,7 @@ impl serde::Serialize for Metric {
 ///
 /// # Errors
 /// When no metric has that name.
-pub fn deserialize<'de, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> Result<&'static Metric, D::Error> {
+pub fn deserialize<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<&'static Metric, D::Error> {
     let name: String = serde::Deserialize::deserialize(deserializer)?;
     find(&name).ok_or_else(|| serde::de::Error::custom(format!("no metric is called \"{name}\"")))
 }
@@ -203,29 +143,15 @@ mod tests {
     fn names_are_unique_and_found() {
         for metric in METRICS {
             assert_eq!(find(metric.name), Some(metric));
-            assert_eq!(
-                METRICS.iter().filter(|m| m.name == metric.name).count(),
-                1,
-                "{}",
-                metric.name
-            );
+            assert_eq!(METRICS.iter().filter(|m| m.name == metric.name).count(), 1, "{}", metric.name);
         }
         assert_eq!(find("p42"), None);
     }
 
     #[test]
     fn ids_tell_response_from_service() {
-        assert_eq!(
-            find("p99").map(Metric::id).as_deref(),
-            Some("response_time:p99")
-        );
-        assert_eq!(
-            find("service_p99").map(Metric::id).as_deref(),
-            Some("service_time:p99")
-        );
-        assert_eq!(
-            find("error_rate").map(Metric::id).as_deref(),
-            Some("error_rate")
-        );
+        assert_eq!(find("p99").map(Metric::id).as_deref(), Some("response_time:p99"));
+        assert_eq!(find("service_p99").map(Metric::id).as_deref(), Some("service_time:p99"));
+        assert_eq!(find("error_rate").map(Metric::id).as_deref(), Some("error_rate"));
     }
 }

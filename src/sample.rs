@@ -102,8 +102,7 @@ impl Serialize for ErrorClass {
 impl<'de> Deserialize<'de> for ErrorClass {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<'de, str>::deserialize(deserializer)?;
-        parse_class(&text)
-            .ok_or_else(|| serde::de::Error::custom(format!("\"{text}\" is no class of error")))
+        parse_class(&text).ok_or_else(|| serde::de::Error::custom(format!("\"{text}\" is no class of error")))
     }
 }
 
@@ -135,18 +134,8 @@ mod tests {
     fn every_class_is_read_back_from_what_was_written() {
         use ErrorClass::*;
         for class in [
-            Connect,
-            Tls,
-            Timeout,
-            Disconnected,
-            Protocol,
-            TooLarge,
-            Status(503),
-            SqlState(*b"23505"),
-            Sqlite(2067),
-            Parameter,
-            Expectation,
-            Extraction,
+            Connect, Tls, Timeout, Disconnected, Protocol, TooLarge, Status(503), SqlState(*b"23505"),
+            Sqlite(2067), Parameter, Expectation, Extraction,
         ] {
             let text = serde_json::to_string(&class).unwrap();
             assert_eq!(serde_json::from_str::<ErrorClass>(&text).unwrap(), class);

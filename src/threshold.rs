@@ -76,45 +76,22 @@ impl Limit {
         };
         if !main.starts_with('+') {
             if main.starts_with('-') {
-                return Err(
-                    "a limit says how much worse is allowed, so it cannot be negative".into(),
-                );
+                return Err("a limit says how much worse is allowed, so it cannot be negative".into());
             }
             if floor.is_some() {
                 return Err("a floor belongs to a change, as in \"+5% and 200us\"".into());
             }
-            return Ok(Self::Absolute {
-                value: parse_value(main, metric.unit)?,
-                unit: metric.unit,
-            });
+            return Ok(Self::Absolute { value: parse_value(main, metric.unit)?, unit: metric.unit });
         }
         let (number, unit) = units::split_number(main)?;
         match unit {
             "%" => {
-                let floor = floor
-                    .map(|text| parse_value(text, metric.unit))
-                    .transpose()?;
-                Ok(Self::Relative {
-                    change: number / 100.0,
-                    floor,
-                    unit: metric.unit,
-                })
+                let floor = floor.map(|text| parse_value(text, metric.unit)).transpose()?;
+                Ok(Self::Relative { change: number / 100.0, floor, unit: metric.unit })
             }
-            "pp" if metric.unit == Unit::Share && floor.is_none() => {
-                Ok(Self::Points(number / 100.0))
-            }
-            "pp" => Err(format!(
-                "points (pp) are for rates such as error_rate, not for {}",
-                metric.name
-            )),
-            _ => Err(format!(
-                "a change is written \"+5%\"{}",
-                if metric.unit == Unit::Share {
-                    " or \"+0.5pp\""
-                } else {
-                    ""
-                }
-            )),
+            "pp" if metric.unit == Unit::Share && floor.is_none() => Ok(Self::Points(number / 100.0)),
+            "pp" => Err(format!("points (pp) are for rates such as error_rate, not for {}", metric.name)),
+            _ => Err(format!("a change is written \"+5%\"{}", if metric.unit == Unit::Share { " or \"+0.5pp\"" } else { "" })),
         }
     }
 
@@ -139,11 +116,7 @@ impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Absolute { value, unit } => f.write_str(&unit.format(value)),
-            Self::Relative {
-                change,
-                floor,
-                unit,
-            } => {
+            Self::Relative { change, floor, unit } => {
                 write!(f, "+{}%", units::significant(change * 100.0))?;
                 floor.map_or(Ok(()), |floor| write!(f, " and {}", unit.format(floor)))
             }

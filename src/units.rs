@@ -49,16 +49,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         "m" | "min" => 60.0,
         "h" => 3600.0,
         "d" => 86400.0,
-        "" => {
-            return Err(format!(
-                "a duration needs a unit, as in \"{text}s\" or \"{text}ms\""
-            ));
-        }
-        other => {
-            return Err(format!(
-                "\"{other}\" is no unit of time; use ns, us, ms, s, m, h or d"
-            ));
-        }
+        "" => return Err(format!("a duration needs a unit, as in \"{text}s\" or \"{text}ms\"")),
+        other => return Err(format!("\"{other}\" is no unit of time; use ns, us, ms, s, m, h or d")),
     };
     let total = number * seconds;
     if total < 0.0 {
@@ -80,9 +72,7 @@ pub fn parse_rate(text: &str) -> Result<f64, String> {
         .ok_or_else(|| format!("a rate is a number per time, as in \"{}/s\"", text.trim()))?;
     let (number, rest) = split_number(number)?;
     if !rest.is_empty() {
-        return Err(format!(
-            "\"{rest}\" does not belong before the slash; write for example \"300/s\""
-        ));
+        return Err(format!("\"{rest}\" does not belong before the slash; write for example \"300/s\""));
     }
     let seconds = match per.trim() {
         "s" => 1.0,
@@ -108,9 +98,7 @@ pub fn split_number(text: &str) -> Result<(f64, &str), String> {
     let text = text.trim();
     let end = text
         .char_indices()
-        .find(|(at, c)| {
-            !(c.is_ascii_digit() || matches!(c, '.' | '_') || (*at == 0 && matches!(c, '+' | '-')))
-        })
+        .find(|(at, c)| !(c.is_ascii_digit() || matches!(c, '.' | '_') || (*at == 0 && matches!(c, '+' | '-'))))
         .map_or(text.len(), |(at, _)| at);
     let number: f64 = text[..end]
         .replace('_', "")
@@ -147,11 +135,7 @@ pub fn format_share(share: f64) -> String {
 /// A relative change: 0.41 is `+41 %`, always signed, one decimal below 10 %.
 pub fn format_change(change: f64) -> String {
     let percent = change * 100.0;
-    if percent.abs() < 9.95 {
-        format!("{percent:+.1} %")
-    } else {
-        format!("{percent:+.0} %")
-    }
+    if percent.abs() < 9.95 { format!("{percent:+.1} %") } else { format!("{percent:+.0} %") }
 }
 
 /// Three significant digits without an exponent, thousands grouped: `0.0412`, `18.2`, `12,345`.
@@ -165,11 +149,7 @@ pub fn significant(value: f64) -> String {
     }
     let digits = (2 - magnitude.log10().floor() as i32).clamp(0, 6) as usize;
     let text = format!("{value:.digits$}");
-    if text.contains('.') {
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
-    } else {
-        text
-    }
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
 /// `1234567` as `1,234,567`.

@@ -29,6 +29,10 @@ pub(super) struct GateRow {
     pub(super) limit: String,
     /// The answer.
     pub(super) verdict: Option<Verdict>,
+    /// Its shape.
+    pub(super) shape: char,
+    /// Its word.
+    pub(super) word: &'static str,
     /// The finding in one sentence.
     pub(super) reason: String,
     /// `perf/checkout.toml:31`.
@@ -52,6 +56,8 @@ pub(super) fn gates(comparison: &Comparison) -> Vec<GateRow> {
             change: words::change(judgement),
             limit: words::limits(judgement.warning.as_ref(), judgement.critical.as_ref()),
             verdict: judgement.verdict,
+            shape: words::shape(judgement.verdict),
+            word: words::word(judgement.verdict),
             reason: printable(&judgement.reason, SENTENCE),
             source: format!(
                 "{}:{}",

@@ -44,11 +44,7 @@ impl Environment {
     /// The class of the machine.
     pub fn machine_class(&self) -> MachineClass {
         MachineClass {
-            cpu: format!(
-                "{} {}",
-                self.arch,
-                self.cpu.as_deref().unwrap_or("unknown CPU")
-            ),
+            cpu: format!("{} {}", self.arch, self.cpu.as_deref().unwrap_or("unknown CPU")),
             cores: self.cores,
             memory_gib: (self.memory_bytes.unwrap_or(0) + (1 << 29)) >> 30,
         }

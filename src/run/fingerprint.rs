@@ -21,8 +21,7 @@ pub struct Fingerprint {
 impl Fingerprint {
     /// A short name for the whole, as shown to people.
     pub fn short(&self) -> String {
-        hash(format!("{} {} {} {}", self.flows, self.data, self.load, self.seed).as_bytes())[..12]
-            .to_owned()
+        hash(format!("{} {} {} {}", self.flows, self.data, self.load, self.seed).as_bytes())[..12].to_owned()
     }
 
     /// Names of the parts that differ from another's.

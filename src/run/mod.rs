@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     environment::{Environment, MachineClass},
     fingerprint::{Fingerprint, hash},
-    latency::{Encoded, HIGHEST_NS, Latency, LatencyByOutcome},
+    latency::{Encoded, Latency, LatencyByOutcome, HIGHEST_NS},
     store::{FILE_NAME, StoreError, load, read_bounded, save, write_atomically},
 };
 use crate::{
@@ -281,14 +281,8 @@ impl Step {
 
 impl Run {
     /// The steps a threshold is about: the one of that name, or all.
-    pub fn steps_named<'a>(
-        &'a self,
-        step: Option<&'a str>,
-    ) -> impl Iterator<Item = (usize, &'a Step)> {
-        self.steps
-            .iter()
-            .enumerate()
-            .filter(move |(_, s)| step.is_none_or(|name| s.name == name))
+    pub fn steps_named<'a>(&'a self, step: Option<&'a str>) -> impl Iterator<Item = (usize, &'a Step)> {
+        self.steps.iter().enumerate().filter(move |(_, s)| step.is_none_or(|name| s.name == name))
     }
 
     /// The value of a metric, in its base unit, for one step or for all steps together.
@@ -314,16 +308,12 @@ impl Run {
             }
             Measure::Throughput => {
                 let completed: u64 = self.steps_named(step).map(|(_, s)| s.completed()).sum();
-                let any = self
-                    .steps_named(step)
-                    .any(|(_, s)| s.count() + s.unfinished() > 0);
+                let any = self.steps_named(step).any(|(_, s)| s.count() + s.unfinished() > 0);
                 (any && self.duration_s > 0.0).then(|| completed as f64 / self.duration_s)
             }
             Measure::DroppedRate if step.is_some() => None,
             Measure::DroppedRate => {
-                let Accounting {
-                    scheduled, dropped, ..
-                } = self.accounting;
+                let Accounting { scheduled, dropped, .. } = self.accounting;
                 (scheduled > 0).then(|| dropped as f64 / scheduled as f64)
             }
         }

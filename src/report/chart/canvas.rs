@@ -144,16 +144,25 @@ impl Text {
         String::new()
     }
 
-    /// The text in at most `most` lines of at most `width` pixels, broken between words.
+    /// The text in at most `most` lines of at most `width` pixels, broken between words but not
+    /// between a number and its unit.
     pub(super) fn wrap(self, text: &str, width: f64, most: usize) -> Vec<String> {
-        let mut lines: Vec<String> = Vec::new();
+        let mut words: Vec<String> = Vec::new();
         for word in text.split_whitespace() {
+            match words.last_mut() {
+                Some(number) if number.ends_with(|c: char| c.is_ascii_digit()) => {
+                    *number = format!("{number} {word}");
+                }
+                _ => words.push(word.to_owned()),
+            }
+        }
+        let mut lines: Vec<String> = Vec::new();
+        for word in words {
             match lines.last_mut() {
                 Some(line) if self.width(&format!("{line} {word}")) <= width => {
-                    line.push(' ');
-                    line.push_str(word);
+                    *line = format!("{line} {word}");
                 }
-                _ => lines.push(word.to_owned()),
+                _ => lines.push(word),
             }
         }
         if lines.len() > most {
@@ -184,6 +193,7 @@ pub(super) fn paint(size: (f64, f64), draw: impl FnOnce(&mut Canvas<'_>)) -> Str
 }
 
 /// Writing to memory cannot fail, and every font in use is registered.
+#[expect(clippy::needless_pass_by_value, reason = "it ends the result")]
 fn settle<E>(drawn: Result<(), E>) {
     debug_assert!(drawn.is_ok());
 }
@@ -319,7 +329,7 @@ mod tests {
     #[test]
     fn text_cannot_leave_its_element() {
         let svg = paint((10.0, 10.0), |canvas| {
-            canvas.text("<script>&\"", (0.0, 0.0), Text::new(5.0, theme::INK))
+            canvas.text("<script>&\"", (0.0, 0.0), Text::new(5.0, theme::INK));
         });
         assert!(svg.contains("&lt;script&gt;&amp;"), "{svg}");
         assert!(!svg.contains("<svg") && !svg.contains("</svg>"));

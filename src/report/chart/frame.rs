@@ -195,7 +195,7 @@ fn verdict_shape(canvas: &mut Canvas<'_>, verdict: Verdict, (x, y): Point, radiu
             1.0,
         ),
         Verdict::Critical | Verdict::Invalid => {
-            canvas.rectangle((x - r, y - r), (x + r, y + r), colour)
+            canvas.rectangle((x - r, y - r), (x + r, y + r), colour);
         }
         Verdict::Inconclusive => {
             canvas.polygon(
@@ -245,7 +245,7 @@ fn axes(canvas: &mut Canvas<'_>, plot: &Plot, style: Text) {
                 (x, bottom + style.size * 1.1),
                 style.at(HPos::Center),
             );
-            first_free = x + half + style.size * 0.5;
+            first_free = x + half + style.size * 0.35;
         }
     }
     canvas.line(

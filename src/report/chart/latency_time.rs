@@ -45,7 +45,11 @@ const BASELINE_P99: Stroke = Stroke::solid(theme::BASELINE, 2.5).with(Dash::Dash
 /// Draws the chart.
 pub(super) fn draw(scene: &Scene<'_>, format: Format) -> Picture {
     let title = title(scene);
-    let frame = scene.frame(title.clone(), &per(scene), legend(scene));
+    let frame = scene.frame(
+        title.clone(),
+        &[per(scene), scene.operations()],
+        legend(scene),
+    );
     let end_s = end_s(scene);
     let elements = paint(format.size(), |canvas| {
         let plot = frame.draw(canvas, format, axis::time(end_s), y_axis(scene));

@@ -14,10 +14,8 @@ mod theme;
 mod throughput;
 
 use self::frame::{Frame, Key};
-pub(super) use self::{
-    png::PngError,
-    theme::{FONT_BOLD, FONT_REGULAR, Format, dark_css},
-};
+pub use self::png::PngError;
+pub(super) use self::theme::{FONT_BOLD, FONT_REGULAR, Format, dark_css};
 use super::{
     timeline::{self, Column},
     words::{self, NAME, printable},
@@ -62,8 +60,9 @@ impl Chart {
 pub(super) struct Picture {
     /// The finding in one sentence.
     pub(super) title: String,
-    /// The elements of its SVG, without the root.
-    elements: String,
+    /// The elements of its SVG, without the root; safe to put into a page.
+    pub(super) elements: String,
+    /// The shape it was drawn for.
     format: Format,
 }
 
@@ -74,30 +73,19 @@ impl Picture {
     /// When the picture cannot be rendered.
     pub(super) fn png(&self) -> Result<Vec<u8>, PngError> {
         let (width, height) = self.format.size();
-        png::render(
-            &format!("{}{}</svg>", self.root(""), self.elements),
-            width as u32,
-            height as u32,
-        )
-    }
-
-    /// As an element of a page; `title` must be escaped.
-    pub(super) fn inline(&self, escaped_title: &str) -> String {
-        format!(
-            "{}<title>{escaped_title}</title>\n{}</svg>",
-            self.root(" role=\"img\""),
-            self.elements
-        )
-    }
-
-    fn root(&self, attributes: &str) -> String {
-        let (width, height) = self.format.size();
-        let (width, height) = (width * canvas::GRID, height * canvas::GRID);
         // Round joins: noisy lines would have spikes.
-        format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
-             stroke-linejoin=\"round\" stroke-linecap=\"round\"{attributes}>\n"
-        )
+        let svg = format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"{}\" stroke-linejoin=\"round\" stroke-linecap=\"round\">{}</svg>",
+            self.view_box(),
+            self.elements
+        );
+        png::render(&svg, width as u32, height as u32)
+    }
+
+    /// The `viewBox` of its elements.
+    pub(super) fn view_box(&self) -> String {
+        let (width, height) = self.format.size();
+        format!("0 0 {} {}", width * canvas::GRID, height * canvas::GRID)
     }
 }
 
@@ -110,7 +98,8 @@ pub(super) struct Scene<'a> {
     finding: Option<&'a Judgement>,
     /// The step that the latency charts show; `None` means all together.
     pub(super) step: Option<&'a str>,
-    columns: Vec<Column>,
+    /// The timeline of the run.
+    pub(super) columns: Vec<Column>,
     baseline_columns: Vec<Column>,
 }
 
@@ -155,13 +144,13 @@ impl<'a> Scene<'a> {
     }
 
     /// What the latency charts are about, in words.
-    fn subject(&self) -> String {
+    pub(super) fn subject(&self) -> String {
         self.step
             .map_or("all steps".to_owned(), |step| printable(step, NAME))
     }
 
     /// Response times of the subject.
-    fn latency(&self, run: &Run) -> Latency {
+    pub(super) fn latency(&self, run: &Run) -> Latency {
         let mut all = Latency::new();
         for (_, step) in run.steps_named(self.step) {
             all.add(&step.response_time.all());
@@ -193,34 +182,39 @@ impl<'a> Scene<'a> {
         all
     }
 
-    /// The words around a chart.
-    fn frame(&self, title: String, what: &str, legend: Vec<Key>) -> Frame {
-        let run = self.run;
-        let operations: u64 = run
+    /// How many operations the latency charts show.
+    fn operations(&self) -> String {
+        let count = self
+            .run
             .steps_named(self.step)
             .map(|(_, step)| step.count() + step.unfinished())
             .sum();
-        let mut subtitle = vec![
-            what.to_owned(),
-            words::counted(operations, "operation", "operations"),
-            words::seconds(run.duration_s),
-            words::load(&run.load),
-        ];
-        subtitle.push(match self.baseline {
-            Some(baseline) => format!("baseline {}", self.baseline_name(baseline)),
-            None => "no baseline".into(),
-        });
+        words::counted(count, "operation", "operations")
+    }
+
+    /// The words around a chart; `what` says what it shows.
+    fn frame(&self, title: String, what: &[String], legend: Vec<Key>) -> Frame {
+        let run = self.run;
+        let mut subtitle = what.to_vec();
+        subtitle.push(words::load(&run.load));
+        if run
+            .load
+            .duration_s
+            .is_none_or(|asked| (asked - run.duration_s).abs() > 0.01 * asked)
+        {
+            subtitle.push(format!("measured {}", words::seconds(run.duration_s)));
+        }
+        subtitle.push(self.baseline.map_or("no baseline".into(), |baseline| {
+            self.baseline_name(baseline)
+        }));
         let partial = if run.partial.is_some() {
             " · PARTIAL"
         } else {
             ""
         };
-        let name = printable(&run.scenario, NAME);
-        let footer = format!(
-            "{name} · run {} · loadgate {}{partial}",
-            short(&run.id),
-            printable(&run.loadgate, NAME)
-        );
+        let [name, id, version] =
+            [&run.scenario, &run.id, &run.loadgate].map(|text| printable(text, NAME));
+        let footer = format!("{name} · run {id} · loadgate {version}{partial}");
         Frame {
             title,
             subtitle: subtitle.join(" · "),
@@ -230,21 +224,20 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// `default (01JC8XK2, main 4f2c1e0aa)`.
+    /// `baseline default (main 4f2c1e0aa)`.
     fn baseline_name(&self, baseline: &Run) -> String {
-        let environment = &baseline.environment;
-        let revision =
-            words::revision(environment.branch.as_deref(), environment.commit.as_deref());
         let name = self
             .comparison
             .baseline
             .as_ref()
-            .map(|reference| printable(&reference.name, NAME) + " ")
-            .unwrap_or_default();
+            .map_or(&baseline.id, |reference| &reference.name);
+        let environment = &baseline.environment;
+        let revision =
+            words::revision(environment.branch.as_deref(), environment.commit.as_deref());
         let revision = revision
-            .map(|revision| format!(", {revision}"))
+            .map(|revision| format!(" ({revision})"))
             .unwrap_or_default();
-        format!("{name}({}{revision})", short(&baseline.id))
+        format!("baseline {}{revision}", printable(name, NAME))
     }
 }
 
@@ -284,11 +277,6 @@ fn finding_title(judgement: &Judgement) -> Option<String> {
             format!("{step}: {title} is {now}, limit {limits}")
         }
     })
-}
-
-/// The part of a ULID that tells runs apart at a glance.
-fn short(id: &str) -> String {
-    printable(id, NAME).chars().take(26).collect()
 }
 
 #[cfg(test)]

@@ -90,7 +90,11 @@ pub(super) fn draw(scene: &Scene<'_>, format: Format) -> Picture {
             "fewer than 10 operations beyond",
         ));
     }
-    let frame = scene.frame(title.clone(), "response time by percentile", legend);
+    let frame = scene.frame(
+        title.clone(),
+        &["response time by percentile".into(), scene.operations()],
+        legend,
+    );
     let elements = paint(format.size(), |canvas| {
         let plot = frame.draw(
             canvas,

@@ -3,10 +3,6 @@
 use super::*;
 use crate::report::example;
 
-fn svg(picture: &Picture) -> String {
-    picture.inline("title")
-}
-
 fn draw_all(run: &Run, comparison: &Comparison, baseline: Option<&Run>) -> Vec<Picture> {
     let scene = Scene::new(run, comparison, baseline);
     let formats = [Format::Wide, Format::Narrow];
@@ -42,10 +38,10 @@ fn the_title_is_the_finding_and_the_subject_its_step() {
     assert_eq!(scene.step, Some("pay"));
     let title = scene.draw(Chart::Percentiles, Format::Wide).title;
     assert!(
-        title.starts_with("pay: p99 response time 41 % slower, "),
+        title.starts_with("pay: p99 response time 27 % slower, "),
         "{title}"
     );
-    let svg = svg(&scene.draw(Chart::Percentiles, Format::Wide));
+    let svg = scene.draw(Chart::Percentiles, Format::Wide).elements;
     for text in [
         "pay, this run",
         "pay, baseline",
@@ -63,7 +59,12 @@ fn without_a_finding_all_steps_are_shown_together() {
     look("alone", &run, &comparison, None);
     let scene = Scene::new(&run, &comparison, None);
     assert_eq!(scene.step, None);
-    assert!(svg(&scene.draw(Chart::LatencyTime, Format::Wide)).contains("no baseline"));
+    assert!(
+        scene
+            .draw(Chart::LatencyTime, Format::Wide)
+            .elements
+            .contains("no baseline")
+    );
 }
 
 #[test]
@@ -121,10 +122,12 @@ fn a_pause_in_a_run_is_a_gap_in_its_lines() {
     }
     run.intervals.remove(14);
     look("gaps", &run, &example::alone(), None);
-    let whole = svg(&Scene::new(&example::run(), &example::alone(), None)
-        .draw(Chart::LatencyTime, Format::Wide));
-    let broken =
-        svg(&Scene::new(&run, &example::alone(), None).draw(Chart::LatencyTime, Format::Wide));
+    let draw = |run: &Run| {
+        Scene::new(run, &example::alone(), None)
+            .draw(Chart::LatencyTime, Format::Wide)
+            .elements
+    };
+    let (whole, broken) = (draw(&example::run()), draw(&run));
     let lines = |svg: &str| svg.matches("<polyline").count();
     assert_eq!(
         lines(&broken),
@@ -150,9 +153,9 @@ fn hostile_names_stay_text_and_inside() {
             Some(&run),
         );
         for picture in draw_all(&run, &comparison, Some(&run)) {
-            let svg = svg(&picture);
+            let svg = &picture.elements;
             assert!(!svg.contains("<script") && !svg.contains('\u{202e}') && !svg.contains('\0'));
-            assert_eq!(svg.matches("<svg").count(), 1);
+            assert!(!svg.contains("<svg"));
             assert!(svg.len() < 200_000, "{}", svg.len());
             assert!(picture.png().is_ok());
         }
@@ -173,6 +176,10 @@ fn a_long_run_is_drawn_in_bounded_space() {
     run.duration_s = 900.0;
     look("long", &run, &example::alone(), Some(&run));
     for picture in draw_all(&run, &example::alone(), Some(&run)) {
-        assert!(svg(&picture).len() < 120_000, "{}", svg(&picture).len());
+        assert!(
+            picture.elements.len() < 120_000,
+            "{}",
+            picture.elements.len()
+        );
     }
 }

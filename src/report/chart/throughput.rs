@@ -1,7 +1,8 @@
 //! `06-throughput`: load asked, sent and answered, in flows per second from zero.
 //!
 //! Planned lies behind, sent over it, completed on top: where the three agree
-//! all are seen, where they part one sees which fell behind.
+//! all are seen, where they part one sees which fell behind. Failed and dropped
+//! are stacked at the foot.
 
 use plotters::style::RGBColor;
 
@@ -19,12 +20,15 @@ use crate::{
 const PLANNED: Stroke = Stroke::solid(theme::BASELINE, 2.0).with(Dash::Dashed);
 const SENT: Stroke = Stroke::solid(theme::LIGHT, 6.0);
 const COMPLETED: Stroke = Stroke::solid(theme::DEEP, 2.5);
-const DROPPED: Stroke = Stroke::solid(theme::DROPPED, 3.0);
 
 /// Draws the chart.
 pub(super) fn draw(scene: &Scene<'_>, format: Format) -> Picture {
     let title = title(scene);
-    let frame = scene.frame(title.clone(), "flows per second", legend(scene));
+    let frame = scene.frame(
+        title.clone(),
+        &["load planned, sent and answered".into()],
+        legend(scene),
+    );
     let columns = &scene.columns;
     let end_s = columns
         .last()
@@ -33,7 +37,7 @@ pub(super) fn draw(scene: &Scene<'_>, format: Format) -> Picture {
     let highest = columns
         .iter()
         .flat_map(|c| {
-            [c.planned, c.sent, c.completed, c.failed, c.dropped].map(|count| c.per_second(count))
+            [c.planned, c.sent, c.completed, c.failed + c.dropped].map(|count| c.per_second(count))
         })
         .flatten()
         .fold(0.0, f64::max);
@@ -47,14 +51,12 @@ pub(super) fn draw(scene: &Scene<'_>, format: Format) -> Picture {
         }
         stairs(canvas, &plot, columns, SENT, |column| column.sent);
         stairs(canvas, &plot, columns, COMPLETED, |column| column.completed);
-        if any(columns, |column| column.failed) {
-            area(canvas, &plot, columns, theme::FAILURE, |column| {
-                column.failed
-            });
-        }
-        if any(columns, |column| column.dropped) {
-            stairs(canvas, &plot, columns, DROPPED, |column| column.dropped);
-        }
+        area(canvas, &plot, columns, theme::DROPPED, |column| {
+            column.failed + column.dropped
+        });
+        area(canvas, &plot, columns, theme::FAILURE, |column| {
+            column.failed
+        });
     });
     Picture {
         title,
@@ -74,7 +76,7 @@ fn legend(scene: &Scene<'_>) -> Vec<Key> {
         keys.push(Key::new(Mark::Area(theme::FAILURE), "failed"));
     }
     if any(&scene.columns, |column| column.dropped) {
-        keys.push(Key::new(Mark::Line(DROPPED), "dropped"));
+        keys.push(Key::new(Mark::Area(theme::DROPPED), "dropped"));
     }
     keys
 }
@@ -134,6 +136,7 @@ fn stairs(
     }
 }
 
+/// A count as an area from zero, where it is above zero.
 fn area(
     canvas: &mut Canvas<'_>,
     plot: &Plot,
@@ -141,10 +144,12 @@ fn area(
     colour: RGBColor,
     count: fn(&Column) -> u64,
 ) {
-    for mut piece in pieces(plot, columns, count) {
-        if let (Some(first), Some(last)) = (piece.first().copied(), piece.last().copied()) {
-            piece.extend([(last.0, plot.bottom), (first.0, plot.bottom)]);
-            canvas.polygon(&piece, colour, 0.9);
+    for piece in pieces(plot, columns, count) {
+        for stair in piece
+            .chunks_exact(2)
+            .filter(|stair| stair[0].1 < plot.bottom)
+        {
+            canvas.rectangle(stair[0], (stair[1].0, plot.bottom), colour);
         }
     }
 }
