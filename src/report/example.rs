@@ -9,8 +9,8 @@ use crate::{
     comparison::{Check, Comparison, Judgement, Reference, Verdict},
     metric,
     run::{
-        Accounting, Environment, ErrorCount, FORMAT, Fingerprint, Generator, Interval, Latency,
-        Load, Model, Run, ScenarioText, Step, StepInterval, Target,
+        Accounting, Environment, ErrorCount, FORMAT, Fingerprint, Generator, Interval, Latency, Load, Model, Run,
+        ScenarioText, Step, StepInterval, Target,
     },
     sample::ErrorClass,
     threshold::{Limit, Source, Threshold},
@@ -60,9 +60,7 @@ pub(super) fn comparison() -> Comparison {
     let absolute = judgement("pay", "p95", fine, 0.1, ["150ms", "250ms"]);
     Comparison {
         verdict: Verdict::Critical,
-        sentence:
-            "critical: pay p99 response time is 27 % slower than the baseline (170 ms, limit +20%)"
-                .into(),
+        sentence: "critical: pay p99 response time is 27 % slower than the baseline (170 ms, limit +20%)".into(),
         reasons: vec![pay.reason.clone(), orders.reason.clone()],
         notes: vec!["The repository had uncommitted changes.".into()],
         checks: vec![
@@ -89,10 +87,8 @@ pub(super) fn alone() -> Comparison {
     comparison.verdict = Verdict::Pass;
     comparison.sentence = "pass: no limit is broken; relative limits were not judged".into();
     comparison.reasons.clear();
-    comparison.notes = vec![
-        "There is no baseline; accept this run with: loadgate baseline accept reports/runs/x"
-            .into(),
-    ];
+    comparison.notes =
+        vec!["There is no baseline; accept this run with: loadgate baseline accept reports/runs/x".into()];
     comparison.baseline = None;
     for judgement in &mut comparison.judgements {
         (judgement.reference, judgement.change, judgement.interval) = (None, None, None);
@@ -113,8 +109,7 @@ pub(super) fn rename(run: &mut Run, comparison: &mut Comparison, text: &str) {
     run.partial = Some(text.into());
     run.incidents = vec![text.into()];
     for target in &mut run.targets {
-        (target.name, target.address, target.version) =
-            (text.into(), text.into(), Some(text.into()));
+        (target.name, target.address, target.version) = (text.into(), text.into(), Some(text.into()));
     }
     for (at, step) in run.steps.iter_mut().enumerate() {
         (step.name, step.flow, step.target) = (format!("{text}{at}"), text.into(), text.into());
@@ -126,8 +121,7 @@ pub(super) fn rename(run: &mut Run, comparison: &mut Comparison, text: &str) {
     comparison.reasons = vec![text.into()];
     comparison.notes = vec![text.into()];
     for judgement in &mut comparison.judgements {
-        (judgement.step, judgement.reason, judgement.id) =
-            (Some(format!("{text}0")), text.into(), text.into());
+        (judgement.step, judgement.reason, judgement.id) = (Some(format!("{text}0")), text.into(), text.into());
     }
 }
 
@@ -139,10 +133,7 @@ fn judgement(
     [warning, critical]: [&str; 2],
 ) -> Judgement {
     let metric = metric::find(name).unwrap();
-    let (candidate, reference) = (
-        run().value(Some(step), metric),
-        baseline().value(Some(step), metric),
-    );
+    let (candidate, reference) = (run().value(Some(step), metric), baseline().value(Some(step), metric));
     let change = candidate
         .zip(reference)
         .map(|(candidate, reference)| candidate / reference - 1.0);
@@ -253,20 +244,10 @@ fn second(run: &mut Run, k: u64, slower: f64, rng: &mut SmallRng) {
         ..Interval::default()
     };
     if k == 12 {
-        (
-            interval.sent,
-            interval.completed,
-            interval.dropped,
-            interval.failed,
-        ) = (171, 140, 9, 22);
+        (interval.sent, interval.completed, interval.dropped, interval.failed) = (171, 140, 9, 22);
     }
     if drain {
-        (
-            interval.planned,
-            interval.sent,
-            interval.completed,
-            interval.failed,
-        ) = (0, 0, 9, 0);
+        (interval.planned, interval.sent, interval.completed, interval.failed) = (0, 0, 9, 0);
     }
     for (at, (name, _, _, median_ms, per_second)) in STEPS.iter().enumerate() {
         let slower = if *name == "pay" { slower } else { 1.0 };
@@ -283,11 +264,7 @@ fn second(run: &mut Run, k: u64, slower: f64, rng: &mut SmallRng) {
     accounting.failed += interval.failed;
     accounting.dropped += interval.dropped;
     let ended = accounting.completed + accounting.failed + accounting.dropped;
-    accounting.unfinished = if drain {
-        accounting.scheduled - ended
-    } else {
-        0
-    };
+    accounting.unfinished = if drain { accounting.scheduled - ended } else { 0 };
     run.intervals.push(interval);
 }
 
