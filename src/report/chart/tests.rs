@@ -38,7 +38,7 @@ fn the_title_is_the_finding_and_the_subject_its_step() {
     assert_eq!(scene.step, Some("pay"));
     let title = scene.draw(Chart::Percentiles, Format::Wide).title;
     assert!(
-        title.starts_with("pay: p99 response time 27 % slower, "),
+        title.starts_with("pay: p99 response time 26 % slower, "),
         "{title}"
     );
     let svg = scene.draw(Chart::Percentiles, Format::Wide).elements;
