@@ -77,7 +77,13 @@ pub enum Statistic {
 }
 
 const fn latency(name: &'static str, title: &'static str, span: Span, statistic: Statistic) -> Metric {
-    Metric { name, title, unit: Unit::Ns, better: Better::Lower, measure: Measure::Latency(span, statistic) }
+    Metric {
+        name,
+        title,
+        unit: Unit::Ns,
+        better: Better::Lower,
+        measure: Measure::Latency(span, statistic),
+    }
 }
 
 use Span::{ResponseTime, ServiceTime};
@@ -99,9 +105,27 @@ pub const METRICS: &[Metric] = &[
     latency("service_p99", "p99 service time", ServiceTime, Quantile(0.99)),
     latency("service_p999", "p99.9 service time", ServiceTime, Quantile(0.999)),
     latency("service_max", "maximum service time", ServiceTime, Max),
-    Metric { name: "error_rate", title: "error rate", unit: Unit::Share, better: Better::Lower, measure: Measure::ErrorRate },
-    Metric { name: "throughput", title: "throughput", unit: Unit::PerSecond, better: Better::Higher, measure: Measure::Throughput },
-    Metric { name: "dropped_rate", title: "dropped rate", unit: Unit::Share, better: Better::Lower, measure: Measure::DroppedRate },
+    Metric {
+        name: "error_rate",
+        title: "error rate",
+        unit: Unit::Share,
+        better: Better::Lower,
+        measure: Measure::ErrorRate,
+    },
+    Metric {
+        name: "throughput",
+        title: "throughput",
+        unit: Unit::PerSecond,
+        better: Better::Higher,
+        measure: Measure::Throughput,
+    },
+    Metric {
+        name: "dropped_rate",
+        title: "dropped rate",
+        unit: Unit::Share,
+        better: Better::Lower,
+        measure: Measure::DroppedRate,
+    },
 ];
 
 /// The metric of that name.
@@ -143,7 +167,12 @@ mod tests {
     fn names_are_unique_and_found() {
         for metric in METRICS {
             assert_eq!(find(metric.name), Some(metric));
-            assert_eq!(METRICS.iter().filter(|m| m.name == metric.name).count(), 1, "{}", metric.name);
+            assert_eq!(
+                METRICS.iter().filter(|m| m.name == metric.name).count(),
+                1,
+                "{}",
+                metric.name
+            );
         }
         assert_eq!(find("p42"), None);
     }

@@ -134,8 +134,18 @@ mod tests {
     fn every_class_is_read_back_from_what_was_written() {
         use ErrorClass::*;
         for class in [
-            Connect, Tls, Timeout, Disconnected, Protocol, TooLarge, Status(503), SqlState(*b"23505"),
-            Sqlite(2067), Parameter, Expectation, Extraction,
+            Connect,
+            Tls,
+            Timeout,
+            Disconnected,
+            Protocol,
+            TooLarge,
+            Status(503),
+            SqlState(*b"23505"),
+            Sqlite(2067),
+            Parameter,
+            Expectation,
+            Extraction,
         ] {
             let text = serde_json::to_string(&class).unwrap();
             assert_eq!(serde_json::from_str::<ErrorClass>(&text).unwrap(), class);

@@ -81,17 +81,34 @@ impl Limit {
             if floor.is_some() {
                 return Err("a floor belongs to a change, as in \"+5% and 200us\"".into());
             }
-            return Ok(Self::Absolute { value: parse_value(main, metric.unit)?, unit: metric.unit });
+            return Ok(Self::Absolute {
+                value: parse_value(main, metric.unit)?,
+                unit: metric.unit,
+            });
         }
         let (number, unit) = units::split_number(main)?;
         match unit {
             "%" => {
                 let floor = floor.map(|text| parse_value(text, metric.unit)).transpose()?;
-                Ok(Self::Relative { change: number / 100.0, floor, unit: metric.unit })
+                Ok(Self::Relative {
+                    change: number / 100.0,
+                    floor,
+                    unit: metric.unit,
+                })
             }
             "pp" if metric.unit == Unit::Share && floor.is_none() => Ok(Self::Points(number / 100.0)),
-            "pp" => Err(format!("points (pp) are for rates such as error_rate, not for {}", metric.name)),
-            _ => Err(format!("a change is written \"+5%\"{}", if metric.unit == Unit::Share { " or \"+0.5pp\"" } else { "" })),
+            "pp" => Err(format!(
+                "points (pp) are for rates such as error_rate, not for {}",
+                metric.name
+            )),
+            _ => Err(format!(
+                "a change is written \"+5%\"{}",
+                if metric.unit == Unit::Share {
+                    " or \"+0.5pp\""
+                } else {
+                    ""
+                }
+            )),
         }
     }
 

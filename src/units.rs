@@ -72,7 +72,9 @@ pub fn parse_rate(text: &str) -> Result<f64, String> {
         .ok_or_else(|| format!("a rate is a number per time, as in \"{}/s\"", text.trim()))?;
     let (number, rest) = split_number(number)?;
     if !rest.is_empty() {
-        return Err(format!("\"{rest}\" does not belong before the slash; write for example \"300/s\""));
+        return Err(format!(
+            "\"{rest}\" does not belong before the slash; write for example \"300/s\""
+        ));
     }
     let seconds = match per.trim() {
         "s" => 1.0,
@@ -135,7 +137,11 @@ pub fn format_share(share: f64) -> String {
 /// A relative change: 0.41 is `+41 %`, always signed, one decimal below 10 %.
 pub fn format_change(change: f64) -> String {
     let percent = change * 100.0;
-    if percent.abs() < 9.95 { format!("{percent:+.1} %") } else { format!("{percent:+.0} %") }
+    if percent.abs() < 9.95 {
+        format!("{percent:+.1} %")
+    } else {
+        format!("{percent:+.0} %")
+    }
 }
 
 /// Three significant digits without an exponent, thousands grouped: `0.0412`, `18.2`, `12,345`.
@@ -149,7 +155,11 @@ pub fn significant(value: f64) -> String {
     }
     let digits = (2 - magnitude.log10().floor() as i32).clamp(0, 6) as usize;
     let text = format!("{value:.digits$}");
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
+    }
 }
 
 /// `1234567` as `1,234,567`.

@@ -3,13 +3,40 @@
 //! One JSON file per scenario and name under `reports/baselines/`, meant to be
 //! committed. This module finds, accepts and lists them; what a run is worth
 //! beside its baseline is [`crate::comparison`].
+//!
+//! ```text
+//! reports/baselines/
+//!   checkout/              the scenario's name, see [`slug`]
+//!     default.json         one baseline
+//!     accepted.log         one line per acceptance: time, name, run, commit, reason
+//! ```
+
+mod error;
+mod store;
+#[cfg(test)]
+mod store_tests;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::run::Run;
+pub use self::error::BaselineError;
+use crate::run::{self, Run};
+
+/// The format this program writes. Another one is refused.
+pub const FORMAT: &str = "loadgate.baseline/1";
+
+/// The name of a baseline when none is given.
+pub const DEFAULT_NAME: &str = "default";
+
+/// A larger baseline is neither read nor written: 512 MiB.
+const LARGEST: u64 = 512 << 20;
+
+/// The longest name of a baseline, and the longest part of a scenario's name in its [`slug`].
+const LONGEST_NAME: usize = 64;
 
 /// A run accepted as reference.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -31,4 +58,127 @@ pub struct Baseline {
 pub struct Baselines {
     /// `reports/baselines` or what `--baselines` says.
     pub directory: PathBuf,
+}
+
+/// One baseline as a list shows it.
+#[derive(Debug)]
+pub struct BaselineSummary {
+    /// Its file.
+    pub path: PathBuf,
+    /// What it holds, or why it cannot be used.
+    pub content: Result<Summary, BaselineError>,
+}
+
+/// What a list says of a baseline.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    /// Name of the scenario.
+    pub scenario: String,
+    /// Name of the baseline.
+    pub name: String,
+    /// When it was accepted (UTC).
+    pub accepted: Timestamp,
+    /// Why, in the words of who accepted it.
+    pub reason: Option<String>,
+    /// Id of the run.
+    pub run_id: String,
+    /// When the run started (UTC).
+    pub started: Timestamp,
+    /// The run's commit, where known.
+    pub commit: Option<String>,
+}
+
+impl From<Baseline> for Summary {
+    fn from(baseline: Baseline) -> Self {
+        let Baseline {
+            name,
+            accepted,
+            reason,
+            run,
+            ..
+        } = baseline;
+        let Run {
+            scenario,
+            id: run_id,
+            started,
+            environment,
+            ..
+        } = run;
+        Self {
+            scenario,
+            name,
+            accepted,
+            reason,
+            run_id,
+            started,
+            commit: environment.commit,
+        }
+    }
+}
+
+/// The directory name of a scenario.
+///
+/// A name that is safe as it stands (small letters, digits, `.`, `_`, `-`, not
+/// starting with a dot, at most 64 characters) stands for itself. Any other
+/// has its other characters replaced by `-` and eight digits of its SHA-256
+/// put behind, so that `Größe 1` and `Größe 2` keep apart.
+pub fn slug(scenario: &str) -> String {
+    if is_safe(scenario) {
+        return scenario.to_owned();
+    }
+    let safe = |c: char| {
+        if is_safe_char(c.to_ascii_lowercase()) {
+            c.to_ascii_lowercase()
+        } else {
+            '-'
+        }
+    };
+    let readable: String = scenario.chars().take(LONGEST_NAME).map(safe).collect();
+    let readable = readable.trim_matches(['.', '-']);
+    let digest = &run::hash(scenario.as_bytes())[..8];
+    if readable.is_empty() {
+        digest.to_owned()
+    } else {
+        format!("{readable}-{digest}")
+    }
+}
+
+/// Whether a name can be a file's without surprises.
+fn is_safe(name: &str) -> bool {
+    (1..=LONGEST_NAME).contains(&name.len()) && !name.starts_with('.') && name.chars().all(is_safe_char)
+}
+
+fn is_safe_char(c: char) -> bool {
+    c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slug_is_safe_and_keeps_names_apart() {
+        assert_eq!(slug("quickstart"), "quickstart");
+        assert_eq!(slug("checkout_v1.2"), "checkout_v1.2");
+        let odd = [
+            "../../etc",
+            "..",
+            "",
+            "Größe 1",
+            "Größe 2",
+            "Checkout",
+            "a/b",
+            "a b",
+            "\0",
+            &"x".repeat(500),
+        ];
+        let slugs: std::collections::BTreeSet<String> = odd.iter().map(|name| slug(name)).collect();
+        assert_eq!(slugs.len(), odd.len());
+        for slug in slugs {
+            assert!(
+                slug.chars().all(is_safe_char) && !slug.starts_with('.') && slug.len() <= 80,
+                "{slug}"
+            );
+        }
+    }
 }

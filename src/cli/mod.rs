@@ -1,1 +1,62 @@
-//! Arguments and verbs; the only code that prints, reads the environment or chooses an exit code.
+//! Arguments and verbs: the only code that prints, reads the environment or
+//! chooses an exit code.
+//!
+//! stdout carries the result, stderr everything else.
+
+mod args;
+mod baseline;
+mod check;
+mod compare;
+mod demo;
+mod exit;
+mod interrupt;
+mod oneliner;
+mod print;
+mod progress;
+mod report;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use self::{
+    args::{Arguments, Verb},
+    exit::{Exit, Failure},
+    print::Console,
+};
+
+/// The program: parses arguments, performs the verb, says what went wrong.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let code = if error.use_stderr() { Exit::Usage } else { Exit::Pass };
+            // Should even this not be printable, the exit code still tells.
+            let _ = error.print();
+            return code.into();
+        }
+    };
+    let console = Console::new();
+    match perform(arguments.verb, &console) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            console.failure(&failure);
+            failure.exit.into()
+        }
+    }
+}
+
+fn perform(verb: Verb, console: &Console) -> Result<Exit, Failure> {
+    match verb {
+        Verb::Run(args) => run::run(&args, console),
+        Verb::Http(args) => oneliner::http(&args, console),
+        Verb::Sql(args) => oneliner::sql(&args, console),
+        Verb::Check(args) => check::check(&args, console),
+        Verb::Compare(args) => compare::compare(&args, console),
+        Verb::Report(args) => report::report(&args, console),
+        Verb::Baseline(args) => baseline::baseline(&args, console),
+        Verb::Demo(args) => demo::demo(&args, console),
+        Verb::Schema => check::schema(console),
+    }
+}

@@ -1,1 +1,172 @@
-//! When operations start.
+//! When operations start: the open model by a schedule, the closed model by users.
+//!
+//! One current-thread runtime per core drives a shard of the virtual users;
+//! this module starts them, tells them when the window begins, gathers what
+//! they recorded, and stops them. What an operation does is [`crate::target`].
+
+mod closed;
+mod open;
+mod pacer;
+mod pass;
+mod schedule;
+mod worker;
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use self::worker::{WorkerError, Workers};
+pub use self::{
+    open::{Bounds, run as run_open},
+    pacer::Pacer,
+    pass::{Performer, Recording},
+    schedule::{Arrival, Schedule},
+};
+use crate::{
+    recorder::{Collector, Recorded, Snapshot},
+    target::Connector,
+    workload::{End, Profile, Value, Workload},
+};
+
+/// Warm-up passes are numbered from here, so that they draw other data than measured ones.
+pub const WARM_UP_PASSES: u64 = 1_000_000_000;
+
+/// Asks running load to end early.
+#[derive(Debug, Clone, Default)]
+pub struct Interrupt {
+    /// Start nothing new, let what is under way finish within the drain time.
+    pub stop: CancellationToken,
+    /// Do not even wait for that.
+    pub cut: CancellationToken,
+}
+
+/// What the workers share.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The compiled scenario.
+    pub workload: Arc<Workload>,
+    /// Its targets, addresses filled in.
+    pub connectors: Arc<[Connector]>,
+    /// What setup saved, by variable.
+    pub globals: Arc<[Option<Value>]>,
+    /// Asks for an early end.
+    pub interrupt: Interrupt,
+}
+
+/// Something to tell while load runs.
+#[derive(Debug, Clone, Copy)]
+pub enum Event {
+    /// Load has begun, nothing is measured yet.
+    WarmUp,
+    /// The measured window has begun.
+    Began,
+    /// A second of it has passed.
+    Progress {
+        /// Since it began.
+        elapsed: Duration,
+        /// What is known so far.
+        snapshot: Snapshot,
+    },
+    /// It has ended; what is under way may finish.
+    Ended,
+}
+
+/// What came of driving a load.
+#[derive(Debug)]
+pub struct Driven {
+    /// Everything recorded.
+    pub recorded: Recorded,
+    /// When the measured window began; now, if it never did.
+    pub started: Timestamp,
+    /// How long the window was.
+    pub window: Duration,
+}
+
+/// Drives the load of a workload and gathers what was measured.
+///
+/// # Errors
+/// When a worker could not be started or ended by itself.
+pub async fn drive(plan: &Plan, on_event: &mut dyn FnMut(Event)) -> Result<Driven, WorkerError> {
+    let mut collector = Collector::new(plan.workload.measured.len());
+    let mut workers = Workers::start(plan, &collector)?;
+    let begun = workers.begin(plan, on_event).await?;
+    let Some(t0) = begun else {
+        // Interrupted before anything was measured.
+        workers.end().await?;
+        return Ok(Driven {
+            recorded: finished(collector),
+            started: Timestamp::now(),
+            window: Duration::ZERO,
+        });
+    };
+    tokio::select! {
+        () = plan.interrupt.stop.cancelled() => {}
+        () = sleep_until(t0) => {}
+    }
+    let started = Timestamp::now();
+    on_event(Event::Began);
+    let window = measure(plan, &mut workers, &mut collector, t0, on_event).await;
+    on_event(Event::Ended);
+    workers.drained(&mut collector).await;
+    let last_end = workers.end().await?;
+    let window = match plan.workload.load.end {
+        // A window of passes lasts until the last of them has ended.
+        End::Passes(_) if !plan.interrupt.stop.is_cancelled() => last_end.map_or(window, |end| end - t0),
+        _ => window,
+    };
+    Ok(Driven {
+        recorded: finished(collector),
+        started,
+        window,
+    })
+}
+
+fn finished(mut collector: Collector) -> Recorded {
+    collector.receive_all();
+    collector.finish()
+}
+
+/// Until the window ends; returns how long it was.
+async fn measure(
+    plan: &Plan,
+    workers: &mut Workers,
+    collector: &mut Collector,
+    t0: Instant,
+    on_event: &mut dyn FnMut(Event),
+) -> Duration {
+    let mut ticks = interval(Duration::from_secs(1));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            biased;
+            () = plan.interrupt.stop.cancelled() => {
+                workers.close_window();
+                let length = t0.elapsed();
+                return window_length(&plan.workload).map_or(length, |window| length.min(window));
+            }
+            () = workers.window_over(t0) => {
+                workers.close_window();
+                return window_length(&plan.workload).unwrap_or_else(|| t0.elapsed());
+            }
+            () = collector.receive() => {}
+            _ = ticks.tick() => on_event(Event::Progress { elapsed: t0.elapsed(), snapshot: collector.snapshot() }),
+        }
+    }
+}
+
+fn window_length(workload: &Workload) -> Option<Duration> {
+    match workload.load.end {
+        End::After(window) => Some(window),
+        End::Passes(_) => None,
+    }
+}
+
+/// How many sessions a profile keeps open.
+pub fn sessions(profile: &Profile) -> usize {
+    match profile {
+        Profile::Open { max_in_flight, .. } => *max_in_flight,
+        Profile::Closed { users, .. } => *users,
+    }
+}

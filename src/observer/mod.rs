@@ -1,1 +1,9 @@
-//! Seen from outside while load runs.
+//! Seen from outside while load runs: the machine, the repository, the generator itself.
+//!
+//! Observers only look: they change nothing and have no say in a verdict.
+
+mod environment;
+mod generator;
+mod repository;
+
+pub use self::{environment::environment, generator::ProcessClock};

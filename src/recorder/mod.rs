@@ -1,1 +1,313 @@
 //! Samples → histograms and intervals.
+//!
+//! A [`Recorder`] belongs to one thread: recording a sample takes no lock,
+//! sends nothing and allocates nothing. Once a second it hands its filled
+//! buffers to the [`Collector`] and takes emptied ones back. Neither knows why
+//! an operation started or what its numbers are worth.
+
+mod collector;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::mpsc;
+
+pub use self::collector::{Collector, Recorded, Snapshot, StepRecorded};
+use crate::{
+    run::Latency,
+    sample::{ErrorClass, Outcome, Sample},
+};
+
+/// Messages of failures are cut to this many characters.
+const LONGEST_EXAMPLE: usize = 300;
+
+/// Flow starts of one second, by what was planned and what became of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FlowCounts {
+    /// Due in this second.
+    pub planned: u64,
+    /// Started in this second.
+    pub sent: u64,
+    /// Due in this second and dropped.
+    pub dropped: u64,
+    /// Ended well in this second.
+    pub completed: u64,
+    /// Ended at a failed step in this second.
+    pub failed: u64,
+    /// Started in this second, not ended when the drain ended.
+    pub unfinished: u64,
+}
+
+impl FlowCounts {
+    fn add(&mut self, other: &Self) {
+        self.planned += other.planned;
+        self.sent += other.sent;
+        self.dropped += other.dropped;
+        self.completed += other.completed;
+        self.failed += other.failed;
+        self.unfinished += other.unfinished;
+    }
+}
+
+/// The latencies of one step in one second, by outcome; made when first needed.
+#[derive(Debug, Default)]
+struct StepBuffer {
+    completed: Option<Box<Spans>>,
+    failed: Option<Box<Spans>>,
+    unfinished: Option<Box<Spans>>,
+    connect: Option<Box<Latency>>,
+}
+
+/// One latency per span.
+#[derive(Debug, Default)]
+struct Spans {
+    response: Latency,
+    service: Latency,
+}
+
+impl StepBuffer {
+    fn spans(&mut self, outcome: Outcome) -> &mut Spans {
+        match outcome {
+            Outcome::Completed => &mut self.completed,
+            Outcome::Failed(_) => &mut self.failed,
+            Outcome::Unfinished => &mut self.unfinished,
+        }
+        .get_or_insert_default()
+    }
+
+    fn clear(&mut self) {
+        for spans in [&mut self.completed, &mut self.failed, &mut self.unfinished]
+            .into_iter()
+            .flatten()
+        {
+            spans.response.clear();
+            spans.service.clear();
+        }
+        if let Some(connect) = &mut self.connect {
+            connect.clear();
+        }
+    }
+}
+
+/// One second of all steps on one thread.
+#[derive(Debug)]
+struct Buffer {
+    second: u64,
+    steps: Vec<StepBuffer>,
+    dirty: bool,
+}
+
+impl Buffer {
+    fn new(steps: usize) -> Self {
+        Self {
+            second: 0,
+            steps: (0..steps).map(|_| StepBuffer::default()).collect(),
+            dirty: false,
+        }
+    }
+
+    fn clear(&mut self) {
+        if self.dirty {
+            self.steps.iter_mut().for_each(StepBuffer::clear);
+            self.dirty = false;
+        }
+    }
+}
+
+/// How often one class of error happened at one step.
+#[derive(Debug, Clone)]
+struct ErrorTally {
+    count: u64,
+    first: Duration,
+    last: Duration,
+    example: Option<String>,
+}
+
+/// What a recorder hands over besides its buffers, once, at the end.
+#[derive(Debug, Default)]
+struct Rest {
+    timeline: Vec<FlowCounts>,
+    send_lag: Latency,
+    errors: HashMap<(usize, ErrorClass), ErrorTally>,
+}
+
+enum Handover {
+    Interval(Buffer),
+    Rest(Box<Rest>),
+}
+
+/// Emptied buffers on their way back to the recorders.
+type Spares = Arc<Mutex<Vec<Buffer>>>;
+
+/// A thread's accumulator of samples.
+#[derive(Debug)]
+pub struct Recorder {
+    current: Buffer,
+    rest: Rest,
+    to_collector: mpsc::UnboundedSender<Handover>,
+    spares: Spares,
+}
+
+impl std::fmt::Debug for Handover {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Handover")
+    }
+}
+
+impl Recorder {
+    /// Counts one operation in the second in which it ended.
+    pub fn record(&mut self, sample: &Sample, connect: Option<Duration>) {
+        self.advance(sample.end);
+        self.current.dirty = true;
+        let step = &mut self.current.steps[sample.step];
+        let spans = step.spans(sample.outcome);
+        spans.response.record(nanoseconds(sample.response_time()));
+        spans.service.record(nanoseconds(sample.service_time()));
+        if let Some(connect) = connect {
+            step.connect.get_or_insert_default().record(nanoseconds(connect));
+        }
+    }
+
+    /// Counts a failure by its class; the first message of a class is kept.
+    pub fn error(&mut self, step: usize, class: ErrorClass, at: Duration, message: Option<&str>) {
+        let tally = self.rest.errors.entry((step, class)).or_insert_with(|| ErrorTally {
+            count: 0,
+            first: at,
+            last: at,
+            example: message.map(|message| message.chars().take(LONGEST_EXAMPLE).collect()),
+        });
+        tally.count += 1;
+        tally.last = at;
+    }
+
+    /// How late a flow was dispatched after it was due.
+    pub fn lag(&mut self, lag: Duration) {
+        self.rest.send_lag.record(nanoseconds(lag));
+    }
+
+    /// The counts of flow starts in the second of that offset.
+    pub fn flows(&mut self, at: Duration) -> &mut FlowCounts {
+        let second = at.as_secs() as usize;
+        if self.rest.timeline.len() <= second {
+            self.rest.timeline.resize(second + 1, FlowCounts::default());
+        }
+        &mut self.rest.timeline[second]
+    }
+
+    /// Hands over the current second if it has passed.
+    pub fn advance(&mut self, now: Duration) {
+        if now.as_secs() > self.current.second {
+            self.hand_over(now.as_secs());
+        }
+    }
+
+    fn hand_over(&mut self, next: u64) {
+        if self.current.dirty {
+            let spare = self.spares.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let fresh = spare.unwrap_or_else(|| Buffer::new(self.current.steps.len()));
+            let full = std::mem::replace(&mut self.current, fresh);
+            // Without a collector nobody wants the numbers.
+            let _ = self.to_collector.send(Handover::Interval(full));
+        }
+        self.current.second = next;
+    }
+
+    /// Hands over everything.
+    pub fn finish(mut self) {
+        self.hand_over(0);
+        let _ = self.to_collector.send(Handover::Rest(Box::new(self.rest)));
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(due_ms: u64, start_ms: u64, end_ms: u64, outcome: Outcome) -> Sample {
+        let at = Duration::from_millis;
+        Sample {
+            step: 0,
+            due: at(due_ms),
+            start: at(start_ms),
+            end: at(end_ms),
+            outcome,
+        }
+    }
+
+    #[test]
+    fn samples_of_two_threads_meet_in_their_second_and_in_the_totals() {
+        let mut collector = Collector::new(1);
+        let (mut one, mut two) = (collector.recorder(), collector.recorder());
+        one.record(&sample(0, 10, 30, Outcome::Completed), None);
+        one.record(
+            &sample(1000, 1010, 1030, Outcome::Completed),
+            Some(Duration::from_millis(5)),
+        );
+        two.record(&sample(100, 110, 130, Outcome::Failed(ErrorClass::Timeout)), None);
+        two.error(0, ErrorClass::Timeout, Duration::from_millis(130), Some("no answer"));
+        two.record(&sample(1100, 1100, 2130, Outcome::Unfinished), None);
+        *one.flows(Duration::ZERO) = FlowCounts {
+            planned: 3,
+            ..FlowCounts::default()
+        };
+        one.finish();
+        two.finish();
+        collector.receive_all();
+        let recorded = collector.finish();
+
+        let step = &recorded.steps[0];
+        assert_eq!(
+            (
+                step.response_time.completed.count(),
+                step.response_time.failed.count(),
+                step.response_time.unfinished.count()
+            ),
+            (2, 1, 1)
+        );
+        assert_eq!(step.service_time.completed.sum_ns, 40_000_000);
+        assert_eq!(step.connect.count(), 1);
+        assert_eq!((step.errors[0].class, step.errors[0].count), (ErrorClass::Timeout, 1));
+        assert_eq!(recorded.flows.planned, 3);
+        let counts: Vec<(u64, u64, u64)> = recorded
+            .intervals
+            .iter()
+            .map(|i| {
+                (
+                    i.k,
+                    i.steps.first().map_or(0, |s| s.completed),
+                    i.steps.first().map_or(0, |s| s.failed),
+                )
+            })
+            .collect();
+        assert_eq!(counts, [(0, 1, 1), (1, 1, 0), (2, 0, 0)]);
+        assert_eq!(recorded.intervals[0].steps[0].response_time.decode().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_late_buffer_is_merged_into_its_second() {
+        let mut collector = Collector::new(1);
+        let (mut quick, mut late) = (collector.recorder(), collector.recorder());
+        late.record(&sample(0, 0, 100, Outcome::Completed), None);
+        for second in 0..10 {
+            quick.record(
+                &sample(second * 1000, second * 1000, second * 1000 + 50, Outcome::Completed),
+                None,
+            );
+        }
+        collector.receive_all();
+        late.finish();
+        quick.finish();
+        collector.receive_all();
+        let recorded = collector.finish();
+        assert_eq!(recorded.intervals[0].steps[0].completed, 2);
+        assert_eq!(recorded.intervals[0].steps[0].response_sum_ns, 150_000_000);
+        assert_eq!(recorded.intervals.len(), 10);
+    }
+}

@@ -37,7 +37,11 @@ impl Latency {
     #[expect(clippy::expect_used, reason = "the bounds are constants that hdrhistogram accepts")]
     pub fn new() -> Self {
         let hdr = Histogram::new_with_bounds(1, HIGHEST_NS, 3).expect("constant bounds");
-        Self { hdr, sum_ns: 0, above_range: 0 }
+        Self {
+            hdr,
+            sum_ns: 0,
+            above_range: 0,
+        }
     }
 
     /// Counts one value. Neither locks nor allocates.
@@ -123,9 +127,12 @@ impl Encoded {
         if self.0.len() > LARGEST_ENCODED {
             return Err("a histogram of more than 4 MiB".into());
         }
-        let bytes = BASE64.decode(&self.0).map_err(|error| format!("a histogram is not base64: {error}"))?;
-        let hdr: Histogram<u64> =
-            Deserializer::new().deserialize(&mut bytes.as_slice()).map_err(|error| format!("not an HDR histogram: {error}"))?;
+        let bytes = BASE64
+            .decode(&self.0)
+            .map_err(|error| format!("a histogram is not base64: {error}"))?;
+        let hdr: Histogram<u64> = Deserializer::new()
+            .deserialize(&mut bytes.as_slice())
+            .map_err(|error| format!("not an HDR histogram: {error}"))?;
         if hdr.high() > 2 * HIGHEST_NS || hdr.sigfig() > 3 {
             return Err("a histogram whose range is not that of loadgate".into());
         }
@@ -149,8 +156,13 @@ fn is_zero(value: &u64) -> bool {
 
 impl Serialize for Latency {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        StoredLatency { count: self.count(), sum_ns: self.sum_ns, above_range: self.above_range, hdr: self.encode() }
-            .serialize(serializer)
+        StoredLatency {
+            count: self.count(),
+            sum_ns: self.sum_ns,
+            above_range: self.above_range,
+            hdr: self.encode(),
+        }
+        .serialize(serializer)
     }
 }
 
@@ -160,7 +172,11 @@ impl<'de> Deserialize<'de> for Latency {
         let stored = StoredLatency::deserialize(deserializer)?;
         let decoded = stored.hdr.decode().map_err(D::Error::custom)?;
         if decoded.len() != stored.count {
-            return Err(D::Error::custom(format!("a histogram holds {} values, not {}", decoded.len(), stored.count)));
+            return Err(D::Error::custom(format!(
+                "a histogram holds {} values, not {}",
+                decoded.len(),
+                stored.count
+            )));
         }
         // Into one of our own bounds, so that any two can be added.
         let mut latency = Self::new();
@@ -213,14 +229,24 @@ mod tests {
     fn a_count_that_does_not_fit_the_histogram_is_refused() {
         let mut latency = Latency::new();
         latency.record(5);
-        let text = serde_json::to_string(&latency).unwrap().replace("\"count\":1", "\"count\":2");
-        assert!(serde_json::from_str::<Latency>(&text).unwrap_err().to_string().contains("1 values, not 2"));
+        let text = serde_json::to_string(&latency)
+            .unwrap()
+            .replace("\"count\":1", "\"count\":2");
+        assert!(
+            serde_json::from_str::<Latency>(&text)
+                .unwrap_err()
+                .to_string()
+                .contains("1 values, not 2")
+        );
     }
 
     #[test]
     fn the_mean_is_exact_and_an_empty_latency_has_no_figures() {
         let mut latency = Latency::new();
-        assert_eq!((latency.mean(), latency.quantile(0.5), latency.max()), (None, None, None));
+        assert_eq!(
+            (latency.mean(), latency.quantile(0.5), latency.max()),
+            (None, None, None)
+        );
         latency.record(1_000_003);
         latency.record(2_000_004);
         assert_eq!(latency.mean(), Some(1_500_003.5));

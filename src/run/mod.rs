@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     environment::{Environment, MachineClass},
     fingerprint::{Fingerprint, hash},
-    latency::{Encoded, Latency, LatencyByOutcome, HIGHEST_NS},
+    latency::{Encoded, HIGHEST_NS, Latency, LatencyByOutcome},
     store::{FILE_NAME, StoreError, load, read_bounded, save, write_atomically},
 };
 use crate::{
@@ -282,7 +282,10 @@ impl Step {
 impl Run {
     /// The steps a threshold is about: the one of that name, or all.
     pub fn steps_named<'a>(&'a self, step: Option<&'a str>) -> impl Iterator<Item = (usize, &'a Step)> {
-        self.steps.iter().enumerate().filter(move |(_, s)| step.is_none_or(|name| s.name == name))
+        self.steps
+            .iter()
+            .enumerate()
+            .filter(move |(_, s)| step.is_none_or(|name| s.name == name))
     }
 
     /// The value of a metric, in its base unit, for one step or for all steps together.

@@ -56,9 +56,16 @@ pub enum StoreError {
 /// # Errors
 /// When it cannot be read, is too large, is cut short, or has another format.
 pub fn load(path: &Path) -> Result<Run, StoreError> {
-    let path = if path.is_dir() { path.join(FILE_NAME) } else { path.to_owned() };
+    let path = if path.is_dir() {
+        path.join(FILE_NAME)
+    } else {
+        path.to_owned()
+    };
     let bytes = read_bounded(&path, LARGEST_RUN)?;
-    let malformed = |error: serde_json::Error| StoreError::Malformed { path: path.clone(), reason: error.to_string() };
+    let malformed = |error: serde_json::Error| StoreError::Malformed {
+        path: path.clone(),
+        reason: error.to_string(),
+    };
 
     #[derive(serde::Deserialize)]
     struct Head {
@@ -66,7 +73,10 @@ pub fn load(path: &Path) -> Result<Run, StoreError> {
     }
     let head: Head = serde_json::from_slice(&bytes).map_err(malformed)?;
     if head.format != FORMAT {
-        return Err(StoreError::Format { path, found: head.format });
+        return Err(StoreError::Format {
+            path,
+            found: head.format,
+        });
     }
     serde_json::from_slice(&bytes).map_err(malformed)
 }
@@ -76,8 +86,10 @@ pub fn load(path: &Path) -> Result<Run, StoreError> {
 /// # Errors
 /// When the file system refuses.
 pub fn save(run: &Run, path: &Path) -> Result<(), StoreError> {
-    let json = serde_json::to_vec(run)
-        .map_err(|error| StoreError::Malformed { path: path.to_owned(), reason: error.to_string() })?;
+    let json = serde_json::to_vec(run).map_err(|error| StoreError::Malformed {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })?;
     write_atomically(path, &json)
 }
 
@@ -86,11 +98,21 @@ pub fn save(run: &Run, path: &Path) -> Result<(), StoreError> {
 /// # Errors
 /// When it is larger or cannot be read.
 pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, StoreError> {
-    let io = |source| StoreError::Io { path: path.to_owned(), source };
+    let io = |source| StoreError::Io {
+        path: path.to_owned(),
+        source,
+    };
     let mut bytes = Vec::new();
-    File::open(path).map_err(io)?.take(limit + 1).read_to_end(&mut bytes).map_err(io)?;
+    File::open(path)
+        .map_err(io)?
+        .take(limit + 1)
+        .read_to_end(&mut bytes)
+        .map_err(io)?;
     if bytes.len() as u64 > limit {
-        return Err(StoreError::TooLarge { path: path.to_owned(), limit });
+        return Err(StoreError::TooLarge {
+            path: path.to_owned(),
+            limit,
+        });
     }
     Ok(bytes)
 }
@@ -100,10 +122,19 @@ pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, StoreError> {
 /// # Errors
 /// When the directory cannot be made or the file not written.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let io = |source| StoreError::Io { path: path.to_owned(), source };
-    let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let io = |source| StoreError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let directory = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     fs::create_dir_all(directory).map_err(io)?;
-    let mut file = tempfile::Builder::new().prefix(".loadgate-").tempfile_in(directory).map_err(io)?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".loadgate-")
+        .tempfile_in(directory)
+        .map_err(io)?;
     file.write_all(bytes).map_err(io)?;
     file.as_file().sync_all().map_err(io)?;
     let written = file.persist(path).map_err(|error| io(error.error))?;

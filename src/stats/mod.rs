@@ -1,1 +1,33 @@
-//! Estimators and intervals: pure functions.
+//! Estimators and intervals: pure functions over plain numbers.
+//!
+//! The unit of evidence is a stretch of time (a second, or a few), never the
+//! single operation: neighbouring operations share a queue, a cache and a noisy
+//! neighbour, so they are no independent witnesses. [`bootstrap`] resamples
+//! blocks of such units; where a run is too short for that, [`binomial`] and
+//! the variance of the values stand in, and the [`Estimate`] says so.
+//!
+//! What an interval from one run on each side can *not* hold is what differs
+//! from run to run (layout, placement, the hour of the day). Limits must leave
+//! room for that.
+//!
+//! All intervals are two-sided with 95 % confidence. Everything random comes
+//! from a seed that is handed in; sums run in a fixed order. This module knows
+//! nothing of runs, scenarios or limits.
+
+pub mod binomial;
+pub mod bootstrap;
+mod estimate;
+mod pool;
+mod series;
+
+pub use self::{
+    estimate::{Estimate, Scale, change_interval},
+    pool::Pool,
+    series::Series,
+};
+
+/// What is left out of an interval on each side.
+pub const TAIL: f64 = 0.025;
+
+/// Lower and upper bound; may be infinite.
+pub type Bounds = [f64; 2];

@@ -1,1 +1,243 @@
-//! How one operation is done.
+//! How one operation is done: HTTP/1.1, SQLite, PostgreSQL.
+//!
+//! A [`Connector`] is a target with its address filled in, shared by all
+//! workers; a [`TargetSession`] is one worker's live connection to it;
+//! [`Sessions`] holds one per target and performs the steps of flows. When an
+//! operation is due is none of this module's business.
+
+mod answer;
+mod http;
+mod postgres;
+mod postgres_types;
+mod sqlite;
+mod tls;
+
+use std::{future::Future, path::Path, time::Duration};
+
+use tokio::time::Instant;
+
+pub use self::answer::{Answer, Row};
+use crate::{
+    sample::{ErrorClass, Outcome},
+    workload::{Kind, Step, Target, Values},
+};
+
+/// One concrete execution of a step.
+#[derive(Debug)]
+pub struct Operation<'a, 'w> {
+    /// What is to be done.
+    pub step: &'a Step,
+    /// The values for its templates.
+    pub values: &'a mut Values<'w>,
+}
+
+/// One worker's live connections, or a script in tests.
+pub trait Session {
+    /// Performs an operation to its end. Stamps start and end in the reply,
+    /// whatever the outcome; does not judge expectations.
+    fn perform(&mut self, operation: Operation<'_, '_>, reply: &mut Reply) -> impl Future<Output = Outcome>;
+}
+
+/// What came back from an operation; reused from one to the next.
+#[derive(Debug)]
+pub struct Reply {
+    /// When it started.
+    pub start: Instant,
+    /// When it ended.
+    pub end: Instant,
+    /// Time spent on making a connection within it, if it had to make one.
+    pub connect: Option<Duration>,
+    /// What was answered.
+    pub answer: Answer,
+    /// Keep the whole answer even where no expectation needs it.
+    pub keep: bool,
+    /// What the target said of a failure; may hold secrets.
+    pub message: Option<String>,
+}
+
+impl Default for Reply {
+    fn default() -> Self {
+        let now = Instant::now();
+        Self {
+            start: now,
+            end: now,
+            connect: None,
+            answer: Answer::default(),
+            keep: false,
+            message: None,
+        }
+    }
+}
+
+impl Reply {
+    /// Empties it and stamps the start.
+    fn begin(&mut self) {
+        self.connect = None;
+        self.answer = Answer::default();
+        self.message = None;
+        self.start = Instant::now();
+        self.end = self.start;
+    }
+
+    /// A failure with what the target said of it.
+    fn failed(&mut self, class: ErrorClass, message: impl Into<String>) -> Outcome {
+        self.message = Some(message.into());
+        Outcome::Failed(class)
+    }
+}
+
+/// Performs an operation and judges the answer by what the step expects, saving what it saves.
+pub async fn perform<S: Session>(session: &mut S, step: &Step, values: &mut Values<'_>, reply: &mut Reply) -> Outcome {
+    match session.perform(Operation { step, values }, reply).await {
+        Outcome::Completed => answer::examine(step, values, reply),
+        failed => failed,
+    }
+}
+
+/// Why a target cannot be used; nothing has been measured yet.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// It does not answer. The environment is at fault.
+    #[error("target \"{target}\" cannot be reached at {address}: {reason}")]
+    Unreachable {
+        /// Name of the target.
+        target: String,
+        /// Its address, without credentials.
+        address: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// A statement does not prepare. The scenario is at fault.
+    #[error("target \"{target}\" refuses a statement: {reason}\n  {sql}")]
+    Statement {
+        /// Name of the target.
+        target: String,
+        /// The statement.
+        sql: String,
+        /// What the database said.
+        reason: String,
+    },
+    /// A setting of the target makes no sense. The scenario is at fault.
+    #[error("target \"{target}\": {reason}")]
+    Setting {
+        /// Name of the target.
+        target: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// A target with its address filled in, shared by all workers.
+#[derive(Debug, Clone)]
+pub enum Connector {
+    /// HTTP/1.1.
+    Http(http::Connector),
+    /// SQLite.
+    Sqlite(sqlite::Connector),
+    /// PostgreSQL.
+    Postgres(postgres::Connector),
+}
+
+impl Connector {
+    /// Fills in `{port}` and `{dir}`; `sessions` bounds what will be used at once.
+    ///
+    /// # Errors
+    /// When the address or a certificate file cannot be used.
+    pub async fn bind(
+        target: &Target,
+        port: Option<u16>,
+        directory: &Path,
+        sessions: usize,
+    ) -> Result<Self, TargetError> {
+        let fill = |text: &str| fill(text, port, directory);
+        Ok(match &target.kind {
+            Kind::Http(http) => Self::Http(http::Connector::bind(target, http, &fill(&http.base)).await?),
+            Kind::Sqlite { path } => Self::Sqlite(sqlite::Connector::bind(target, &fill(path), sessions)?),
+            Kind::Postgres(postgres) => Self::Postgres(postgres::Connector::bind(
+                target,
+                postgres,
+                &fill(&postgres.connection),
+            )?),
+        })
+    }
+
+    /// The address without credentials, for people.
+    pub fn address(&self) -> String {
+        match self {
+            Self::Http(connector) => connector.address(),
+            Self::Sqlite(connector) => connector.address(),
+            Self::Postgres(connector) => connector.address(),
+        }
+    }
+
+    /// Connects once: learns the version, and whether every statement prepares.
+    ///
+    /// # Errors
+    /// When the target cannot be reached or refuses a statement.
+    pub async fn probe(&self) -> Result<Option<String>, TargetError> {
+        match self {
+            Self::Http(connector) => connector.probe().await,
+            Self::Sqlite(connector) => connector.probe().await,
+            Self::Postgres(connector) => connector.probe().await,
+        }
+    }
+
+    fn session(&self) -> TargetSession {
+        match self {
+            Self::Http(connector) => TargetSession::Http(connector.session()),
+            Self::Sqlite(connector) => TargetSession::Sqlite(connector.session()),
+            Self::Postgres(connector) => TargetSession::Postgres(connector.session()),
+        }
+    }
+}
+
+/// `{port}` and `{dir}` filled in.
+pub fn fill(text: &str, port: Option<u16>, directory: &Path) -> String {
+    let text = text.replace("{dir}", &directory.display().to_string());
+    port.map_or(text.clone(), |port| text.replace("{port}", &port.to_string()))
+}
+
+/// A worker's live connection to one target.
+#[derive(Debug)]
+enum TargetSession {
+    Http(http::Session),
+    Sqlite(sqlite::Session),
+    Postgres(postgres::Session),
+}
+
+/// A worker's live connections: one per target, made when first needed or by [`Sessions::connect`].
+#[derive(Debug)]
+pub struct Sessions {
+    by_target: Vec<TargetSession>,
+}
+
+impl Sessions {
+    /// Unconnected sessions for all targets, in the workload's order.
+    pub fn new(connectors: &[Connector]) -> Self {
+        Self {
+            by_target: connectors.iter().map(Connector::session).collect(),
+        }
+    }
+
+    /// Makes all connections now, so that no operation pays for it. A failure
+    /// is not reported here: the first operation meets and counts it.
+    pub async fn connect(&mut self) {
+        for session in &mut self.by_target {
+            match session {
+                TargetSession::Http(session) => session.connect_ahead().await,
+                TargetSession::Postgres(session) => session.connect_ahead().await,
+                TargetSession::Sqlite(_) => {}
+            }
+        }
+    }
+}
+
+impl Session for Sessions {
+    async fn perform(&mut self, operation: Operation<'_, '_>, reply: &mut Reply) -> Outcome {
+        match &mut self.by_target[operation.step.target] {
+            TargetSession::Http(session) => session.perform(operation, reply).await,
+            TargetSession::Sqlite(session) => session.perform(operation, reply).await,
+            TargetSession::Postgres(session) => session.perform(operation, reply).await,
+        }
+    }
+}

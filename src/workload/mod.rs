@@ -1,1 +1,396 @@
-//! Scenario → Workload: compiled, checked, immutable.
+//! A scenario compiled: resolved, checked, immutable, shared by all workers.
+//!
+//! [`compile`] turns what was written into what is meant: templates into parts,
+//! names into indices, quantities into numbers. Nothing in a [`Workload`] can
+//! still be wrong, but for what only the systems under test know (whether they
+//! answer, whether a statement prepares). Addresses may hold `{port}` and
+//! `{dir}`, which the trial fills in once its processes stand.
+
+mod compile;
+mod data;
+mod generator;
+mod json_path;
+mod sql;
+mod steps;
+mod target;
+mod template;
+mod value;
+
+use std::{path::PathBuf, time::Duration};
+
+use hyper::{
+    Method,
+    header::{HeaderName, HeaderValue},
+};
+
+pub use self::{
+    compile::{Rejected, compile},
+    generator::{Draw, Generator, stream},
+    json_path::JsonPath,
+    sql::split as split_sql,
+    template::{Encoding, Template, TemplateError},
+    value::{Value, Values},
+};
+use crate::{
+    run::{Fingerprint, ScenarioText},
+    threshold::Threshold,
+};
+
+/// The longest an operation may take unless the scenario says otherwise.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A compiled scenario.
+#[derive(Debug)]
+pub struct Workload {
+    /// Name of the scenario.
+    pub name: String,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// The text it came from, secrets masked.
+    pub source: ScenarioText,
+    /// What makes runs comparable.
+    pub fingerprint: Fingerprint,
+    /// The systems under test.
+    pub targets: Vec<Target>,
+    /// How much load.
+    pub load: Load,
+    /// Performed once before the load.
+    pub setup: Vec<Action>,
+    /// What virtual users do.
+    pub flows: Vec<Flow>,
+    /// Performed once after the load.
+    pub teardown: Vec<Action>,
+    /// The measured steps; [`Step::index`] points here.
+    pub measured: Vec<MeasuredStep>,
+    /// Limits.
+    pub thresholds: Vec<Threshold>,
+    /// All variables that templates use.
+    pub(crate) variables: Vec<Variable>,
+    /// Their names, by the same index.
+    pub(crate) variable_names: Vec<String>,
+    /// How many draw numbers one pass may use.
+    pub(crate) draws_per_pass: u64,
+    /// Texts that must not be shown.
+    pub secrets: Secrets,
+}
+
+/// Where a variable gets its value.
+#[derive(Debug, Clone)]
+pub enum Variable {
+    /// Drawn from data.
+    Drawn(Draw),
+    /// Saved from an answer.
+    Saved,
+}
+
+/// A system under test.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Name from the scenario.
+    pub name: String,
+    /// What speaks to it.
+    pub kind: Kind,
+    /// Started and stopped by loadgate.
+    pub managed: Option<Managed>,
+    /// The distinct SQL statements of all steps on it; [`Statement::index`] points here.
+    pub statements: Vec<String>,
+}
+
+/// The protocol of a target and its address.
+#[derive(Debug, Clone)]
+pub enum Kind {
+    /// HTTP/1.1.
+    Http(HttpTarget),
+    /// SQLite, in this process.
+    Sqlite {
+        /// The database file, may hold `{dir}`.
+        path: String,
+    },
+    /// PostgreSQL.
+    Postgres(PostgresTarget),
+}
+
+impl Kind {
+    /// `http`, `sqlite`, `postgres`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Http(_) => "http",
+            Self::Sqlite { .. } => "sqlite",
+            Self::Postgres(_) => "postgres",
+        }
+    }
+}
+
+/// An HTTP service.
+#[derive(Debug, Clone)]
+pub struct HttpTarget {
+    /// Base URL, may hold `{port}`.
+    pub base: String,
+    /// Sent with every request.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Trusted certificate authorities instead of the system's.
+    pub ca: Option<PathBuf>,
+    /// Accept any certificate.
+    pub insecure: bool,
+}
+
+/// A PostgreSQL server.
+#[derive(Debug, Clone)]
+pub struct PostgresTarget {
+    /// URL or key-value connection string, may hold `{port}`.
+    pub connection: String,
+    /// How statements are sent.
+    pub protocol: Protocol,
+    /// Trusted certificate authorities instead of the system's.
+    pub ca: Option<PathBuf>,
+    /// Accept any certificate.
+    pub insecure: bool,
+}
+
+/// How PostgreSQL statements are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// Parsed once per connection, then bound and executed.
+    Prepared,
+    /// Parsed, bound and executed each time.
+    Extended,
+    /// As one text, parameters written into it as literals.
+    Simple,
+}
+
+/// A process that loadgate starts and stops.
+#[derive(Debug, Clone)]
+pub struct Managed {
+    /// Its command line, may hold `{port}` and `{dir}`.
+    pub command: String,
+    /// Path that answers once it is ready.
+    pub ready: String,
+    /// How long it may take to become ready.
+    pub ready_timeout: Duration,
+}
+
+/// How much load, for how long.
+#[derive(Debug, Clone)]
+pub struct Load {
+    /// Who decides when the next flow starts.
+    pub profile: Profile,
+    /// When the measured window ends.
+    pub end: End,
+    /// Load before the window, left out of all figures.
+    pub warm_up: Duration,
+    /// How long operations in flight may take after the window.
+    pub drain: Duration,
+}
+
+/// When the measured window ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// After this time.
+    After(Duration),
+    /// After this many passes.
+    Passes(u64),
+}
+
+/// Who decides when the next flow starts.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Profile {
+    /// Arrivals by a schedule.
+    Open {
+        /// Flow starts per second.
+        rate: f64,
+        /// Their spacing.
+        arrivals: Arrivals,
+        /// Flows under way at once.
+        max_in_flight: usize,
+        /// Due flows that may wait for a session.
+        queue: usize,
+    },
+    /// Users who wait for their answers.
+    Closed {
+        /// How many.
+        users: usize,
+        /// Time over which they are started.
+        ramp: Duration,
+    },
+}
+
+/// Spacing of arrivals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrivals {
+    /// One every 1/rate.
+    Even,
+    /// Independent of each other, exponential gaps.
+    Poisson,
+}
+
+/// A weighted sequence of actions.
+#[derive(Debug, Clone)]
+pub struct Flow {
+    /// Name from the scenario.
+    pub name: String,
+    /// Sum of the weights of this and all earlier flows.
+    pub cumulative_weight: u64,
+    /// What it does.
+    pub actions: Vec<Action>,
+}
+
+/// One thing in a flow.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// A measured operation.
+    Step(Step),
+    /// Wait.
+    Pause(Duration),
+    /// Do the same several times.
+    Repeat {
+        /// How often.
+        times: u64,
+        /// What.
+        actions: Vec<Action>,
+    },
+}
+
+/// What reports know of a measured step.
+#[derive(Debug, Clone)]
+pub struct MeasuredStep {
+    /// Unique name.
+    pub name: String,
+    /// Name of its flow.
+    pub flow: String,
+    /// Index of its target.
+    pub target: usize,
+}
+
+/// One request, statement or transaction.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// Index into [`Workload::measured`]; for setup and teardown, past its end.
+    pub index: usize,
+    /// Name for messages.
+    pub name: String,
+    /// Index into [`Workload::targets`].
+    pub target: usize,
+    /// What is done.
+    pub request: Request,
+    /// What the answer must be.
+    pub expect: Expect,
+    /// Variables to fill from the answer.
+    pub save: Vec<(usize, JsonPath)>,
+    /// How long it may take.
+    pub timeout: Duration,
+}
+
+impl Step {
+    /// Whether the answer's body is needed after it was received.
+    pub fn needs_body(&self) -> bool {
+        !self.save.is_empty() || self.expect.body_contains.is_some() || !self.expect.json.is_empty()
+    }
+}
+
+/// What a step asks of its target.
+#[derive(Debug, Clone)]
+pub enum Request {
+    /// An HTTP request.
+    Http(HttpRequest),
+    /// One statement.
+    Sql(Statement),
+    /// Statements between BEGIN and COMMIT.
+    Transaction(Vec<Statement>),
+}
+
+/// An HTTP request.
+#[derive(Debug, Clone)]
+pub struct HttpRequest {
+    /// Method.
+    pub method: Method,
+    /// Path and query.
+    pub path: Template,
+    /// Headers of this request.
+    pub headers: Vec<(HeaderName, Template)>,
+    /// Body.
+    pub body: Option<Template>,
+}
+
+/// An SQL statement with its parameters.
+#[derive(Debug, Clone)]
+pub struct Statement {
+    /// Index into [`Target::statements`].
+    pub index: usize,
+    /// One per placeholder.
+    pub parameters: Vec<Template>,
+}
+
+/// What an answer must be.
+#[derive(Debug, Clone, Default)]
+pub struct Expect {
+    /// Allowed statuses; empty means below 400.
+    pub status: Vec<u16>,
+    /// Text the body contains.
+    pub body_contains: Option<Template>,
+    /// Values at places of the body.
+    pub json: Vec<(JsonPath, Value)>,
+    /// Rows returned.
+    pub rows: Option<u64>,
+    /// Rows changed.
+    pub affected: Option<u64>,
+}
+
+impl Workload {
+    /// What templates call a variable.
+    pub fn variable_name(&self, variable: usize) -> &str {
+        &self.variable_names[variable]
+    }
+
+    /// The flow of pass number `pass`: a function of the seed and the number.
+    pub fn flow_of(&self, pass: u64) -> &Flow {
+        use rand::RngExt as _;
+        const CHOICE_OF_FLOW: u64 = 0x666c_6f77;
+        let total = self.flows.last().map_or(1, |flow| flow.cumulative_weight);
+        let ticket = if self.flows.len() == 1 {
+            0
+        } else {
+            stream(self.seed, CHOICE_OF_FLOW, pass).random_range(0..total)
+        };
+        let at = self.flows.partition_point(|flow| flow.cumulative_weight <= ticket);
+        &self.flows[at]
+    }
+}
+
+/// Texts that must not reach a report, a log or an error.
+#[derive(Clone, Default)]
+pub struct Secrets {
+    texts: Vec<String>,
+}
+
+impl Secrets {
+    /// Adds one; very short texts are no secrets and would mask half of everything.
+    pub fn add(&mut self, text: &str) {
+        if text.len() >= 4 && !self.texts.iter().any(|known| known == text) {
+            self.texts.push(text.to_owned());
+            // The longest first: one secret may contain another.
+            self.texts.sort_by_key(|text| std::cmp::Reverse(text.len()));
+        }
+    }
+
+    /// All of them, for those who mask by themselves.
+    pub fn texts(&self) -> &[String] {
+        &self.texts
+    }
+
+    /// The text with every secret replaced.
+    pub fn mask(&self, text: &str) -> String {
+        self.texts.iter().fold(text.to_owned(), |text, secret| {
+            if text.contains(secret.as_str()) {
+                text.replace(secret.as_str(), "•••")
+            } else {
+                text
+            }
+        })
+    }
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Secrets({})", self.texts.len())
+    }
+}

@@ -1,0 +1,266 @@
+//! What can be typed. The doc comments are the help texts.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Load tests for HTTP services and databases that say whether it got slower, really.
+#[derive(Debug, Parser)]
+#[command(name = "loadgate", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub(super) verb: Verb,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    pass, or warnings without --fail-on warning
+  1    unexpected failure
+  2    the command line or the scenario is wrong
+  3    critical: the gate failed
+  4    inconclusive or invalid: no trustworthy answer
+  5    warning, only with --fail-on warning
+  130  interrupted (143: terminated); what was measured is written first";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Run a scenario, compare it with its baseline, write reports
+    Run(RunArgs),
+    /// Load one URL: a one-step scenario
+    Http(HttpArgs),
+    /// Load one SQL statement: a one-step scenario
+    Sql(SqlArgs),
+    /// Report every problem in a scenario, without any load
+    Check(CheckArgs),
+    /// Judge a stored run again, without any load
+    Compare(CompareArgs),
+    /// Render the reports of a stored run again
+    Report(ReportArgs),
+    /// Accept, list and show baselines
+    Baseline(BaselineArgs),
+    /// Start the built-in service to try things on
+    Demo(DemoArgs),
+    /// Print the JSON Schema of scenarios, for editors
+    Schema,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum FailOn {
+    /// Exit 5 on a warning
+    Warning,
+    /// Warnings exit 0
+    Critical,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    Text,
+    /// The content of report.json
+    Json,
+}
+
+/// How a run is judged and shown; the same for all verbs that end with a verdict.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Judging {
+    /// Directory of baselines
+    #[arg(long, value_name = "DIR", default_value = "reports/baselines")]
+    pub(super) baselines: PathBuf,
+    /// Name of the baseline to compare with
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub(super) baseline: String,
+    /// What makes the program fail
+    #[arg(long, value_enum, default_value = "critical")]
+    pub(super) fail_on: FailOn,
+    /// Exit 4 when there is no comparable baseline
+    #[arg(long)]
+    pub(super) require_baseline: bool,
+    /// What to print on stdout
+    #[arg(long, value_enum, default_value = "text")]
+    pub(super) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// The scenario file (TOML)
+    pub(super) scenario: PathBuf,
+    /// Directory for run.json and the reports [default: reports/runs/<scenario>/<time>-<id>]
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+    /// Set a value of the scenario, as in load.rate=100/s or flow.buy.weight=2
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) set: Vec<String>,
+    /// Seed of everything random, instead of the scenario's
+    #[arg(long)]
+    pub(super) seed: Option<u32>,
+    /// Label for the run
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(super) label: Vec<(String, String)>,
+    /// Perform each flow once and show every request, answer and value
+    #[arg(long)]
+    pub(super) once: bool,
+    #[command(flatten)]
+    pub(super) judging: Judging,
+}
+
+/// How much load a one-liner makes.
+#[derive(Debug, Args)]
+pub(super) struct OneLinerLoad {
+    /// Connections: concurrent users, or sessions with --rate
+    #[arg(short = 'c', long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(super) connections: u32,
+    /// Number of operations, exactly; no warm-up
+    #[arg(short = 'n', long, value_name = "N", conflicts_with_all = ["duration", "rate"], value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) requests: Option<u32>,
+    /// How long [default: 10s]
+    #[arg(short = 'd', long, value_name = "TIME")]
+    pub(super) duration: Option<String>,
+    /// Open model: operations per second, as in 300 or 300/s
+    #[arg(short = 'r', long, value_name = "RATE")]
+    pub(super) rate: Option<String>,
+    /// Limit on a metric, as in p95<80ms or error_rate<1%
+    #[arg(long, value_name = "METRIC<LIMIT")]
+    pub(super) limit: Vec<String>,
+    /// Seed of everything random
+    #[arg(long, default_value_t = 1)]
+    pub(super) seed: u32,
+    /// Write run.json and the reports into this directory
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) judging: Judging,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct HttpArgs {
+    /// The URL
+    pub(super) url: String,
+    /// Method of the request
+    #[arg(short = 'X', long, default_value = "GET", value_parser = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"])]
+    pub(super) method: String,
+    /// Header of the request, as in 'accept: text/plain'
+    #[arg(short = 'H', long, value_name = "NAME: VALUE")]
+    pub(super) header: Vec<String>,
+    /// Body of the request
+    #[arg(long)]
+    pub(super) body: Option<String>,
+    /// Accept any certificate
+    #[arg(long)]
+    pub(super) insecure: bool,
+    #[command(flatten)]
+    pub(super) load: OneLinerLoad,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SqlArgs {
+    /// postgres://…, or sqlite:FILE, or a path to a SQLite file
+    pub(super) url: String,
+    /// The statement, with $1, $2, … for parameters
+    pub(super) statement: String,
+    /// Generator of the next parameter: uniform:1..100000, zipf:1..100000, sequence:1, choice:a,b, const:x
+    #[arg(short = 'p', long, value_name = "GENERATOR")]
+    pub(super) param: Vec<String>,
+    /// How PostgreSQL statements are sent
+    #[arg(long, value_parser = ["prepared", "extended", "simple"])]
+    pub(super) protocol: Option<String>,
+    #[command(flatten)]
+    pub(super) load: OneLinerLoad,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    /// The scenario files
+    #[arg(required = true)]
+    pub(super) scenarios: Vec<PathBuf>,
+    /// Set a value of the scenario before checking
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) set: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CompareArgs {
+    /// A directory that holds run.json, or that file
+    pub(super) run: PathBuf,
+    /// Another run to compare with, instead of the accepted baseline
+    pub(super) with: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) judging: Judging,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReportArgs {
+    /// A directory that holds run.json, or that file
+    pub(super) run: PathBuf,
+    /// Directory for the reports
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) judging: Judging,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BaselineArgs {
+    #[command(subcommand)]
+    pub(super) verb: BaselineVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum BaselineVerb {
+    /// Make a run the reference for its scenario
+    Accept {
+        /// A directory that holds run.json, or that file
+        run: PathBuf,
+        /// Name of the baseline
+        #[arg(long, default_value = "default")]
+        name: String,
+        /// Why, for the record
+        #[arg(long)]
+        reason: Option<String>,
+        /// Directory of baselines
+        #[arg(long, value_name = "DIR", default_value = "reports/baselines")]
+        baselines: PathBuf,
+    },
+    /// List all baselines
+    List {
+        /// Directory of baselines
+        #[arg(long, value_name = "DIR", default_value = "reports/baselines")]
+        baselines: PathBuf,
+    },
+    /// Show the figures of one baseline
+    Show {
+        /// Name of the scenario
+        scenario: String,
+        /// Name of the baseline
+        #[arg(long, default_value = "default")]
+        name: String,
+        /// Directory of baselines
+        #[arg(long, value_name = "DIR", default_value = "reports/baselines")]
+        baselines: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DemoArgs {
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub(super) listen: SocketAddr,
+    /// The database file, made when absent [default: a temporary one]
+    #[arg(long, value_name = "FILE")]
+    pub(super) database: Option<PathBuf>,
+    /// Fault: every answer of the API is late by this much [env: LOADGATE_DEMO_DELAY]
+    #[arg(long, value_name = "TIME")]
+    pub(super) delay: Option<String>,
+    /// Fault: this share of requests is answered with status 500 [env: LOADGATE_DEMO_ERROR_RATE]
+    #[arg(long, value_name = "SHARE")]
+    pub(super) error_rate: Option<String>,
+    /// Fault: this many needless queries per request [env: LOADGATE_DEMO_EXTRA_QUERY]
+    #[arg(long, value_name = "N")]
+    pub(super) extra_query: Option<String>,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
+        _ => Err("write it as key=value".into()),
+    }
+}

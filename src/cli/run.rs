@@ -1,0 +1,223 @@
+//! `loadgate run`: from a scenario to a verdict.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{
+    args::{FailOn, Format, Judging, RunArgs},
+    exit::{Exit, Failure},
+    interrupt,
+    print::Console,
+    progress::Progress,
+};
+use crate::{
+    baseline::{Baseline, Baselines},
+    comparison::{self, Comparison, Options},
+    observer, report,
+    run::{self, Run},
+    scenario::{self, Loaded},
+    trial::{self, Exchange, Setting, TrialError},
+    workload::{self, Workload},
+};
+
+/// Performs the verb.
+pub(super) fn run(args: &RunArgs, console: &Console) -> Result<Exit, Failure> {
+    let mut set = args.set.clone();
+    set.extend(args.seed.map(|seed| format!("seed={seed}")));
+    let loaded = scenario::load(&args.scenario, &set).map_err(Failure::usage)?;
+    let workload = compile(loaded, console)?;
+    let labels = args.label.iter().cloned().collect();
+    if args.once {
+        return once(&workload, labels, console);
+    }
+    let out = args
+        .out
+        .clone()
+        .map_or_else(|| Output::Fresh(workload.name.clone()), Output::Given);
+    measure(workload, labels, &args.judging, out, console)
+}
+
+/// Compiles what was loaded, or shows every problem of it.
+pub(super) fn compile(loaded: Loaded, console: &Console) -> Result<Workload, Failure> {
+    workload::compile(loaded, &variable)
+        .map_err(|rejected| Failure::usage(rejected.problems.render(&rejected.text, console.err_colour)))
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Where reports go.
+pub(super) enum Output {
+    /// A directory of its own under `reports/runs`, by the name of the scenario.
+    Fresh(String),
+    /// What `--out` says.
+    Given(PathBuf),
+    /// Nowhere.
+    None,
+}
+
+/// From a workload to a verdict: the table of contents of the program.
+pub(super) fn measure(
+    workload: Workload,
+    labels: BTreeMap<String, String>,
+    judging: &Judging,
+    out: Output,
+    console: &Console,
+) -> Result<Exit, Failure> {
+    let baseline = find_baseline(judging, &workload.name)?; // before any load: a bad one must not cost a run
+    let out = out.prepare()?;
+    let run = conduct(workload, labels, console)?;
+    save(&run, out.as_deref())?;
+    let comparison = judge(&run, baseline.as_ref(), judging);
+    show(&run, &comparison, baseline.as_ref(), judging, out.as_deref(), console)
+}
+
+/// The baseline of that name for a scenario.
+pub(super) fn find_baseline(judging: &Judging, scenario: &str) -> Result<Option<Baseline>, Failure> {
+    Baselines {
+        directory: judging.baselines.clone(),
+    }
+    .find(scenario, &judging.baseline)
+    .map_err(Failure::usage)
+}
+
+/// The verdict on a run.
+pub(super) fn judge(run: &Run, baseline: Option<&Baseline>, judging: &Judging) -> Comparison {
+    comparison::compare(
+        run,
+        baseline,
+        &Options {
+            require_baseline: judging.require_baseline,
+        },
+    )
+}
+
+/// Writes the reports, prints the result; how to exit.
+pub(super) fn show(
+    run: &Run,
+    comparison: &Comparison,
+    baseline: Option<&Baseline>,
+    judging: &Judging,
+    out: Option<&Path>,
+    console: &Console,
+) -> Result<Exit, Failure> {
+    let exit = interrupt::exit().unwrap_or_else(|| Exit::of(comparison, judging.fail_on == FailOn::Warning));
+    let reference = baseline.map(|baseline| &baseline.run);
+    if let Some(out) = out {
+        report::write(out, run, comparison, reference, exit as u8).map_err(Failure::usage)?;
+    }
+    match judging.format {
+        Format::Json => console.result(&report::json_text(run, comparison, exit as u8).map_err(Failure::unexpected)?),
+        Format::Text => console.result(&report::text(run, comparison, exit as u8, out, console.out_colour)),
+    }
+    Ok(exit)
+}
+
+impl Output {
+    /// Makes the directory and makes sure that it can be written to.
+    fn prepare(self) -> Result<Option<PathBuf>, Failure> {
+        let directory = match self {
+            Self::None => return Ok(None),
+            Self::Given(directory) => directory,
+            Self::Fresh(scenario) => fresh_directory(&scenario),
+        };
+        let unwritable = |error| {
+            Failure::usage(format!(
+                "the reports cannot be written to {}: {error}; choose another directory with --out",
+                directory.display()
+            ))
+        };
+        fs::create_dir_all(&directory).map_err(unwritable)?;
+        tempfile::tempfile_in(&directory).map_err(unwritable)?;
+        Ok(Some(directory))
+    }
+}
+
+fn fresh_directory(scenario: &str) -> PathBuf {
+    let name: String = scenario
+        .chars()
+        .map(|c| {
+            if c.is_alphanumeric() || "-_.".contains(c) {
+                c
+            } else {
+                '-'
+            }
+        })
+        .collect();
+    let time = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+    let id = ulid::Ulid::new().to_string().to_lowercase();
+    Path::new("reports/runs")
+        .join(name.trim_start_matches('.'))
+        .join(format!("{time}-{}", &id[id.len() - 6..]))
+}
+
+fn save(run: &Run, out: Option<&Path>) -> Result<(), Failure> {
+    out.map_or(Ok(()), |out| {
+        run::save(run, &out.join(run::FILE_NAME)).map_err(Failure::usage)
+    })
+}
+
+fn conduct(workload: Workload, labels: BTreeMap<String, String>, console: &Console) -> Result<Run, Failure> {
+    let setting = setting(labels)?;
+    let workload = Arc::new(workload);
+    let progress = Progress::new(&workload, console);
+    let end = workload.load.end;
+    let secrets = workload.secrets.clone();
+    let run = runtime()?.block_on(async {
+        interrupt::watch_sigterm(setting.interrupt.clone());
+        trial::conduct(workload, &setting, &mut |event| progress.show(event, end)).await
+    });
+    progress.finish();
+    run.map_err(|error| failed(&error, &secrets))
+}
+
+fn once(workload: &Workload, labels: BTreeMap<String, String>, console: &Console) -> Result<Exit, Failure> {
+    let setting = setting(labels)?;
+    let mut fine = true;
+    let mut show = |Exchange { text, ok }: Exchange| {
+        fine &= ok;
+        console.result(&text);
+    };
+    let stop = setting.interrupt.stop.clone();
+    let ended = runtime()?.block_on(async {
+        interrupt::watch_sigterm(setting.interrupt.clone());
+        tokio::select! {
+            ended = trial::once(workload, &setting, &mut show) => ended,
+            () = stop.cancelled() => Err(TrialError::Interrupted),
+        }
+    });
+    ended.map_err(|error| failed(&error, &workload.secrets))?;
+    Ok(if fine { Exit::Pass } else { Exit::Critical })
+}
+
+fn setting(labels: BTreeMap<String, String>) -> Result<Setting, Failure> {
+    Ok(Setting {
+        environment: observer::environment(variable),
+        labels,
+        executable: std::env::current_exe().map_err(Failure::unexpected)?,
+        interrupt: interrupt::install(),
+    })
+}
+
+/// The runtime of everything but the load itself.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::unexpected)
+}
+
+fn failed(error: &TrialError, secrets: &workload::Secrets) -> Failure {
+    let exit = match error {
+        TrialError::Interrupted => interrupt::exit().unwrap_or(Exit::Interrupted),
+        TrialError::Drive(_) | TrialError::Directory(_) => Exit::Unexpected,
+        error if error.is_scenario() => Exit::Usage,
+        _ => Exit::NoAnswer,
+    };
+    Failure::new(exit, secrets.mask(&error.to_string()))
+}

@@ -1,0 +1,241 @@
+//! One pass of a flow by one virtual user: the same for both load models.
+
+use std::cell::{Cell, RefCell};
+
+use tokio::time::Instant;
+
+use super::pacer::Pacer;
+use crate::{
+    recorder::Recorder,
+    run::Model,
+    sample::{ErrorClass, Outcome, Sample},
+    target::{self, Reply, Session},
+    workload::{Action, Step, Value, Values, Workload},
+};
+
+/// Where samples of one thread go, as offsets from the start of the window.
+#[derive(Debug)]
+pub struct Recording {
+    /// The start of the window; what was due before it is warm-up and not recorded.
+    pub t0: Instant,
+    /// `None` while nothing is to be recorded at all.
+    pub recorder: Option<RefCell<Recorder>>,
+}
+
+impl Recording {
+    /// Lets `count` count, unless `due` lies before the window.
+    pub(super) fn with(&self, due: Instant, count: impl FnOnce(&mut Recorder, &Self)) {
+        if let Some(recorder) = self.recorder.as_ref().filter(|_| due >= self.t0) {
+            count(&mut recorder.borrow_mut(), self);
+        }
+    }
+
+    /// Hands over all that was recorded.
+    pub(super) fn finish(self) {
+        if let Some(recorder) = self.recorder {
+            recorder.into_inner().finish();
+        }
+    }
+
+    pub(super) fn offset(&self, moment: Instant) -> std::time::Duration {
+        moment.saturating_duration_since(self.t0)
+    }
+}
+
+/// What a virtual user is in the middle of, readable after it was cut off.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Flight {
+    /// When the pass was due.
+    due: Instant,
+    /// When it started.
+    start: Instant,
+    /// The operation under way: step, due, start.
+    operation: Option<(usize, Instant, Instant)>,
+}
+
+/// A virtual user: its connections and the values of its current pass.
+#[derive(Debug)]
+pub struct Performer<'w, S> {
+    workload: &'w Workload,
+    globals: &'w [Option<Value>],
+    model: Model,
+    session: S,
+    values: Values<'w>,
+    reply: Reply,
+    pacer: Option<Pacer>,
+    precise: bool,
+}
+
+/// How a pass ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PassEnd {
+    Completed,
+    Failed(ErrorClass),
+}
+
+impl<'w, S: Session> Performer<'w, S> {
+    /// A virtual user with its own session. `precise` pauses do not obey a paused clock.
+    pub fn new(workload: &'w Workload, globals: &'w [Option<Value>], model: Model, session: S, precise: bool) -> Self {
+        Self {
+            workload,
+            globals,
+            model,
+            session,
+            values: Values::new(workload),
+            reply: Reply::default(),
+            pacer: None,
+            precise,
+        }
+    }
+
+    /// Its connections.
+    pub(super) fn session(&mut self) -> &mut S {
+        &mut self.session
+    }
+
+    /// Performs pass number `number`; a failed step ends it.
+    pub(super) async fn pass(
+        &mut self,
+        number: u64,
+        due: Instant,
+        recording: &Recording,
+        flight: &Cell<Option<Flight>>,
+    ) -> PassEnd {
+        let workload = self.workload;
+        self.values.begin(number, self.globals);
+        let start = Instant::now();
+        flight.set(Some(Flight {
+            due,
+            start,
+            operation: None,
+        }));
+        recording.with(due, |recorder, at| recorder.flows(at.offset(start)).sent += 1);
+
+        let mut next_due = due;
+        let end = self
+            .actions(&workload.flow_of(number).actions, &mut next_due, recording, flight)
+            .await;
+
+        flight.set(None);
+        recording.with(due, |recorder, at| {
+            let flows = recorder.flows(at.offset(Instant::now()));
+            match end {
+                PassEnd::Completed => flows.completed += 1,
+                PassEnd::Failed(_) => flows.failed += 1,
+            }
+        });
+        end
+    }
+
+    async fn actions(
+        &mut self,
+        actions: &'w [Action],
+        due: &mut Instant,
+        recording: &Recording,
+        flight: &Cell<Option<Flight>>,
+    ) -> PassEnd {
+        for action in actions {
+            match action {
+                Action::Step(step) => {
+                    if let PassEnd::Failed(class) = self.step(step, due, recording, flight).await {
+                        return PassEnd::Failed(class);
+                    }
+                }
+                Action::Pause(pause) => {
+                    *due += *pause;
+                    self.wait_until(*due).await;
+                }
+                Action::Repeat { times, actions } => {
+                    for _ in 0..*times {
+                        self.values.redraw();
+                        if let PassEnd::Failed(class) = Box::pin(self.actions(actions, due, recording, flight)).await {
+                            return PassEnd::Failed(class);
+                        }
+                    }
+                }
+            }
+        }
+        PassEnd::Completed
+    }
+
+    async fn wait_until(&mut self, moment: Instant) {
+        let precise = self.precise;
+        self.pacer
+            .get_or_insert_with(|| if precise { Pacer::precise() } else { Pacer::coarse() })
+            .until(moment)
+            .await;
+    }
+
+    /// Performs one step; the next is due when it ends.
+    async fn step(
+        &mut self,
+        step: &Step,
+        due: &mut Instant,
+        recording: &Recording,
+        flight: &Cell<Option<Flight>>,
+    ) -> PassEnd {
+        let before = flight.get();
+        let now = Instant::now();
+        if let Some(before) = before {
+            let due = if self.model == Model::Closed { now } else { *due };
+            flight.set(Some(Flight {
+                operation: Some((step.index, due, now)),
+                ..before
+            }));
+        }
+        let outcome = target::perform(&mut self.session, step, &mut self.values, &mut self.reply).await;
+        flight.set(before);
+        self.record(step, *due, outcome, recording);
+        *due = self.reply.end;
+        match outcome {
+            Outcome::Failed(class) => PassEnd::Failed(class),
+            Outcome::Completed | Outcome::Unfinished => PassEnd::Completed,
+        }
+    }
+
+    fn record(&self, step: &Step, due: Instant, outcome: Outcome, recording: &Recording) {
+        let Reply {
+            start,
+            end,
+            connect,
+            message,
+            ..
+        } = &self.reply;
+        let due = if self.model == Model::Closed { *start } else { due };
+        recording.with(due, |recorder, at| {
+            let sample = Sample {
+                step: step.index,
+                due: at.offset(due),
+                start: at.offset(*start),
+                end: at.offset(*end),
+                outcome,
+            };
+            recorder.record(&sample, *connect);
+            if let Outcome::Failed(class) = outcome {
+                let message = message.as_ref().map(|message| self.workload.secrets.mask(message));
+                recorder.error(step.index, class, sample.end, message.as_deref());
+            }
+        });
+    }
+}
+
+impl Flight {
+    /// Counts what was cut off, at what it had reached.
+    pub(super) fn record_unfinished(&self, recording: &Recording, cut: Instant) {
+        recording.with(self.due, |recorder, at| {
+            recorder.flows(at.offset(self.start)).unfinished += 1
+        });
+        if let Some((step, due, start)) = self.operation {
+            recording.with(due, |recorder, at| {
+                let sample = Sample {
+                    step,
+                    due: at.offset(due),
+                    start: at.offset(start),
+                    end: at.offset(cut),
+                    outcome: Outcome::Unfinished,
+                };
+                recorder.record(&sample, None);
+            });
+        }
+    }
+}

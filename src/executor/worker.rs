@@ -1,0 +1,344 @@
+//! The threads that drive load: each with a current-thread runtime, a shard of
+//! the virtual users, and a recorder of its own.
+
+use std::{
+    cell::RefCell,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use tokio::{
+    runtime,
+    sync::watch,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Event, Plan, WARM_UP_PASSES,
+    closed::{self, Attack, Course},
+    open::{self, Bounds},
+    pacer::{Pacer, prompt_thread},
+    pass::{Performer, Recording},
+    schedule::{Arrival, Schedule},
+    sessions,
+};
+use crate::{
+    recorder::{Collector, Recorder},
+    run::Model,
+    target::Sessions,
+    workload::{End, Profile},
+};
+
+/// Between the announcement of a start and the start, for all threads to hear of it.
+const NOTICE: Duration = Duration::from_millis(10);
+
+/// Why load could not be driven.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The system gave no thread or runtime.
+    #[error("a worker could not be started: {0}")]
+    Start(#[from] std::io::Error),
+    /// A bug in loadgate.
+    #[error("a worker ended by itself; please report this")]
+    Died,
+    /// Goose did not run.
+    #[error("the users could not be started: {0}")]
+    Goose(String),
+}
+
+/// What the workers wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Connecting.
+    Preparing,
+    /// Load that is not measured, from this moment; open model only.
+    WarmUp(Instant),
+    /// The measured window begins at this moment.
+    Measure(Instant),
+    /// It will not begin.
+    Cancelled,
+}
+
+/// What a thread reports when it is done: when its last pass ended.
+type Finished = Option<Instant>;
+
+/// All workers of one run.
+pub(super) struct Workers {
+    threads: Vec<JoinHandle<Finished>>,
+    phase: watch::Sender<Phase>,
+    /// Threads that have reached the end of the current phase, counted over all phases.
+    ready: watch::Receiver<usize>,
+    window_closed: CancellationToken,
+    window: Option<Duration>,
+    attack: Option<Attack>,
+    drain: Duration,
+}
+
+impl Workers {
+    /// Starts the threads; they connect and wait.
+    pub(super) fn start(plan: &Plan, collector: &Collector) -> Result<Self, WorkerError> {
+        let profile = &plan.workload.load.profile;
+        let count = thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(sessions(profile));
+        let (phase, phases) = watch::channel(Phase::Preparing);
+        let (report_ready, ready) = watch::channel(0);
+        let window_closed = CancellationToken::new();
+        let (course, attack) = match profile {
+            Profile::Open { .. } => (None, None),
+            Profile::Closed { users, ramp } => {
+                let (course, attack) = closed::prepare(&plan.workload, *users, *ramp, count, window_closed.clone());
+                (Some(course), Some(attack))
+            }
+        };
+        let report_ready = Arc::new(report_ready);
+        let mut threads = Vec::new();
+        for index in 0..count {
+            let worker = Worker {
+                index,
+                count,
+                plan: plan.clone(),
+                phases: phases.clone(),
+                ready: Arc::clone(&report_ready),
+            };
+            let (course, recorder) = (course.clone(), RefCell::new(collector.recorder()));
+            let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+            threads.push(thread::Builder::new().name(format!("load-{index}")).spawn(move || {
+                runtime.block_on(async {
+                    match course {
+                        None => worker.open(recorder).await,
+                        Some(course) => worker.closed(&course, recorder).await,
+                    }
+                })
+            })?);
+        }
+        let window = match plan.workload.load.end {
+            End::After(window) => Some(window),
+            End::Passes(_) => None,
+        };
+        Ok(Self {
+            threads,
+            phase,
+            ready,
+            window_closed,
+            window,
+            attack,
+            drain: plan.workload.load.drain,
+        })
+    }
+
+    /// Connects, warms up, and begins the measured window: when, or `None` if interrupted before.
+    pub(super) async fn begin(
+        &mut self,
+        plan: &Plan,
+        on_event: &mut dyn FnMut(Event),
+    ) -> Result<Option<Instant>, WorkerError> {
+        let stop = plan.interrupt.stop.clone();
+        let begun = tokio::select! {
+            biased;
+            () = stop.cancelled() => None,
+            begun = self.warm_up(plan, on_event) => Some(begun?),
+        };
+        self.phase.send_replace(begun.map_or(Phase::Cancelled, Phase::Measure));
+        if begun.is_none() {
+            self.close_window();
+        }
+        Ok(begun)
+    }
+
+    async fn warm_up(&mut self, plan: &Plan, on_event: &mut dyn FnMut(Event)) -> Result<Instant, WorkerError> {
+        let load = &plan.workload.load;
+        self.all_ready(1).await?;
+        if let Some(attack) = &mut self.attack {
+            let lead = attack.start().await?.max(load.warm_up);
+            on_event(Event::WarmUp);
+            // Users perform from now on; what is due before the window is not recorded.
+            return Ok(Instant::now() + NOTICE + lead);
+        }
+        if load.warm_up > Duration::ZERO {
+            on_event(Event::WarmUp);
+            self.phase.send_replace(Phase::WarmUp(Instant::now() + NOTICE));
+            self.all_ready(2).await?;
+        }
+        Ok(Instant::now() + NOTICE)
+    }
+
+    /// Waits until all threads have come to the end of that phase.
+    async fn all_ready(&mut self, phase: usize) -> Result<(), WorkerError> {
+        let wanted = self.threads.len() * phase;
+        self.ready
+            .wait_for(|ready| *ready >= wanted)
+            .await
+            .map(drop)
+            .map_err(|_| WorkerError::Died)
+    }
+
+    /// Returns when the measured window is over by itself.
+    pub(super) async fn window_over(&self, t0: Instant) {
+        match self.window {
+            Some(window) => sleep_until(t0 + window).await,
+            None => self.window_closed.cancelled().await,
+        }
+    }
+
+    /// Nothing new starts from now on.
+    pub(super) fn close_window(&self) {
+        self.window_closed.cancel();
+    }
+
+    /// Waits until all recorders have handed over, for a little longer than the drain may take.
+    pub(super) async fn drained(&self, collector: &mut Collector) {
+        let all = async {
+            while collector.finished() < self.threads.len() {
+                collector.receive().await;
+            }
+        };
+        // A worker that died will be found by `end`.
+        let _ = timeout(self.drain + Duration::from_secs(5), all).await;
+    }
+
+    /// Joins the threads; when the last pass ended.
+    pub(super) async fn end(self) -> Result<Finished, WorkerError> {
+        if let Some(attack) = self.attack {
+            attack.stop().await;
+        }
+        let mut last = None;
+        for thread in self.threads {
+            while !thread.is_finished() {
+                sleep(Duration::from_millis(1)).await;
+            }
+            last = last.max(thread.join().map_err(|_| WorkerError::Died)?);
+        }
+        Ok(last)
+    }
+}
+
+/// One thread's share of the work.
+struct Worker {
+    index: usize,
+    count: usize,
+    plan: Plan,
+    phases: watch::Receiver<Phase>,
+    ready: Arc<watch::Sender<usize>>,
+}
+
+impl Worker {
+    /// Virtual users of this thread, those of all threads being dealt out in turn.
+    fn performers(&self, model: Model) -> Vec<Performer<'_, Sessions>> {
+        let Plan {
+            workload,
+            connectors,
+            globals,
+            ..
+        } = &self.plan;
+        let total = sessions(&workload.load.profile);
+        (self.index..total)
+            .step_by(self.count)
+            .map(|_| Performer::new(workload, globals, model, Sessions::new(connectors), true))
+            .collect()
+    }
+
+    fn report_ready(&self) {
+        self.ready.send_modify(|ready| *ready += 1);
+    }
+
+    /// Waits for the next phase.
+    async fn phase(&self, wanted: impl Fn(&Phase) -> bool) -> Phase {
+        let mut phases = self.phases.clone();
+        phases
+            .wait_for(|phase| wanted(phase) || *phase == Phase::Cancelled)
+            .await
+            .map_or(Phase::Cancelled, |phase| *phase)
+    }
+
+    async fn open(&self, recorder: RefCell<Recorder>) -> Finished {
+        prompt_thread();
+        let load = &self.plan.workload.load;
+        let Profile::Open {
+            rate, arrivals, queue, ..
+        } = load.profile
+        else {
+            return None;
+        };
+        let End::After(window) = load.end else { return None };
+        let mut performers = self.performers(Model::Open);
+        for performer in &mut performers {
+            performer.session().connect().await;
+        }
+        self.report_ready();
+
+        let mut pacer = Pacer::precise();
+        let bounds = |window| Bounds {
+            queue: queue / self.count,
+            window,
+            drain: load.drain,
+        };
+        let shard =
+            |window| Schedule::new(rate, arrivals, self.plan.workload.seed, window).shard(self.index, self.count);
+        if load.warm_up > Duration::ZERO
+            && let Phase::WarmUp(t0) = self.phase(|phase| *phase != Phase::Preparing).await
+        {
+            let recording = Recording { t0, recorder: None };
+            let arrivals = shard(load.warm_up).map(|arrival| Arrival {
+                number: arrival.number + WARM_UP_PASSES,
+                ..arrival
+            });
+            open::run(
+                &mut performers,
+                arrivals,
+                bounds(load.warm_up),
+                &recording,
+                &mut pacer,
+                &self.plan.interrupt,
+            )
+            .await;
+            self.report_ready();
+        }
+
+        let phase = self.phase(|phase| matches!(phase, Phase::Measure(_))).await;
+        let t0 = if let Phase::Measure(t0) = phase {
+            t0
+        } else {
+            Instant::now()
+        };
+        let recording = Recording {
+            t0,
+            recorder: Some(recorder),
+        };
+        if phase != Phase::Cancelled {
+            open::run(
+                &mut performers,
+                shard(window),
+                bounds(window),
+                &recording,
+                &mut pacer,
+                &self.plan.interrupt,
+            )
+            .await;
+        }
+        recording.finish();
+        Some(Instant::now())
+    }
+
+    async fn closed(&self, course: &Course, recorder: RefCell<Recorder>) -> Finished {
+        let mut performers = self.performers(Model::Closed);
+        if course.ramp.is_zero() {
+            for performer in &mut performers {
+                performer.session().connect().await;
+            }
+        }
+        self.report_ready();
+        let lessees = course.lessees(self.index);
+        closed::run(
+            &mut performers,
+            lessees,
+            course,
+            recorder,
+            self.phases.clone(),
+            &self.plan,
+        )
+        .await
+    }
+}

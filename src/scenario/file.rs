@@ -1,0 +1,358 @@
+//! The keys of a scenario file: one optional key per kind, in plain structs.
+//!
+//! "Exactly one of" is checked by hand in [`crate::workload`], because serde
+//! loses the place of an error in tagged and untagged enums. The doc comments
+//! here become the descriptions in the JSON Schema that editors show.
+
+use std::{collections::BTreeMap, ops::Range};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A value and its place in the text (byte offsets).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct At<T> {
+    /// The value.
+    pub value: T,
+    /// Start of its place.
+    pub start: usize,
+    /// End of its place.
+    pub end: usize,
+}
+
+impl<T> At<T> {
+    /// The place as a range of bytes.
+    pub fn span(&self) -> Range<usize> {
+        self.start..self.end
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for At<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let spanned = toml::Spanned::<T>::deserialize(deserializer)?;
+        let Range { start, end } = spanned.span();
+        Ok(Self {
+            value: spanned.into_inner(),
+            start,
+            end,
+        })
+    }
+}
+
+/// Places are no part of what was written: only the value counts in a fingerprint.
+impl<T: Serialize> Serialize for At<T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.value.serialize(serializer)
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for At<T> {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        T::json_schema(generator)
+    }
+
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+}
+
+/// A loadgate scenario: targets, flows of steps, a load profile and thresholds.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Scenario {
+    /// Names the scenario in reports and baselines.
+    #[schemars(required)]
+    pub name: Option<At<String>>,
+    /// What it shows, for readers of the file and the report.
+    pub description: Option<String>,
+    /// Seed of everything random: choice of flow, data, arrivals. Default 1.
+    pub seed: Option<At<i64>>,
+    /// The systems under test, by name.
+    #[schemars(required)]
+    pub target: BTreeMap<String, At<Target>>,
+    /// How much load, for how long.
+    #[schemars(required)]
+    pub load: Option<At<Load>>,
+    /// Generated and read data, by the name used in templates.
+    pub data: BTreeMap<String, At<Data>>,
+    /// What virtual users do.
+    #[schemars(required)]
+    pub flow: Vec<At<Flow>>,
+    /// Steps performed once before any load, not measured. What they save is known to all flows.
+    pub setup: Vec<At<Step>>,
+    /// Steps performed once after the load, not measured, also after an interrupt.
+    pub teardown: Vec<At<Step>>,
+    /// Limits on what is measured.
+    pub threshold: Vec<At<Threshold>>,
+}
+
+/// A system under test: exactly one of `http`, `sqlite`, `postgres`.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Target {
+    /// Base URL, as in `http://127.0.0.1:8080`; `{port}` is the port of a managed process.
+    pub http: Option<At<String>>,
+    /// Path of a SQLite database; `{dir}` is a private directory of the run.
+    pub sqlite: Option<At<String>>,
+    /// URL of a PostgreSQL server, or `env` for the variables PGHOST, PGPORT, … or DB_HOST, DB_PORT, …
+    pub postgres: Option<At<String>>,
+    /// Command of a managed process: started before the load on a free `{port}`, stopped after it.
+    pub start: Option<At<String>>,
+    /// Path (http) that answers 2xx or 3xx once the managed process is ready. Default `/`.
+    pub ready: Option<At<String>>,
+    /// How long the managed process may take to become ready. Default 30s.
+    pub ready_timeout: Option<At<String>>,
+    /// Headers sent with every request.
+    pub headers: BTreeMap<String, At<String>>,
+    /// How long one operation may take before it counts as failed. Default 30s.
+    pub timeout: Option<At<String>>,
+    /// PEM file with the certificate authorities to trust instead of the system's.
+    pub ca: Option<At<String>>,
+    /// Accept any certificate. For tests against self-signed servers only.
+    pub insecure: Option<bool>,
+    /// How PostgreSQL statements are sent: `prepared` (default), `extended` or `simple`.
+    pub protocol: Option<At<String>>,
+}
+
+/// How much load, for how long: `rate` (open model) or `users` (closed model).
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Load {
+    /// Open model: flow starts per second, as in `300/s`, whether or not earlier ones have ended.
+    pub rate: Option<At<String>>,
+    /// Spacing of arrivals in the open model: `even` (default) or `poisson`.
+    pub arrivals: Option<At<String>>,
+    /// Closed model: concurrent users, each waiting for its answers.
+    pub users: Option<At<i64>>,
+    /// Closed model: time over which the users are started. Part of the warm-up.
+    pub ramp: Option<At<String>>,
+    /// Closed model: number of passes over all users together, instead of `duration`.
+    pub iterations: Option<At<i64>>,
+    /// Length of the measured window, as in `60s`.
+    pub duration: Option<At<String>>,
+    /// Load before the measured window, left out of all figures. Default 0s.
+    pub warm_up: Option<At<String>>,
+    /// How long operations in flight may take to finish after the window. Default 10s.
+    pub drain: Option<At<String>>,
+    /// Open model: how many flows may be under way at once. Default 64.
+    pub max_in_flight: Option<At<i64>>,
+    /// Open model: how many due flows may wait for a free session before they are dropped. Default 1000.
+    pub queue: Option<At<i64>>,
+}
+
+/// Data for templates: exactly one kind.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Data {
+    /// Always the same value.
+    pub constant: Option<At<Scalar>>,
+    /// Integers between two bounds, all equally likely.
+    pub uniform: Option<At<Bounds>>,
+    /// Integers between two bounds, few of them very likely (the first most).
+    pub zipf: Option<At<Zipf>>,
+    /// Integers counting up.
+    pub sequence: Option<At<Sequence>>,
+    /// One of a list of values.
+    pub choice: Option<At<Vec<Scalar>>>,
+    /// Random version-4 UUIDs: `uuid = true`.
+    pub uuid: Option<At<bool>>,
+    /// Random letters and digits.
+    pub string: Option<At<RandomString>>,
+    /// Points in time between two bounds.
+    pub timestamp: Option<At<RandomTime>>,
+    /// Rows of a CSV file with a header line; `{{ name.column }}` in templates. Relative to the scenario file.
+    pub csv: Option<At<String>>,
+    /// Order of the rows of a CSV file: `sequential` (default, starting over at the end) or `random`.
+    pub order: Option<At<String>>,
+}
+
+/// A plain value.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Scalar {
+    /// `true` or `false`.
+    Bool(bool),
+    /// An integer.
+    Int(i64),
+    /// A number with a fraction.
+    Float(f64),
+    /// Text.
+    Text(String),
+}
+
+/// Two bounds, both included.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Bounds {
+    /// The lower bound.
+    #[schemars(required)]
+    pub from: Option<i64>,
+    /// The upper bound.
+    #[schemars(required)]
+    pub to: Option<i64>,
+}
+
+/// A Zipf distribution over integers.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Zipf {
+    /// The most frequent value.
+    #[schemars(required)]
+    pub from: Option<i64>,
+    /// The least frequent value.
+    #[schemars(required)]
+    pub to: Option<i64>,
+    /// Skew, above 0; default 1.
+    pub exponent: Option<f64>,
+}
+
+/// Integers counting up.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sequence {
+    /// The first value. Default 1.
+    pub from: Option<i64>,
+    /// Start over after this value.
+    pub to: Option<i64>,
+}
+
+/// Random letters and digits.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RandomString {
+    /// Number of characters, 1 to 1,000,000.
+    #[schemars(required)]
+    pub length: Option<i64>,
+}
+
+/// Points in time, uniform between two bounds.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RandomTime {
+    /// Earliest, as in `2026-01-01T00:00:00Z`.
+    #[schemars(required)]
+    pub from: Option<String>,
+    /// Latest.
+    #[schemars(required)]
+    pub to: Option<String>,
+    /// `rfc3339` (default) or `unix` (seconds).
+    pub format: Option<String>,
+}
+
+/// A weighted sequence of steps that a virtual user performs.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Flow {
+    /// Names the flow in reports.
+    #[schemars(required)]
+    pub name: Option<At<String>>,
+    /// How often it is chosen, relative to the other flows. Default 1.
+    pub weight: Option<At<i64>>,
+    /// Its steps, in order. A failed step ends the pass.
+    #[schemars(required)]
+    pub step: Vec<At<Step>>,
+}
+
+/// One step: exactly one of an HTTP method, `sql`, `transaction`, `pause`, `repeat`.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Step {
+    /// Names the step in reports and thresholds; unique in the scenario.
+    pub name: Option<At<String>>,
+    /// Name of the target; may be left out where only one fits.
+    pub target: Option<At<String>>,
+    /// GET this path.
+    pub get: Option<At<String>>,
+    /// POST to this path.
+    pub post: Option<At<String>>,
+    /// PUT to this path.
+    pub put: Option<At<String>>,
+    /// PATCH this path.
+    pub patch: Option<At<String>>,
+    /// DELETE this path.
+    pub delete: Option<At<String>>,
+    /// HEAD of this path.
+    pub head: Option<At<String>>,
+    /// OPTIONS of this path.
+    pub options: Option<At<String>>,
+    /// Headers of the request.
+    pub headers: BTreeMap<String, At<String>>,
+    /// Body of the request as text.
+    pub body: Option<At<String>>,
+    /// Body of the request as JSON; a template alone in a string keeps its type.
+    pub json: Option<At<serde_json::Value>>,
+    /// One SQL statement with `$1`, `$2`, … for parameters.
+    pub sql: Option<At<String>>,
+    /// Parameters of the statement, templates allowed.
+    pub params: Option<At<Vec<At<Scalar>>>>,
+    /// Several statements in one transaction, rolled back on an error.
+    pub transaction: Option<At<Vec<At<Statement>>>>,
+    /// Wait, as in `100ms`. The next step is due after it.
+    pub pause: Option<At<String>>,
+    /// Perform the steps below this many times; data is drawn anew each time.
+    pub repeat: Option<At<i64>>,
+    /// The steps that `repeat` performs.
+    pub step: Vec<At<Step>>,
+    /// What the answer must be, else the operation failed.
+    pub expect: Option<At<Expect>>,
+    /// Values to keep for later steps: name = JSON path, as in `$.items[0].id`; rows of SQL are an array of objects.
+    pub save: BTreeMap<String, At<String>>,
+    /// How long this step may take; overrides the target's.
+    pub timeout: Option<At<String>>,
+}
+
+/// A statement of a transaction.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Statement {
+    /// The SQL with `$1`, `$2`, … for parameters.
+    #[schemars(required)]
+    pub sql: Option<At<String>>,
+    /// Parameters, templates allowed.
+    pub params: Option<At<Vec<At<Scalar>>>>,
+}
+
+/// What an answer must be.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Expect {
+    /// HTTP status, one or several. Default: below 400.
+    pub status: Option<At<OneOrMany>>,
+    /// Text that the body contains; templates allowed.
+    pub body_contains: Option<At<String>>,
+    /// JSON path = value that the body has there.
+    pub json: BTreeMap<String, At<Scalar>>,
+    /// Number of rows that the statement returns.
+    pub rows: Option<At<i64>>,
+    /// Number of rows that the statement changes.
+    pub affected: Option<At<i64>>,
+}
+
+/// One integer or several.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum OneOrMany {
+    /// One.
+    One(i64),
+    /// Several.
+    Many(Vec<i64>),
+}
+
+/// A limit on a metric of one step, or of all steps together.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Threshold {
+    /// Name of the step; without it all steps together.
+    pub step: Option<At<String>>,
+    /// Name of the metric: mean, p50, p90, p95, p99, p999, max, service_… of those, error_rate, throughput, dropped_rate.
+    #[schemars(required)]
+    pub metric: Option<At<String>>,
+    /// From here a warning: `80ms`, `+5%`, `+5% and 200us`, `1%`, `+0.5pp`, `280/s`.
+    pub warning: Option<At<String>>,
+    /// From here critical; written like `warning`.
+    pub critical: Option<At<String>>,
+}

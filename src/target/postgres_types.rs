@@ -1,0 +1,201 @@
+//! Values to and from PostgreSQL: parameters as text, which the server parses
+//! by the statement's own types; rows as JSON, for values that are saved or shown.
+
+use std::error::Error;
+
+use bytes::BytesMut;
+use serde_json::Value as Json;
+use tokio_postgres::{
+    Row,
+    types::{Format, FromSql, IsNull, ToSql, Type, to_sql_checked},
+};
+
+use super::answer;
+use crate::workload::Value;
+
+/// A value as a parameter, in text format: as `pgbench -M prepared` sends it.
+#[derive(Debug)]
+pub(super) struct Parameter(pub(super) Value);
+
+impl ToSql for Parameter {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        if self.0 == Value::Null {
+            return Ok(IsNull::Yes);
+        }
+        let mut text = String::new();
+        self.0.write_text(&mut text);
+        if text.contains('\0') {
+            return Err("text with a zero byte, which PostgreSQL does not store".into());
+        }
+        out.extend_from_slice(text.as_bytes());
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    fn encode_format(&self, _: &Type) -> Format {
+        Format::Text
+    }
+
+    to_sql_checked!();
+}
+
+/// Appends a value as an SQL literal, for the protocol that has no parameters.
+///
+/// Text is quoted as with `standard_conforming_strings`, the default since 9.1;
+/// a backslash makes it an escape string, which means the same under both settings.
+pub(super) fn write_literal(value: &Value, out: &mut String) {
+    match value {
+        Value::Null => out.push_str("NULL"),
+        Value::Bool(_) => value.write_text(out),
+        // A negative number after a minus sign would begin a comment.
+        Value::Int(number) if *number >= 0 => value.write_text(out),
+        Value::Int(_) | Value::Float(_) => {
+            out.push('(');
+            value.write_text(out);
+            out.push(')');
+        }
+        Value::Text(text) => {
+            out.push_str(if text.contains('\\') { " E'" } else { "'" });
+            out.push_str(&text.replace('\0', "").replace('\\', "\\\\").replace('\'', "''"));
+            out.push('\'');
+        }
+    }
+}
+
+/// A row with its column names.
+pub(super) fn row_to_json(row: &Row) -> answer::Row {
+    let cell = |at| row.try_get::<_, Cell>(at).map_or(Json::Null, |cell| cell.0);
+    row.columns()
+        .iter()
+        .enumerate()
+        .map(|(at, column)| (column.name().to_owned(), cell(at)))
+        .collect()
+}
+
+/// Any value in binary format, as JSON: numbers, booleans and text as
+/// themselves, times as RFC 3339, what has no obvious form as `\x` and hex.
+struct Cell(Json);
+
+/// Microseconds from 1970-01-01 to 2000-01-01, where PostgreSQL counts from.
+const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
+
+impl<'a> FromSql<'a> for Cell {
+    fn from_sql(kind: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        Ok(Self(match *kind {
+            Type::BOOL => bool::from_sql(kind, raw)?.into(),
+            Type::INT2 => i16::from_sql(kind, raw)?.into(),
+            Type::INT4 => i32::from_sql(kind, raw)?.into(),
+            Type::INT8 => i64::from_sql(kind, raw)?.into(),
+            Type::OID => u32::from_sql(kind, raw)?.into(),
+            Type::FLOAT4 => f32::from_sql(kind, raw)?.into(),
+            Type::FLOAT8 => f64::from_sql(kind, raw)?.into(),
+            Type::JSON => serde_json::from_slice(raw)?,
+            // The first byte of jsonb is its version.
+            Type::JSONB => serde_json::from_slice(raw.get(1..).unwrap_or_default())?,
+            Type::TIMESTAMP | Type::TIMESTAMPTZ => {
+                let microseconds = i64::from_be_bytes(raw.try_into()?);
+                jiff::Timestamp::from_microsecond(microseconds.saturating_add(POSTGRES_EPOCH_US))?
+                    .to_string()
+                    .into()
+            }
+            Type::UUID => uuid(raw).into(),
+            Type::NUMERIC => numeric(raw).ok_or("not a numeric")?.into(),
+            _ => match std::str::from_utf8(raw) {
+                Ok(text) if <&str as FromSql<'_>>::accepts(kind) => text.into(),
+                _ => format!("\\x{}", hex::encode(raw)).into(),
+            },
+        }))
+    }
+
+    fn from_sql_null(_: &Type) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        Ok(Self(Json::Null))
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+}
+
+fn uuid(raw: &[u8]) -> String {
+    let hex = hex::encode(raw);
+    match hex.len() {
+        32 => format!(
+            "{}-{}-{}-{}-{}",
+            &hex[..8],
+            &hex[8..12],
+            &hex[12..16],
+            &hex[16..20],
+            &hex[20..]
+        ),
+        _ => hex,
+    }
+}
+
+/// The binary form of numeric (`numeric_send` in PostgreSQL's numeric.c): count
+/// of base-10,000 digits, weight of the first, sign, decimals, the digits. As
+/// text, because a JSON number would lose digits.
+fn numeric(raw: &[u8]) -> Option<String> {
+    let word = |at: usize| Some(i16::from_be_bytes(raw.get(at * 2..at * 2 + 2)?.try_into().ok()?));
+    let (count, weight, sign, decimals) = (word(0)?, word(1)?, word(2)? as u16, word(3)?);
+    let digit = |position: i16| -> Option<i16> {
+        let at = weight - position;
+        if (0..count).contains(&at) {
+            word(4 + at as usize)
+        } else {
+            Some(0)
+        }
+    };
+    let mut text = match sign {
+        0x0000 => String::new(),
+        0x4000 => "-".to_owned(),
+        _ => return Some("NaN".to_owned()),
+    };
+    text.push_str(&digit(weight.max(0))?.to_string());
+    for position in (0..weight.max(0)).rev() {
+        text.push_str(&format!("{:04}", digit(position)?));
+    }
+    if decimals > 0 {
+        let mut fraction = String::new();
+        for position in 1..=(decimals + 3) / 4 {
+            fraction.push_str(&format!("{:04}", digit(-position)?));
+        }
+        fraction.truncate(decimals as usize);
+        text.push('.');
+        text.push_str(&fraction);
+    }
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numeric_of(words: &[i16]) -> String {
+        numeric(&words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<_>>()).unwrap()
+    }
+
+    #[test]
+    fn numerics_are_read_with_all_their_digits() {
+        assert_eq!(numeric_of(&[2, 0, 0, 2, 12, 3400]), "12.34");
+        assert_eq!(numeric_of(&[2, 1, 0x4000, 0, 1, 5]), "-10005");
+        assert_eq!(numeric_of(&[1, -1, 0, 4, 25]), "0.0025");
+        assert_eq!(numeric_of(&[1, 1, 0, 0, 3]), "30000");
+        assert_eq!(numeric_of(&[0, 0, 0, 1]), "0.0");
+    }
+
+    #[test]
+    fn literals_cannot_break_out_of_their_quotes() {
+        let literal = |value: Value| {
+            let mut out = String::new();
+            write_literal(&value, &mut out);
+            out
+        };
+        assert_eq!(literal(Value::Text("it's".into())), "'it''s'");
+        assert_eq!(literal(Value::Text("\\'; DROP".into())), " E'\\\\''; DROP'");
+        assert_eq!(literal(Value::Int(-5)), "(-5)");
+        assert_eq!(literal(Value::Null), "NULL");
+    }
+}

@@ -1,0 +1,320 @@
+//! SQLite in this process, on its own bounded threads.
+//!
+//! Each thread has a connection and takes jobs from one queue; start and end
+//! are stamped on the thread that does the work, so waiting for a thread is
+//! part of the response time and not of the service time.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    thread,
+    time::Duration,
+};
+
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags,
+    types::{ToSqlOutput, ValueRef},
+};
+use serde_json::Value as Json;
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout},
+};
+
+use super::{Answer, Operation, Reply, TargetError, answer::Row};
+use crate::{
+    sample::{ErrorClass, Outcome},
+    workload::{Request, Statement, Step, Target, Value, Values},
+};
+
+/// No more threads than this, whatever the number of sessions: SQLite has one writer at a time.
+const MOST_THREADS: usize = 8;
+
+/// How long a statement waits for another connection's lock.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A database file and the threads that work on it.
+#[derive(Debug, Clone)]
+pub struct Connector {
+    name: String,
+    path: String,
+    jobs: mpsc::Sender<Job>,
+}
+
+#[derive(Debug)]
+enum Job {
+    /// Statements with their parameters, to be executed on any of the threads.
+    Perform {
+        statements: Vec<(usize, Vec<Value>)>,
+        transaction: bool,
+        keep: bool,
+        done: oneshot::Sender<Done>,
+    },
+    /// Whether every statement prepares: the first that does not, and why.
+    Probe(oneshot::Sender<Result<(), (String, String)>>),
+}
+
+#[derive(Debug)]
+struct Done {
+    start: Instant,
+    end: Instant,
+    result: Result<Answer, (ErrorClass, String)>,
+}
+
+impl Connector {
+    /// Opens the file once per thread. The database must exist: a typo must not create one.
+    pub(super) fn bind(target: &Target, path: &str, sessions: usize) -> Result<Self, TargetError> {
+        let unreachable = |reason: String| TargetError::Unreachable {
+            target: target.name.clone(),
+            address: path.to_owned(),
+            reason,
+        };
+        let (jobs, queue) = mpsc::channel();
+        let queue = Arc::new(Mutex::new(queue));
+        let statements: Arc<[String]> = target.statements.clone().into();
+        for number in 0..sessions.clamp(1, MOST_THREADS) {
+            let connection = open(Path::new(path)).map_err(|error| unreachable(error.to_string()))?;
+            let (queue, statements) = (Arc::clone(&queue), Arc::clone(&statements));
+            thread::Builder::new()
+                .name(format!("sqlite-{number}"))
+                .spawn(move || serve(&connection, &statements, &queue))
+                .map_err(|error| unreachable(error.to_string()))?;
+        }
+        Ok(Self {
+            name: target.name.clone(),
+            path: path.to_owned(),
+            jobs,
+        })
+    }
+
+    pub(super) fn address(&self) -> String {
+        self.path.clone()
+    }
+
+    pub(super) async fn probe(&self) -> Result<Option<String>, TargetError> {
+        let (answer, result) = oneshot::channel();
+        // The threads live as long as the sender.
+        let _ = self.jobs.send(Job::Probe(answer));
+        match result.await {
+            Ok(Ok(())) => Ok(Some(format!("SQLite {}", rusqlite::version()))),
+            Ok(Err((sql, reason))) => Err(TargetError::Statement {
+                target: self.name.clone(),
+                sql,
+                reason,
+            }),
+            Err(_) => Err(TargetError::Unreachable {
+                target: self.name.clone(),
+                address: self.address(),
+                reason: "its threads are gone".into(),
+            }),
+        }
+    }
+
+    pub(super) fn session(&self) -> Session {
+        Session {
+            jobs: self.jobs.clone(),
+        }
+    }
+}
+
+fn open(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(1024);
+    Ok(connection)
+}
+
+/// One thread: takes jobs until the connector and all sessions are gone.
+fn serve(connection: &Connection, statements: &[String], queue: &Mutex<mpsc::Receiver<Job>>) {
+    loop {
+        // A thread that panicked while holding the queue leaves it usable.
+        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        match job {
+            Ok(Job::Perform {
+                statements: calls,
+                transaction,
+                keep,
+                done,
+            }) => {
+                let start = Instant::now();
+                let result = execute(connection, statements, &calls, transaction, keep);
+                // The other end may have given up waiting.
+                let _ = done.send(Done {
+                    start,
+                    end: Instant::now(),
+                    result,
+                });
+            }
+            Ok(Job::Probe(answer)) => {
+                let refused = statements.iter().find_map(|sql| {
+                    connection
+                        .prepare_cached(sql)
+                        .err()
+                        .map(|error| (sql.clone(), error.to_string()))
+                });
+                let _ = answer.send(refused.map_or(Ok(()), Err));
+            }
+            Err(_) => return,
+        }
+    }
+}
+
+fn execute(
+    connection: &Connection,
+    statements: &[String],
+    calls: &[(usize, Vec<Value>)],
+    transaction: bool,
+    keep: bool,
+) -> Result<Answer, (ErrorClass, String)> {
+    let mut answer = Answer::default();
+    let run = |answer: &mut Answer| {
+        if transaction {
+            connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        }
+        calls
+            .iter()
+            .try_for_each(|(index, parameters)| call(connection, &statements[*index], parameters, keep, answer))?;
+        if transaction {
+            connection.prepare_cached("COMMIT")?.execute([])?;
+        }
+        Ok(())
+    };
+    let result: rusqlite::Result<()> = run(&mut answer);
+    if result.is_err() && !connection.is_autocommit() {
+        // Should the rollback fail too, the first error is the one to report.
+        let _ = connection.execute_batch("ROLLBACK");
+    }
+    result.map(|()| answer).map_err(|error| classify(&error))
+}
+
+fn call(
+    connection: &Connection,
+    sql: &str,
+    parameters: &[Value],
+    keep: bool,
+    answer: &mut Answer,
+) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let returns_rows = statement.column_count() > 0;
+    let names: Vec<String> = if keep {
+        statement.column_names().into_iter().map(str::to_owned).collect()
+    } else {
+        Vec::new()
+    };
+    let mut rows = statement.query(rusqlite::params_from_iter(parameters.iter().map(Bound)))?;
+    // What a transaction answers is what its last statement answers.
+    answer.rows.clear();
+    answer.row_count = 0;
+    while let Some(row) = rows.next()? {
+        answer.row_count += 1;
+        if keep {
+            let cells = names
+                .iter()
+                .enumerate()
+                .map(|(at, name)| Ok((name.clone(), json(row.get_ref(at)?))));
+            answer.rows.push(cells.collect::<rusqlite::Result<Row>>()?);
+        }
+    }
+    answer.affected = if returns_rows { 0 } else { connection.changes() };
+    Ok(())
+}
+
+/// A value as a parameter.
+struct Bound<'a>(&'a Value);
+
+impl rusqlite::ToSql for Bound<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self.0 {
+            Value::Null => ValueRef::Null,
+            Value::Bool(value) => ValueRef::Integer(i64::from(*value)),
+            Value::Int(value) => ValueRef::Integer(*value),
+            Value::Float(value) => ValueRef::Real(*value),
+            Value::Text(text) => ValueRef::Text(text.as_bytes()),
+        }))
+    }
+}
+
+fn json(value: ValueRef<'_>) -> Json {
+    match value {
+        ValueRef::Null => Json::Null,
+        ValueRef::Integer(value) => value.into(),
+        ValueRef::Real(value) => value.into(),
+        ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned().into(),
+        ValueRef::Blob(bytes) => format!("\\x{}", hex::encode(bytes)).into(),
+    }
+}
+
+fn classify(error: &rusqlite::Error) -> (ErrorClass, String) {
+    let class = match error {
+        rusqlite::Error::SqliteFailure(failure, _) if failure.code == ErrorCode::OperationInterrupted => {
+            ErrorClass::Timeout
+        }
+        rusqlite::Error::SqliteFailure(failure, _) => ErrorClass::Sqlite(failure.extended_code),
+        rusqlite::Error::SqlInputError { error, .. } => ErrorClass::Sqlite(error.extended_code),
+        _ => ErrorClass::Parameter,
+    };
+    (class, error.to_string())
+}
+
+/// A way to the threads; holds no connection of its own.
+#[derive(Debug)]
+pub(super) struct Session {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl Session {
+    pub(super) async fn perform(&mut self, operation: Operation<'_, '_>, reply: &mut Reply) -> Outcome {
+        let Operation { step, values } = operation;
+        let (statements, transaction) = calls(step, values);
+        let (done, ended) = oneshot::channel();
+        reply.begin();
+        let keep = reply.keep || step.needs_body();
+        let sent = self.jobs.send(Job::Perform {
+            statements,
+            transaction,
+            keep,
+            done,
+        });
+        let ended = match sent {
+            Ok(()) => timeout(step.timeout, ended).await,
+            Err(_) => return reply.failed(ErrorClass::Disconnected, "the SQLite threads are gone"),
+        };
+        match ended {
+            Ok(Ok(Done { start, end, result })) => {
+                (reply.start, reply.end) = (start, end);
+                match result {
+                    Ok(answer) => {
+                        reply.answer = answer;
+                        Outcome::Completed
+                    }
+                    Err((class, message)) => reply.failed(class, message),
+                }
+            }
+            Ok(Err(_)) => reply.failed(ErrorClass::Disconnected, "the SQLite threads are gone"),
+            Err(_) => {
+                reply.end = Instant::now();
+                reply.failed(
+                    ErrorClass::Timeout,
+                    format!("not done within {}", crate::units::format_duration(step.timeout)),
+                )
+            }
+        }
+    }
+}
+
+fn calls(step: &Step, values: &mut Values<'_>) -> (Vec<(usize, Vec<Value>)>, bool) {
+    let mut call = |statement: &Statement| {
+        let parameters = statement
+            .parameters
+            .iter()
+            .map(|parameter| parameter.value(values))
+            .collect();
+        (statement.index, parameters)
+    };
+    match &step.request {
+        Request::Sql(statement) => (vec![call(statement)], false),
+        Request::Transaction(statements) => (statements.iter().map(call).collect(), true),
+        Request::Http(_) => (Vec::new(), false),
+    }
+}

@@ -1,0 +1,206 @@
+//! One pass of each flow with every request, answer and value shown: the debugger.
+
+use std::fmt::Write as _;
+
+use super::{Setting, TrialError, stage::Stage};
+use crate::{
+    sample::Outcome,
+    target::{self, Answer, Reply, Sessions},
+    units::format_duration,
+    workload::{Action, Request, Step, Template, Values, Workload},
+};
+
+/// More of a body is not shown.
+const SHOWN_BODY: usize = 2000;
+
+/// More rows are not shown.
+const SHOWN_ROWS: usize = 20;
+
+/// Something that happened, as text for people; secrets are masked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exchange {
+    /// What was asked, answered and saved.
+    pub text: String,
+    /// Whether it was as expected.
+    pub ok: bool,
+}
+
+/// Performs setup, each flow once, and teardown.
+///
+/// # Errors
+/// When a target cannot be used or setup fails. A flow that fails is told in its exchange.
+pub async fn once(
+    workload: &Workload,
+    setting: &Setting,
+    on_exchange: &mut dyn FnMut(Exchange),
+) -> Result<(), TrialError> {
+    let stage = Stage::set_up(workload, setting).await?;
+    let connectors = stage.connectors();
+    let globals = stage.globals();
+    for (number, flow) in workload.flows.iter().enumerate() {
+        on_exchange(Exchange {
+            text: format!("── flow {} ──", flow.name),
+            ok: true,
+        });
+        let mut debugger = Debugger {
+            workload,
+            sessions: Sessions::new(&connectors),
+            values: Values::new(workload),
+            reply: Reply {
+                keep: true,
+                ..Reply::default()
+            },
+            on_exchange,
+        };
+        debugger.values.begin(number as u64, &globals);
+        debugger.actions(&flow.actions).await;
+    }
+    let (_, incidents) = stage.tear_down(workload).await;
+    for incident in incidents {
+        on_exchange(Exchange {
+            text: workload.secrets.mask(&incident),
+            ok: false,
+        });
+    }
+    Ok(())
+}
+
+struct Debugger<'a, 'w> {
+    workload: &'w Workload,
+    sessions: Sessions,
+    values: Values<'w>,
+    reply: Reply,
+    on_exchange: &'a mut dyn FnMut(Exchange),
+}
+
+impl Debugger<'_, '_> {
+    /// Whether all went well; the first failure ends the pass.
+    async fn actions(&mut self, actions: &[Action]) -> bool {
+        for action in actions {
+            let fine = match action {
+                Action::Step(step) => self.step(step).await,
+                Action::Pause(pause) => {
+                    (self.on_exchange)(Exchange {
+                        text: format!("pause {}", format_duration(*pause)),
+                        ok: true,
+                    });
+                    tokio::time::sleep(*pause).await;
+                    true
+                }
+                Action::Repeat { times, actions } => {
+                    // One round shows what all do.
+                    (self.on_exchange)(Exchange {
+                        text: format!("repeat {times} times, shown once"),
+                        ok: true,
+                    });
+                    Box::pin(self.actions(actions)).await
+                }
+            };
+            if !fine {
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn step(&mut self, step: &Step) -> bool {
+        let mut text = format!("{}\n", step.name);
+        self.write_request(step, &mut text);
+        let outcome = target::perform(&mut self.sessions, step, &mut self.values, &mut self.reply).await;
+        let took = format_duration(self.reply.end - self.reply.start);
+        write_answer(&self.reply.answer, &took, &mut text);
+        if let Outcome::Failed(class) = outcome {
+            let _ = writeln!(
+                text,
+                "  FAILED {class}: {}",
+                self.reply.message.as_deref().unwrap_or_default()
+            );
+        }
+        for (variable, _) in &step.save {
+            let name = self.workload.variable_name(*variable).to_owned();
+            let mut value = String::new();
+            self.values.get(*variable).write_json(&mut value);
+            let _ = writeln!(text, "  saved {name} = {value}");
+        }
+        let ok = outcome == Outcome::Completed;
+        (self.on_exchange)(Exchange {
+            text: self.workload.secrets.mask(text.trim_end()),
+            ok,
+        });
+        ok
+    }
+
+    fn write_request(&mut self, step: &Step, text: &mut String) {
+        match &step.request {
+            Request::Http(http) => {
+                let path = self.render(&http.path);
+                let _ = writeln!(text, "  > {} {path}", http.method);
+                for (name, value) in &http.headers {
+                    let value = self.render(value);
+                    let _ = writeln!(text, "  > {name}: {value}");
+                }
+                if let Some(body) = &http.body {
+                    let body = self.render(body);
+                    let _ = writeln!(text, "  > {}", shortened(&body));
+                }
+            }
+            Request::Sql(statement) => self.write_statement(step, statement, text),
+            Request::Transaction(statements) => {
+                for statement in statements {
+                    self.write_statement(step, statement, text);
+                }
+            }
+        }
+    }
+
+    fn write_statement(&mut self, step: &Step, statement: &crate::workload::Statement, text: &mut String) {
+        let _ = writeln!(
+            text,
+            "  > {}",
+            self.workload.targets[step.target].statements[statement.index]
+        );
+        for (number, parameter) in statement.parameters.iter().enumerate() {
+            let mut value = String::new();
+            parameter.value(&mut self.values).write_json(&mut value);
+            let _ = writeln!(text, "  > ${} = {value}", number + 1);
+        }
+    }
+
+    fn render(&mut self, template: &Template) -> String {
+        let mut out = String::new();
+        template.render(&mut self.values, &mut out);
+        out
+    }
+}
+
+fn write_answer(answer: &Answer, took: &str, text: &mut String) {
+    match answer.status {
+        Some(status) => {
+            let _ = writeln!(text, "  < {status} in {took}, {} bytes", answer.body_bytes);
+            for (name, value) in &answer.headers {
+                let _ = writeln!(text, "  < {name}: {value}");
+            }
+            if !answer.body.is_empty() {
+                let _ = writeln!(text, "  < {}", shortened(&String::from_utf8_lossy(&answer.body)));
+            }
+        }
+        None => {
+            let _ = writeln!(
+                text,
+                "  < {} rows, {} changed, in {took}",
+                answer.row_count, answer.affected
+            );
+            for row in answer.rows.iter().take(SHOWN_ROWS) {
+                let _ = writeln!(text, "  < {}", serde_json::Value::Object(row.clone()));
+            }
+        }
+    }
+}
+
+fn shortened(text: &str) -> String {
+    if text.len() <= SHOWN_BODY {
+        return text.to_owned();
+    }
+    let start: String = text.chars().take(SHOWN_BODY).collect();
+    format!("{start} … ({} bytes)", text.len())
+}

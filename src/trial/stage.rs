@@ -1,0 +1,231 @@
+//! What stands while load runs: managed processes, addresses, what setup saved.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use tokio::time::timeout;
+
+use super::{Setting, TrialError};
+use crate::{
+    executor,
+    lab::{LabError, Process, Ready, RunDirectory, Spec, free_port},
+    run,
+    sample::Outcome,
+    target::{self, Connector, Reply, Sessions, fill},
+    workload::{Action, Kind, Managed, Target, Value, Values, Workload},
+};
+
+/// How often a managed process gets another port when its own was taken meanwhile.
+const PORT_TRIES: usize = 3;
+
+/// All of teardown together may take this long.
+const TEARDOWN_BOUND: Duration = Duration::from_secs(60);
+
+/// What stands while load runs.
+pub(super) struct Stage {
+    processes: Vec<(String, Process)>,
+    connectors: Arc<[Connector]>,
+    globals: Arc<[Option<Value>]>,
+    targets: Vec<run::Target>,
+    incidents: Vec<String>,
+    _directory: RunDirectory,
+}
+
+impl Stage {
+    /// Starts processes, reaches every target, prepares every statement, performs setup.
+    /// Nothing is left running when it fails or is dropped.
+    pub(super) async fn set_up(workload: &Workload, setting: &Setting) -> Result<Self, TrialError> {
+        RunDirectory::sweep();
+        let directory = RunDirectory::new().map_err(TrialError::Directory)?;
+        let mut processes = Vec::new();
+        let mut ports = Vec::new();
+        for target in &workload.targets {
+            ports.push(match &target.managed {
+                Some(managed) => {
+                    let (port, process) = start(target, managed, directory.path(), workload, setting).await?;
+                    processes.push((target.name.clone(), process));
+                    Some(port)
+                }
+                None => None,
+            });
+        }
+        let mut connectors = Vec::new();
+        let mut targets = Vec::new();
+        let sessions = executor::sessions(&workload.load.profile);
+        for (target, port) in workload.targets.iter().zip(ports) {
+            let connector = Connector::bind(target, port, directory.path(), sessions).await?;
+            let version = connector.probe().await?;
+            targets.push(described(target, &connector, version, workload));
+            connectors.push(connector);
+        }
+        let globals = set_up(workload, &connectors).await?;
+        Ok(Self {
+            processes,
+            connectors: connectors.into(),
+            globals: globals.into(),
+            targets,
+            incidents: Vec::new(),
+            _directory: directory,
+        })
+    }
+
+    pub(super) fn connectors(&self) -> Arc<[Connector]> {
+        Arc::clone(&self.connectors)
+    }
+
+    pub(super) fn globals(&self) -> Arc<[Option<Value>]> {
+        Arc::clone(&self.globals)
+    }
+
+    /// Runs to its end what needs the stage, noting processes that end meanwhile.
+    /// The load goes on without them: what fails then is counted.
+    pub(super) async fn watch<T>(&mut self, load: impl Future<Output = T>) -> T {
+        let Self {
+            processes, incidents, ..
+        } = self;
+        let began = tokio::time::Instant::now();
+        let mut endings: FuturesUnordered<_> = processes
+            .iter_mut()
+            .map(|(name, process)| async move { (name, process.wait().await, process.last_output()) })
+            .collect();
+        let mut load = std::pin::pin!(load);
+        loop {
+            tokio::select! {
+                output = &mut load => return output,
+                Some((name, status, output)) = endings.next() => {
+                    let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+                    let after = began.elapsed().as_secs_f64();
+                    let said = if output.is_empty() { String::new() } else { format!("; it printed last:\n{output}") };
+                    incidents.push(format!("the process of target \"{name}\" ended {after:.1} s after the load began ({status}){said}"));
+                }
+            }
+        }
+    }
+
+    /// Performs teardown, stops the processes; what goes wrong becomes an incident.
+    pub(super) async fn tear_down(mut self, workload: &Workload) -> (Vec<run::Target>, Vec<String>) {
+        let mut values = Values::new(workload);
+        let teardown = perform_all(
+            &workload.teardown,
+            workload,
+            &self.connectors,
+            &mut values,
+            &self.globals,
+        );
+        match timeout(TEARDOWN_BOUND, teardown).await {
+            Ok(Ok(())) => {}
+            Ok(Err(Failed { step, reason })) => self
+                .incidents
+                .push(format!("teardown: the step \"{step}\" failed: {reason}")),
+            Err(_) => self.incidents.push("teardown did not end within 60 s".into()),
+        }
+        for (_, process) in self.processes {
+            process.stop().await;
+        }
+        (self.targets, self.incidents)
+    }
+}
+
+async fn start(
+    target: &Target,
+    managed: &Managed,
+    directory: &Path,
+    workload: &Workload,
+    setting: &Setting,
+) -> Result<(u16, Process), TrialError> {
+    let name = format!("target \"{}\"", target.name);
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let port = free_port().map_err(TrialError::Directory)?;
+        let command = fill(&managed.command, Some(port), directory);
+        let ready = match &target.kind {
+            Kind::Http(http) => Ready::Http(format!("{}{}", fill(&http.base, Some(port), directory), managed.ready)),
+            Kind::Sqlite { .. } | Kind::Postgres(_) => Ready::Tcp(([127, 0, 0, 1], port).into()),
+        };
+        let spec = Spec {
+            name: &name,
+            command: &command,
+            loadgate: &setting.executable,
+            ready,
+            ready_within: managed.ready_timeout,
+            secrets: workload.secrets.texts(),
+        };
+        match Process::start(&spec).await {
+            Ok(process) => return Ok((port, process)),
+            Err(error) if error.is_address_in_use() && tries < PORT_TRIES => {}
+            Err(error) => return Err(LabError::into(error)),
+        }
+    }
+}
+
+fn described(target: &Target, connector: &Connector, version: Option<String>, workload: &Workload) -> run::Target {
+    run::Target {
+        name: target.name.clone(),
+        kind: target.kind.name().into(),
+        address: workload.secrets.mask(&connector.address()),
+        version,
+        command: target
+            .managed
+            .as_ref()
+            .map(|managed| workload.secrets.mask(&managed.command)),
+    }
+}
+
+/// The step that failed, and why.
+pub(super) struct Failed {
+    pub(super) step: String,
+    pub(super) reason: String,
+}
+
+async fn set_up(workload: &Workload, connectors: &[Connector]) -> Result<Vec<Option<Value>>, TrialError> {
+    let mut values = Values::new(workload);
+    perform_all(&workload.setup, workload, connectors, &mut values, &[])
+        .await
+        .map_err(|Failed { step, reason }| TrialError::Setup { step, reason })?;
+    Ok(values.into_saved())
+}
+
+/// Performs actions once, outside of any load, on connections of their own.
+async fn perform_all(
+    actions: &[Action],
+    workload: &Workload,
+    connectors: &[Connector],
+    values: &mut Values<'_>,
+    globals: &[Option<Value>],
+) -> Result<(), Failed> {
+    values.begin(0, globals);
+    let mut sessions = Sessions::new(connectors);
+    let mut reply = Reply::default();
+    perform(actions, workload, &mut sessions, values, &mut reply).await
+}
+
+async fn perform(
+    actions: &[Action],
+    workload: &Workload,
+    sessions: &mut Sessions,
+    values: &mut Values<'_>,
+    reply: &mut Reply,
+) -> Result<(), Failed> {
+    for action in actions {
+        match action {
+            Action::Step(step) => {
+                if let Outcome::Failed(class) = target::perform(sessions, step, values, reply).await {
+                    let message = workload.secrets.mask(reply.message.as_deref().unwrap_or_default());
+                    return Err(Failed {
+                        step: step.name.clone(),
+                        reason: format!("{class}: {message}"),
+                    });
+                }
+            }
+            Action::Pause(pause) => tokio::time::sleep(*pause).await,
+            Action::Repeat { times, actions } => {
+                for _ in 0..*times {
+                    values.redraw();
+                    Box::pin(perform(actions, workload, sessions, values, reply)).await?;
+                }
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! Text with `{{ variables }}`, compiled to parts before any load.
+
+use super::value::{Value, Values, write_json_string};
+
+/// Text with variables in it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Template {
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Part {
+    Literal(Box<str>),
+    Variable { index: usize, encoding: Encoding },
+}
+
+/// How a variable is written into the text around it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// As it is.
+    Plain,
+    /// Percent-encoded, for paths and queries (RFC 3986: all but unreserved characters).
+    Url,
+    /// As a JSON value with its own type.
+    Json,
+    /// Inside a JSON string.
+    JsonText,
+}
+
+/// Something in a template that is no template.
+#[derive(Debug, PartialEq, Eq)]
+pub enum TemplateError {
+    /// `{{` without `}}`.
+    Unclosed,
+    /// No variable of that name is known here.
+    Unknown(String),
+}
+
+impl Template {
+    /// Compiles text; `find` gives the index of a variable by its name.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it.
+    pub fn compile(
+        text: &str,
+        encoding: Encoding,
+        find: &mut dyn FnMut(&str) -> Option<usize>,
+    ) -> Result<Self, TemplateError> {
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while let Some(open) = rest.find("{{") {
+            let close = rest[open..].find("}}").ok_or(TemplateError::Unclosed)? + open;
+            if open > 0 {
+                parts.push(Part::Literal(rest[..open].into()));
+            }
+            let name = rest[open + 2..close].trim();
+            let index = find(name).ok_or_else(|| TemplateError::Unknown(name.to_owned()))?;
+            parts.push(Part::Variable { index, encoding });
+            rest = &rest[close + 2..];
+        }
+        if !rest.is_empty() {
+            parts.push(Part::Literal(rest.into()));
+        }
+        Ok(Self { parts })
+    }
+
+    /// Text without variables.
+    pub fn literal(text: &str) -> Self {
+        Self {
+            parts: vec![Part::Literal(text.into())],
+        }
+    }
+
+    /// Joins templates.
+    pub(super) fn concat(templates: impl IntoIterator<Item = Self>) -> Self {
+        Self {
+            parts: templates.into_iter().flat_map(|template| template.parts).collect(),
+        }
+    }
+
+    /// The same with another encoding of its variables.
+    pub(super) fn with_encoding(mut self, wanted: Encoding) -> Self {
+        for part in &mut self.parts {
+            if let Part::Variable { encoding, .. } = part {
+                *encoding = wanted;
+            }
+        }
+        self
+    }
+
+    /// The same with its literal parts escaped as the inside of a JSON string.
+    pub(super) fn escape_literals(mut self) -> Self {
+        for part in &mut self.parts {
+            if let Part::Literal(text) = part {
+                let mut escaped = String::new();
+                write_json_string(text, &mut escaped, false);
+                *text = escaped.into();
+            }
+        }
+        self
+    }
+
+    /// Whether it is one variable and nothing else.
+    pub(super) fn is_single_variable(&self) -> bool {
+        matches!(self.parts.as_slice(), [Part::Variable { .. }])
+    }
+
+    /// Appends the text with the values of this pass.
+    pub fn render(&self, values: &mut Values<'_>, out: &mut String) {
+        for part in &self.parts {
+            match part {
+                Part::Literal(text) => out.push_str(text),
+                Part::Variable { index, encoding } => write(values.get(*index), *encoding, out),
+            }
+        }
+    }
+
+    /// The value of a single variable with its own type, else the rendered text.
+    pub fn value(&self, values: &mut Values<'_>) -> Value {
+        if let [Part::Variable { index, .. }] = self.parts.as_slice() {
+            return values.get(*index).clone();
+        }
+        let mut text = String::new();
+        self.render(values, &mut text);
+        Value::Text(text.into())
+    }
+}
+
+fn write(value: &Value, encoding: Encoding, out: &mut String) {
+    match encoding {
+        Encoding::Plain => value.write_text(out),
+        Encoding::Json => value.write_json(out),
+        Encoding::Url => {
+            let mut text = String::new();
+            value.write_text(&mut text);
+            percent_encode(&text, out);
+        }
+        Encoding::JsonText => {
+            let mut text = String::new();
+            value.write_text(&mut text);
+            write_json_string(&text, out, false);
+        }
+    }
+}
+
+fn percent_encode(text: &str, out: &mut String) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push('%');
+            out.push(char::from(HEX[usize::from(byte >> 4)]));
+            out.push(char::from(HEX[usize::from(byte & 15)]));
+        }
+    }
+}
