@@ -3,15 +3,16 @@
 use super::{Check, Reference, sentence};
 use crate::{
     baseline::Baseline,
-    metric,
+    metric::{self, Measure, Span},
     run::{Accounting, ErrorCount, Model, Run, Step},
+    threshold::{Limit, Threshold},
     units::{format_ns, format_share, group_thousands},
 };
 
-/// Send lag p99 up to this is always allowed (ns).
+/// Send lag up to this is always allowed (ns).
 const ALLOWED_LAG_NS: f64 = 1e6;
 
-/// Send lag p99 up to this share of the median response time is allowed.
+/// Send lag up to this share of the response time that is judged is allowed.
 const ALLOWED_LAG_SHARE: f64 = 0.10;
 
 /// The generator must leave the rest of its cores idle.
@@ -167,22 +168,27 @@ fn most_often(run: &Run) -> String {
 }
 
 /// In the open model flows must start when they are due, or the load was not the one asked for.
+///
+/// How late is too late depends on what is judged: at the statistic of each
+/// limit on a response time, the lag may be 10 % of what the limit is about.
+/// Where no response time is judged, p99 is held against the median.
 fn send_lag(run: &Run) -> Option<Check> {
     if run.load.model != Model::Open {
         return None;
     }
-    let lag = run.send_lag.quantile(0.99)?;
-    let median = metric::find("p50")?;
-    let limit = run
-        .value(None, median)
-        .map_or(ALLOWED_LAG_NS, |p50| ALLOWED_LAG_NS.max(ALLOWED_LAG_SHARE * p50));
+    let (metric, lag, limit) = run
+        .thresholds
+        .iter()
+        .filter_map(|threshold| judged_lag(run, threshold))
+        .max_by(|a, b| (a.1 / a.2).total_cmp(&(b.1 / b.2)))
+        .or_else(|| default_lag(run))?;
     let (lag_text, limit_text) = (format_ns(lag), format_ns(limit));
     let ok = lag <= limit;
     let text = if ok {
-        format!("flows started on time: send lag p99 {lag_text}, at most {limit_text} allowed")
+        format!("flows started on time: send lag {metric} {lag_text}, at most {limit_text} allowed")
     } else {
         format!(
-            "the load generator could not keep up: flows started {lag_text} late at p99, at most {limit_text} is allowed; lower the rate, or give loadgate more cores or a machine of its own"
+            "the load generator could not keep up: flows started {lag_text} late at {metric}, at most {limit_text} is allowed; lower the rate, or give loadgate more cores or a machine of its own"
         )
     };
     Some(Check {
@@ -192,6 +198,33 @@ fn send_lag(run: &Run) -> Option<Check> {
         value: Some(lag),
         limit: Some(limit),
     })
+}
+
+/// Name of the statistic, the lag at it, and the lag allowed there.
+fn judged_lag(run: &Run, threshold: &Threshold) -> Option<(&'static str, f64, f64)> {
+    let Measure::Latency(Span::ResponseTime, statistic) = threshold.metric.measure else {
+        return None;
+    };
+    let absolute = [threshold.warning, threshold.critical]
+        .into_iter()
+        .flatten()
+        .filter_map(|limit| match limit {
+            Limit::Absolute { value, .. } => Some(value),
+            Limit::Relative { .. } | Limit::Points(_) => None,
+        })
+        .reduce(f64::min);
+    let about = absolute.or_else(|| run.value(threshold.step.as_deref(), threshold.metric))?;
+    let lag = run.send_lag.statistic(statistic)?;
+    Some((threshold.metric.name, lag, allowed_lag(about)))
+}
+
+fn default_lag(run: &Run) -> Option<(&'static str, f64, f64)> {
+    let median = run.value(None, metric::find("p50")?);
+    Some(("p99", run.send_lag.quantile(0.99)?, allowed_lag(median.unwrap_or(0.0))))
+}
+
+fn allowed_lag(response_time: f64) -> f64 {
+    ALLOWED_LAG_NS.max(ALLOWED_LAG_SHARE * response_time)
 }
 
 fn generator_cpu(run: &Run) -> Option<Check> {

@@ -9,8 +9,8 @@ use crate::{
     comparison::{Check, Comparison, Judgement, Reference, Verdict},
     metric,
     run::{
-        Accounting, Environment, ErrorCount, FORMAT, Fingerprint, Generator, Interval, Latency,
-        Load, Model, Run, ScenarioText, Step, StepInterval, Target,
+        Accounting, Environment, ErrorCount, FORMAT, Fingerprint, Generator, Interval, Latency, Load, Model, Run,
+        ScenarioText, Step, StepInterval, Target,
     },
     sample::ErrorClass,
     threshold::{Limit, Source, Threshold},
@@ -54,9 +54,8 @@ pub(super) fn comparison() -> Comparison {
     let (critical, warning) = (Some(Verdict::Critical), Some(Verdict::Warning));
     let (unsure, fine) = (Some(Verdict::Inconclusive), Some(Verdict::Pass));
     let (now, before) = (run(), baseline());
-    let judge = |step, metric, verdict, spread, limits| {
-        judgement([&before, &now], step, metric, verdict, spread, limits)
-    };
+    let judge =
+        |step, metric, verdict, spread, limits| judgement([&before, &now], step, metric, verdict, spread, limits);
     let pay = judge("pay", "p99", critical, 0.08, ["+10%", "+20%"]);
     let orders = judge("list orders", "p95", warning, 0.04, ["+10%", "+25%"]);
     let stock = judge("refresh stock", "p95", unsure, 0.13, ["+10%", "+25%"]);
@@ -64,9 +63,7 @@ pub(super) fn comparison() -> Comparison {
     let absolute = judge("pay", "p95", fine, 0.1, ["150ms", "250ms"]);
     Comparison {
         verdict: Verdict::Critical,
-        sentence:
-            "critical: pay p99 response time is 26 % slower than the baseline (170 ms, limit +20%)"
-                .into(),
+        sentence: "critical: pay p99 response time is 26 % slower than the baseline (170 ms, limit +20%)".into(),
         reasons: vec![pay.reason.clone(), orders.reason.clone()],
         notes: vec!["The repository had uncommitted changes.".into()],
         checks: vec![
@@ -93,10 +90,8 @@ pub(super) fn alone() -> Comparison {
     comparison.verdict = Verdict::Pass;
     comparison.sentence = "pass: no limit is broken; relative limits were not judged".into();
     comparison.reasons.clear();
-    comparison.notes = vec![
-        "There is no baseline; accept this run with: loadgate baseline accept reports/runs/x"
-            .into(),
-    ];
+    comparison.notes =
+        vec!["There is no baseline; accept this run with: loadgate baseline accept reports/runs/x".into()];
     comparison.baseline = None;
     for judgement in &mut comparison.judgements {
         (judgement.reference, judgement.change, judgement.interval) = (None, None, None);
@@ -117,8 +112,7 @@ pub(super) fn rename(run: &mut Run, comparison: &mut Comparison, text: &str) {
     run.partial = Some(text.into());
     run.incidents = vec![text.into()];
     for target in &mut run.targets {
-        (target.name, target.address, target.version) =
-            (text.into(), text.into(), Some(text.into()));
+        (target.name, target.address, target.version) = (text.into(), text.into(), Some(text.into()));
     }
     for (at, step) in run.steps.iter_mut().enumerate() {
         (step.name, step.flow, step.target) = (format!("{text}{at}"), text.into(), text.into());
@@ -130,8 +124,7 @@ pub(super) fn rename(run: &mut Run, comparison: &mut Comparison, text: &str) {
     comparison.reasons = vec![text.into()];
     comparison.notes = vec![text.into()];
     for judgement in &mut comparison.judgements {
-        (judgement.step, judgement.reason, judgement.id) =
-            (Some(format!("{text}0")), text.into(), text.into());
+        (judgement.step, judgement.reason, judgement.id) = (Some(format!("{text}0")), text.into(), text.into());
     }
 }
 
@@ -144,10 +137,7 @@ fn judgement(
     [warning, critical]: [&str; 2],
 ) -> Judgement {
     let metric = metric::find(name).unwrap();
-    let (candidate, reference) = (
-        now.value(Some(step), metric),
-        before.value(Some(step), metric),
-    );
+    let (candidate, reference) = (now.value(Some(step), metric), before.value(Some(step), metric));
     let change = candidate
         .zip(reference)
         .map(|(candidate, reference)| candidate / reference - 1.0);
@@ -258,20 +248,10 @@ fn second(run: &mut Run, k: u64, slower: f64, rng: &mut SmallRng) {
         ..Interval::default()
     };
     if k == 12 {
-        (
-            interval.sent,
-            interval.completed,
-            interval.dropped,
-            interval.failed,
-        ) = (171, 140, 9, 22);
+        (interval.sent, interval.completed, interval.dropped, interval.failed) = (171, 140, 9, 22);
     }
     if drain {
-        (
-            interval.planned,
-            interval.sent,
-            interval.completed,
-            interval.failed,
-        ) = (0, 0, 9, 0);
+        (interval.planned, interval.sent, interval.completed, interval.failed) = (0, 0, 9, 0);
     }
     for (at, (name, _, _, median_ms, per_second)) in STEPS.iter().enumerate() {
         let slower = match *name {
@@ -292,11 +272,7 @@ fn second(run: &mut Run, k: u64, slower: f64, rng: &mut SmallRng) {
     accounting.failed += interval.failed;
     accounting.dropped += interval.dropped;
     let ended = accounting.completed + accounting.failed + accounting.dropped;
-    accounting.unfinished = if drain {
-        accounting.scheduled - ended
-    } else {
-        0
-    };
+    accounting.unfinished = if drain { accounting.scheduled - ended } else { 0 };
     run.intervals.push(interval);
 }
 

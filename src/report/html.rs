@@ -172,13 +172,7 @@ fn checks(comparison: &Comparison) -> Vec<(bool, String, String)> {
     let mut checks: Vec<_> = comparison
         .checks
         .iter()
-        .map(|check| {
-            (
-                check.ok,
-                printable(&check.id, NAME),
-                printable(&check.text, SENTENCE),
-            )
-        })
+        .map(|check| (check.ok, printable(&check.id, NAME), printable(&check.text, SENTENCE)))
         .collect();
     checks.sort_by_key(|(ok, ..)| *ok);
     checks
@@ -188,10 +182,7 @@ fn checks(comparison: &Comparison) -> Vec<(bool, String, String)> {
 fn what(run: &Run, comparison: &Comparison) -> Vec<(&'static str, String)> {
     let mut facts = vec![
         ("load", words::load(&run.load)),
-        (
-            "started",
-            run.started.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
-        ),
+        ("started", run.started.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()),
         ("measured", words::seconds(run.duration_s)),
         ("warm-up before it", words::seconds(run.load.warm_up_s)),
         ("sessions", words::count(run.load.sessions as u64)),
@@ -208,10 +199,7 @@ fn what(run: &Run, comparison: &Comparison) -> Vec<(&'static str, String)> {
         let [name, address] = [&target.name, &target.address].map(|text| printable(text, 2 * NAME));
         facts.push((
             "target",
-            format!(
-                "{name} · {} · {address}{version}",
-                printable(&target.kind, NAME)
-            ),
+            format!("{name} · {} · {address}{version}", printable(&target.kind, NAME)),
         ));
     }
     let environment = &run.environment;
@@ -241,16 +229,8 @@ fn baseline(comparison: &Comparison) -> String {
         printable(&baseline.name, NAME),
         format!("run {}", printable(&baseline.run_id, NAME)),
     ];
-    parts.extend(words::revision(
-        baseline.branch.as_deref(),
-        baseline.commit.as_deref(),
-    ));
-    parts.push(
-        baseline
-            .started
-            .strftime("%Y-%m-%d %H:%M:%S UTC")
-            .to_string(),
-    );
+    parts.extend(words::revision(baseline.branch.as_deref(), baseline.commit.as_deref()));
+    parts.push(baseline.started.strftime("%Y-%m-%d %H:%M:%S UTC").to_string());
     parts.push(if baseline.comparable {
         "comparable".into()
     } else {
@@ -268,25 +248,12 @@ fn baseline(comparison: &Comparison) -> String {
 }
 
 /// The figures of the percentile chart: name, this run, baseline.
-fn percentiles(
-    run: &Run,
-    baseline: Option<&Run>,
-    scene: &Scene<'_>,
-) -> Vec<(String, String, String)> {
-    let (now, before) = (
-        scene.latency(run),
-        baseline.map(|baseline| scene.latency(baseline)),
-    );
+fn percentiles(run: &Run, baseline: Option<&Run>, scene: &Scene<'_>) -> Vec<(String, String, String)> {
+    let (now, before) = (scene.latency(run), baseline.map(|baseline| scene.latency(baseline)));
     let show = |value: Option<f64>| value.map_or(UNKNOWN.to_owned(), units::format_ns);
     let row = |(name, statistic): (&str, Statistic)| {
-        let before = before
-            .as_ref()
-            .and_then(|latency| latency.statistic(statistic));
-        (
-            name.to_owned(),
-            show(now.statistic(statistic)),
-            show(before),
-        )
+        let before = before.as_ref().and_then(|latency| latency.statistic(statistic));
+        (name.to_owned(), show(now.statistic(statistic)), show(before))
     };
     [
         ("50 %", Statistic::Quantile(0.5)),
@@ -303,13 +270,7 @@ fn percentiles(
 /// What became of every flow that was due: name, count, share.
 fn accounting(run: &Run) -> Vec<(&'static str, String, String)> {
     let accounting = &run.accounting;
-    let row = |(name, count)| {
-        (
-            name,
-            words::count(count),
-            words::part(count, accounting.scheduled),
-        )
-    };
+    let row = |(name, count)| (name, words::count(count), words::part(count, accounting.scheduled));
     [
         ("completed", accounting.completed),
         ("failed", accounting.failed),
@@ -327,14 +288,9 @@ fn environment(run: &Run) -> Vec<(&'static str, String)> {
         text.as_deref()
             .map_or("unknown".to_owned(), |text| printable(text, 2 * NAME))
     };
-    let memory = environment
-        .memory_bytes
-        .map_or("unknown".to_owned(), |bytes| {
-            format!(
-                "{} GiB",
-                units::significant(bytes as f64 / f64::from(1 << 30))
-            )
-        });
+    let memory = environment.memory_bytes.map_or("unknown".to_owned(), |bytes| {
+        format!("{} GiB", units::significant(bytes as f64 / f64::from(1 << 30)))
+    });
     let mut facts = vec![
         ("CPU", known(&environment.cpu)),
         ("cores", words::count(environment.cores as u64)),
@@ -351,12 +307,7 @@ fn environment(run: &Run) -> Vec<(&'static str, String)> {
             ),
         ),
     ];
-    facts.extend(
-        environment
-            .ci
-            .as_deref()
-            .map(|ci| ("CI", printable(ci, NAME))),
-    );
+    facts.extend(environment.ci.as_deref().map(|ci| ("CI", printable(ci, NAME))));
     facts
 }
 

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use super::{
     document::{
-        Artifact, BaselineSummary, ComparisonEntry, Document, ErrorEntry, HdrEntry, Intervals,
-        LatencyEntry, LimitEntry, Limits, RunSummary, SCHEMA, SendLag, StepEntry, Validity,
+        Artifact, BaselineSummary, ComparisonEntry, Document, ErrorEntry, HdrEntry, Intervals, LatencyEntry,
+        LimitEntry, Limits, RunSummary, SCHEMA, SendLag, StepEntry, Validity,
     },
     timeline,
 };
@@ -21,12 +21,7 @@ use crate::{
 };
 
 /// The document for a run, its comparison and the files written so far.
-pub fn document(
-    run: &Run,
-    comparison: &Comparison,
-    exit_code: u8,
-    artifacts: Vec<Artifact>,
-) -> Document {
+pub fn document(run: &Run, comparison: &Comparison, exit_code: u8, artifacts: Vec<Artifact>) -> Document {
     Document {
         schema: SCHEMA,
         loadgate: env!("CARGO_PKG_VERSION"),
@@ -123,11 +118,7 @@ fn comparison_entry(judgement: &Judgement) -> ComparisonEntry {
 fn limit_entry(limit: Limit) -> LimitEntry {
     let (kind, value, floor) = match limit {
         Limit::Absolute { value, unit } => ("absolute", in_unit(value, unit), None),
-        Limit::Relative {
-            change,
-            floor,
-            unit,
-        } => ("relative", change, floor.map(|floor| in_unit(floor, unit))),
+        Limit::Relative { change, floor, unit } => ("relative", change, floor.map(|floor| in_unit(floor, unit))),
         Limit::Points(points) => ("points", points, None),
     };
     LimitEntry {
@@ -164,8 +155,7 @@ fn step_entry(run: &Run, step: &Step) -> StepEntry {
                 last_s: error.last_s,
             })
             .collect(),
-        throughput_per_s: metric::find("throughput")
-            .and_then(|metric| run.value(Some(&step.name), metric)),
+        throughput_per_s: metric::find("throughput").and_then(|metric| run.value(Some(&step.name), metric)),
         response_time: latency_entry(&step.response_time.all()),
         service_time: latency_entry(&step.service_time.all()),
         connect: latency_entry(&step.connect),
@@ -251,9 +241,5 @@ fn unit_key(unit: Unit) -> &'static str {
 
 /// A value of a run in the document's unit.
 fn in_unit(value: f64, unit: Unit) -> f64 {
-    if unit == Unit::Ns {
-        micros(value)
-    } else {
-        value
-    }
+    if unit == Unit::Ns { micros(value) } else { value }
 }

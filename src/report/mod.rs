@@ -97,10 +97,7 @@ pub fn write(
         artifacts: files.artifacts.clone(),
         ..document
     };
-    files.write(
-        DOCUMENT,
-        (serde_json::to_string(&document)? + "\n").as_bytes(),
-    )?;
+    files.write(DOCUMENT, (serde_json::to_string(&document)? + "\n").as_bytes())?;
     Ok(files
         .artifacts
         .iter()

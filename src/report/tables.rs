@@ -42,9 +42,7 @@ pub(super) struct GateRow {
 /// The thresholds, worst first.
 pub(super) fn gates(comparison: &Comparison) -> Vec<GateRow> {
     let row = |judgement: &crate::comparison::Judgement| {
-        let value = |value: Option<f64>| {
-            value.map_or(UNKNOWN.to_owned(), |value| judgement.unit.format(value))
-        };
+        let value = |value: Option<f64>| value.map_or(UNKNOWN.to_owned(), |value| judgement.unit.format(value));
         GateRow {
             step: judgement
                 .step
@@ -59,11 +57,7 @@ pub(super) fn gates(comparison: &Comparison) -> Vec<GateRow> {
             shape: words::shape(judgement.verdict),
             word: words::word(judgement.verdict),
             reason: printable(&judgement.reason, SENTENCE),
-            source: format!(
-                "{}:{}",
-                printable(&judgement.source.file, NAME),
-                judgement.source.line
-            ),
+            source: format!("{}:{}", printable(&judgement.source.file, NAME), judgement.source.line),
         }
     };
     comparison.judgements.iter().map(row).collect()
@@ -100,9 +94,7 @@ pub(super) fn steps(document: &Document) -> Vec<StepRow> {
         failed: words::count(step.failed),
         has_errors: step.failed > 0,
         unfinished: words::count(step.unfinished),
-        throughput: step
-            .throughput_per_s
-            .map_or(UNKNOWN.to_owned(), units::significant),
+        throughput: step.throughput_per_s.map_or(UNKNOWN.to_owned(), units::significant),
         response: LatencyCells::new(&step.response_time),
         service: LatencyCells::new(&step.service_time),
     };
@@ -168,11 +160,7 @@ pub(super) fn errors(document: &Document) -> Vec<ErrorRow> {
             step: printable(&step.name, NAME),
             class: error.class.to_string(),
             count: words::count(error.count),
-            when: format!(
-                "{} … {}",
-                words::seconds(error.first_s),
-                words::seconds(error.last_s)
-            ),
+            when: format!("{} … {}", words::seconds(error.first_s), words::seconds(error.last_s)),
             example: error
                 .example
                 .as_deref()

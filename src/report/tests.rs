@@ -17,11 +17,7 @@ fn written(
     let read = |name: &str| fs::read_to_string(directory.path().join(name)).unwrap();
     let (document, page) = (read(DOCUMENT), read(PAGE));
     if let Some(look) = std::env::var_os("LOADGATE_LOOK") {
-        run::write_atomically(
-            &Path::new(&look).join(format!("{keep}.html")),
-            page.as_bytes(),
-        )
-        .unwrap();
+        run::write_atomically(&Path::new(&look).join(format!("{keep}.html")), page.as_bytes()).unwrap();
     }
     (directory, serde_json::from_str(&document).unwrap(), page)
 }
@@ -31,10 +27,7 @@ fn every_file_is_written_and_its_hash_is_right() {
     let (run, comparison, baseline) = (example::run(), example::comparison(), example::baseline());
     let (directory, document, _) = written(&run, &comparison, Some(&baseline), "full");
     let artifacts = document["artifacts"].as_array().unwrap();
-    let names: BTreeSet<&str> = artifacts
-        .iter()
-        .map(|a| a["path"].as_str().unwrap())
-        .collect();
+    let names: BTreeSet<&str> = artifacts.iter().map(|a| a["path"].as_str().unwrap()).collect();
     let expected = [
         "charts/02-percentiles.png",
         "charts/05-latency-time.png",
@@ -54,11 +47,7 @@ fn the_document_says_what_run_and_comparison_say() {
     let (run, comparison) = (example::run(), example::comparison());
     let document: Value = serde_json::from_str(&json_text(&run, &comparison, 3).unwrap()).unwrap();
     assert_eq!(
-        (
-            &document["schema"],
-            &document["verdict"],
-            &document["exit_code"]
-        ),
+        (&document["schema"], &document["verdict"], &document["exit_code"]),
         (&"loadgate.report/1".into(), &"critical".into(), &3.into())
     );
     let step = &document["steps"][0];
@@ -79,10 +68,7 @@ fn the_document_says_what_run_and_comparison_say() {
         entry["limits"]["critical"],
         serde_json::json!({"kind": "relative", "value": 0.2, "floor": null, "text": "+20%"})
     );
-    assert_eq!(
-        document["comparisons"][4]["limits"]["critical"]["value"],
-        250_000.0
-    );
+    assert_eq!(document["comparisons"][4]["limits"]["critical"]["value"], 250_000.0);
     assert_eq!(document["validity"]["planned"], 3600);
     assert_eq!(document["intervals"]["rows"].as_array().unwrap().len(), 21);
     assert_eq!(document["intervals"]["rows"][12][1], 180);
@@ -95,30 +81,19 @@ fn the_histogram_in_the_document_is_the_runs() {
     let entry = &document.steps[0].response_time;
     let decoded = entry.hdr.data.decode().unwrap();
     assert_eq!(decoded.len(), entry.count);
-    assert_eq!(
-        Some(decoded.value_at_quantile(0.99) as f64 / 1000.0),
-        entry.p99
-    );
+    assert_eq!(Some(decoded.value_at_quantile(0.99) as f64 / 1000.0), entry.p99);
 }
 
 #[test]
 fn the_unknown_is_null_and_never_zero() {
-    let document: Value =
-        serde_json::from_str(&json_text(&example::empty(), &example::alone(), 0).unwrap()).unwrap();
+    let document: Value = serde_json::from_str(&json_text(&example::empty(), &example::alone(), 0).unwrap()).unwrap();
     let step = &document["steps"][0];
     assert_eq!(
-        (
-            &step["count"],
-            &step["response_time"]["p99"],
-            &step["throughput_per_s"]
-        ),
+        (&step["count"], &step["response_time"]["p99"], &step["throughput_per_s"]),
         (&0.into(), &Value::Null, &Value::Null)
     );
     assert_eq!(
-        (
-            &document["baseline"],
-            &document["validity"]["send_lag"]["p99"]
-        ),
+        (&document["baseline"], &document["validity"]["send_lag"]["p99"]),
         (&Value::Null, &Value::Null)
     );
     assert_eq!(document["comparisons"][0]["verdict"], Value::Null);
@@ -132,8 +107,7 @@ fn documents_fit_their_published_schema() {
         (example::run(), example::comparison()),
         (example::empty(), example::alone()),
     ] {
-        let document: Value =
-            serde_json::from_str(&json_text(&run, &comparison, 0).unwrap()).unwrap();
+        let document: Value = serde_json::from_str(&json_text(&run, &comparison, 0).unwrap()).unwrap();
         let problems: Vec<String> = validator
             .iter_errors(&document)
             .map(|problem| problem.to_string())
@@ -146,9 +120,7 @@ fn documents_fit_their_published_schema() {
 fn the_page_asks_for_nothing_and_shows_the_same_figures() {
     let (run, comparison, baseline) = (example::run(), example::comparison(), example::baseline());
     let (_directory, _, page) = written(&run, &comparison, Some(&baseline), "page");
-    for asking in [
-        "<script", "src=", "@import", "url(http", "<link", "<img", "href=",
-    ] {
+    for asking in ["<script", "src=", "@import", "url(http", "<link", "<img", "href="] {
         assert!(!page.contains(asking), "{asking}");
     }
     let p99 = crate::units::format_ns(run.steps[0].response_time.all().quantile(0.99).unwrap());
@@ -161,21 +133,12 @@ fn the_page_asks_for_nothing_and_shows_the_same_figures() {
     ] {
         assert!(page.contains(text), "{text}");
     }
-    assert_eq!(
-        page.matches("role=\"img\"").count(),
-        6,
-        "three charts in two shapes"
-    );
+    assert_eq!(page.matches("role=\"img\"").count(), 6, "three charts in two shapes");
 }
 
 #[test]
 fn worst_limits_stand_first_and_passing_ones_are_folded() {
-    let (_directory, _, page) = written(
-        &example::run(),
-        &example::comparison(),
-        None,
-        "no-baseline-run",
-    );
+    let (_directory, _, page) = written(&example::run(), &example::comparison(), None, "no-baseline-run");
     let at = |text: &str| page.find(text).unwrap();
     assert!(at("<tr class=\"critical\">") < at("<tr class=\"warning\">"));
     assert!(at("2 within limits") < at("<tr class=\"pass\">"));
@@ -195,13 +158,9 @@ fn hostile_names_are_inert_on_the_page() {
     {
         let (mut run, mut comparison) = (example::run(), example::comparison());
         example::rename(&mut run, &mut comparison, text);
-        let (_directory, _, page) =
-            written(&run, &comparison, Some(&run), &format!("hostile-{at}"));
+        let (_directory, _, page) = written(&run, &comparison, Some(&run), &format!("hostile-{at}"));
         assert!(
-            !page.contains("<script")
-                && !page.contains("<img")
-                && !page.contains('\u{202e}')
-                && !page.contains('\0')
+            !page.contains("<script") && !page.contains("<img") && !page.contains('\u{202e}') && !page.contains('\0')
         );
         assert!(page.len() < 1_500_000, "{}", page.len());
     }
@@ -216,14 +175,7 @@ fn empty_runs_have_a_report_too() {
 #[test]
 fn a_directory_that_cannot_be_made_is_named() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    let error = write(
-        &file.path().join("out"),
-        &example::run(),
-        &example::alone(),
-        None,
-        0,
-    )
-    .unwrap_err();
+    let error = write(&file.path().join("out"), &example::run(), &example::alone(), None, 0).unwrap_err();
     assert!(
         error.to_string().contains("--out") && error.to_string().contains("charts"),
         "{error}"

@@ -33,10 +33,7 @@ pub(super) fn render(
     blocks.extend(gates(comparison, paint, width));
     blocks.push(facts(comparison, document, report, paint));
     let exit = format!("[exit {}]", document.exit_code);
-    let sentence = paint.verdict(
-        Some(comparison.verdict),
-        &printable(&comparison.sentence, SENTENCE),
-    );
+    let sentence = paint.verdict(Some(comparison.verdict), &printable(&comparison.sentence, SENTENCE));
     blocks.push(format!("{sentence}   {exit}"));
     blocks.join("\n\n") + "\n"
 }
@@ -73,10 +70,7 @@ fn head(run: &Run, comparison: &Comparison, paint: Paint) -> String {
             printable(&baseline.run_id, NAME)
         );
         line.extend(revision.map(|revision| format!(" · {revision}")));
-        line.push_str(&format!(
-            " · {}",
-            baseline.started.strftime("%Y-%m-%d %H:%M UTC")
-        ));
+        line.push_str(&format!(" · {}", baseline.started.strftime("%Y-%m-%d %H:%M UTC")));
         lines.push(line);
     }
     if let Some(partial) = &run.partial {
@@ -136,12 +130,7 @@ fn errors(document: &Document, width: u16) -> Option<String> {
     let errors = tables::errors(document);
     let mut table = table(width, &["step", "error", "count", "example"], 2..3);
     for error in errors.iter().take(MOST_ERRORS) {
-        table.add_row([
-            &error.step,
-            &error.class,
-            &error.count,
-            &printable(&error.example, 80),
-        ]);
+        table.add_row([&error.step, &error.class, &error.count, &printable(&error.example, 80)]);
     }
     let rest = errors.len().saturating_sub(MOST_ERRORS);
     let more = if rest > 0 {
@@ -156,15 +145,7 @@ fn errors(document: &Document, width: u16) -> Option<String> {
 fn gates(comparison: &Comparison, paint: Paint, width: u16) -> Option<String> {
     let mut table = table(
         width,
-        &[
-            "step",
-            "metric",
-            "baseline",
-            "now",
-            "change (95 %)",
-            "limit",
-            "verdict",
-        ],
+        &["step", "metric", "baseline", "now", "change (95 %)", "limit", "verdict"],
         2..6,
     );
     for gate in tables::gates(comparison) {
@@ -183,21 +164,9 @@ fn gates(comparison: &Comparison, paint: Paint, width: u16) -> Option<String> {
 }
 
 /// Load, checks that failed, notes, and where the report is.
-fn facts(
-    comparison: &Comparison,
-    document: &Document,
-    report: Option<&Path>,
-    paint: Paint,
-) -> String {
-    let validity = if document.validity.ok {
-        "valid"
-    } else {
-        "NOT VALID"
-    };
-    let mut lines = vec![format!(
-        " load    {}: {validity}",
-        tables::load(document).join(", ")
-    )];
+fn facts(comparison: &Comparison, document: &Document, report: Option<&Path>, paint: Paint) -> String {
+    let validity = if document.validity.ok { "valid" } else { "NOT VALID" };
+    let mut lines = vec![format!(" load    {}: {validity}", tables::load(document).join(", "))];
     for check in comparison.checks.iter().filter(|check| !check.ok) {
         let text = format!(
             " check   {} failed: {}",
@@ -239,10 +208,7 @@ fn table(width: u16, header: &[&str], right: std::ops::Range<usize>) -> Table {
 }
 
 fn lines(table: &Table) -> String {
-    let lines: Vec<String> = table
-        .lines()
-        .map(|line| line.trim_end().to_owned())
-        .collect();
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     lines.join("\n")
 }
 
@@ -278,12 +244,10 @@ impl Paint {
 
     /// Colours the marks in a table that is laid out: the layout counts characters, so it must not see colours.
     fn marks(self, table: &str) -> String {
-        words::VERDICTS
-            .iter()
-            .fold(table.to_owned(), |table, verdict| {
-                let mark = words::mark(*verdict);
-                table.replace(&mark, &self.verdict(*verdict, &mark))
-            })
+        words::VERDICTS.iter().fold(table.to_owned(), |table, verdict| {
+            let mark = words::mark(*verdict);
+            table.replace(&mark, &self.verdict(*verdict, &mark))
+        })
     }
 }
 

@@ -116,8 +116,7 @@ fn column(start_s: u64, width_s: f64, intervals: &[&Interval], steps: &[bool]) -
     }
     if let Some(all) = merged.filter(|all| !all.is_empty()) {
         let at = |q| Some(all.value_at_quantile(q) as f64);
-        (column.p50, column.p95, column.p99, column.max) =
-            (at(0.5), at(0.95), at(0.99), Some(all.max() as f64));
+        (column.p50, column.p95, column.p99, column.max) = (at(0.5), at(0.95), at(0.99), Some(all.max() as f64));
     }
     column
 }
@@ -144,12 +143,7 @@ mod tests {
         let run = example::run();
         let (fine, coarse) = (columns(&run, None, 1000), columns(&run, None, 7));
         assert_eq!((fine.len(), coarse.len()), (run.intervals.len(), 7));
-        let sum = |columns: &[Column]| {
-            columns
-                .iter()
-                .map(|c| c.completed + c.failed + c.sent)
-                .sum::<u64>()
-        };
+        let sum = |columns: &[Column]| columns.iter().map(|c| c.completed + c.failed + c.sent).sum::<u64>();
         assert_eq!(sum(&fine), sum(&coarse));
         let max = |columns: &[Column]| columns.iter().filter_map(|c| c.max).fold(0.0, f64::max);
         assert_eq!(max(&fine), max(&coarse));

@@ -25,11 +25,7 @@ pub(super) fn printable(text: &str, longest: usize) -> String {
     let mut out = String::with_capacity(text.len().min(4 * longest));
     let mut count = 0;
     for c in text.chars().filter(|c| !steers(*c)) {
-        let c = if c.is_control() || c.is_whitespace() {
-            ' '
-        } else {
-            c
-        };
+        let c = if c.is_control() || c.is_whitespace() { ' ' } else { c };
         if c == ' ' && (out.is_empty() || out.ends_with(' ')) {
             continue;
         }
@@ -196,10 +192,7 @@ mod tests {
 
     #[test]
     fn nothing_that_steers_a_terminal_or_a_line_passes() {
-        assert_eq!(
-            printable("a\u{1b}[31mb\nc\u{202e}d\u{200f}", 48),
-            "a [31mb cd"
-        );
+        assert_eq!(printable("a\u{1b}[31mb\nc\u{202e}d\u{200f}", 48), "a [31mb cd");
         assert_eq!(printable(&"x".repeat(10_000), 5), "xxxx…");
         assert_eq!(printable("abcde", 5), "abcde");
         assert_eq!(printable_lines("a\n\u{1b}b\u{202e}", 99), "a\nb");

@@ -37,11 +37,7 @@ impl Scale {
             Self::Linear { low, high } => (value - low) / (high - low),
             Self::Log { low, high } => (value.max(low) / low).ln() / (high / low).ln(),
         };
-        if share.is_finite() {
-            share.clamp(0.0, 1.0)
-        } else {
-            0.0
-        }
+        if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 }
     }
 }
 
@@ -106,11 +102,7 @@ fn from_zero(highest: f64) -> (Scale, Vec<f64>) {
 /// The 1-2-5 values between two of them, thinned to decades where they are many.
 fn log_values(low: f64, high: f64) -> Vec<f64> {
     let mut all = vec![low];
-    while let Some(last) = all
-        .last()
-        .copied()
-        .filter(|last| *last < high * (1.0 - 1e-9))
-    {
+    while let Some(last) = all.last().copied().filter(|last| *last < high * (1.0 - 1e-9)) {
         all.push(ceil_125(last * 1.01));
     }
     let decade = |value: &f64| (value.log10() - value.log10().round()).abs() < 1e-6;
@@ -185,10 +177,7 @@ pub(super) fn time(end_s: f64) -> Axis {
         label: tick_label(step * n as f64),
     };
     Axis {
-        scale: Scale::Linear {
-            low: 0.0,
-            high: end_s,
-        },
+        scale: Scale::Linear { low: 0.0, high: end_s },
         ticks: (0..=count).map(tick).collect(),
         title: format!("{name} since the start of the measured window"),
     }
@@ -209,10 +198,7 @@ pub(super) fn percentile(count: u64) -> Axis {
     ticks.extend(nines);
     Axis {
         scale: Scale::Log { low: 1.0, high },
-        ticks: ticks
-            .into_iter()
-            .map(|(value, label)| Tick { value, label })
-            .collect(),
+        ticks: ticks.into_iter().map(|(value, label)| Tick { value, label }).collect(),
         title: "share of operations that were at most this slow".into(),
     }
 }
@@ -242,15 +228,9 @@ mod tests {
     #[test]
     fn ticks_go_in_steps_of_one_two_five() {
         assert_eq!(labels(&rate(180.0)), ["0", "50", "100", "150", "200"]);
-        assert_eq!(
-            labels(&rate(0.0)),
-            ["0", "0.2", "0.4", "0.6", "0.8", "1", "1.2"]
-        );
+        assert_eq!(labels(&rate(0.0)), ["0", "0.2", "0.4", "0.6", "0.8", "1", "1.2"]);
         assert_eq!(labels(&time(21.0)), ["0", "5", "10", "15", "20"]);
-        assert_eq!(
-            time(7200.0).title,
-            "minutes since the start of the measured window"
-        );
+        assert_eq!(time(7200.0).title, "minutes since the start of the measured window");
     }
 
     #[test]
@@ -258,27 +238,13 @@ mod tests {
         let near = latency(20e6, 5e6, 90e6);
         assert_eq!(
             (near.scale, near.title.as_str()),
-            (
-                Scale::Linear {
-                    low: 0.0,
-                    high: 100e6
-                },
-                "ms"
-            )
+            (Scale::Linear { low: 0.0, high: 100e6 }, "ms")
         );
         let far = latency(20e6, 1e6, 900e6);
-        assert_eq!(
-            far.scale,
-            Scale::Log {
-                low: 1e6,
-                high: 1e9
-            }
-        );
+        assert_eq!(far.scale, Scale::Log { low: 1e6, high: 1e9 });
         assert_eq!(
             labels(&far),
-            [
-                "1", "2", "5", "10", "20", "50", "100", "200", "500", "1,000"
-            ]
+            ["1", "2", "5", "10", "20", "50", "100", "200", "500", "1,000"]
         );
         assert_eq!(
             labels(&latency(20e6, 1e3, 9e9)),
@@ -300,14 +266,8 @@ mod tests {
     #[test]
     fn nothing_outside_or_absurd_leaves_the_picture() {
         for scale in [
-            Scale::Linear {
-                low: 0.0,
-                high: 0.0,
-            },
-            Scale::Log {
-                low: 1.0,
-                high: 1.0,
-            },
+            Scale::Linear { low: 0.0, high: 0.0 },
+            Scale::Log { low: 1.0, high: 1.0 },
             percentile(0).scale,
         ] {
             for value in [-1.0, 0.0, 1e300, f64::NAN, f64::INFINITY] {

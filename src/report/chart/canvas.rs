@@ -107,26 +107,17 @@ impl Text {
     }
 
     fn font(self) -> FontDesc<'static> {
-        let style = if self.bold {
-            FontStyle::Bold
-        } else {
-            FontStyle::Normal
-        };
-        FontDesc::new(
-            FontFamily::Name(FAMILY),
-            self.size * GRID * PLOTTERS_FONT_SCALE,
-            style,
-        )
+        let style = if self.bold { FontStyle::Bold } else { FontStyle::Normal };
+        FontDesc::new(FontFamily::Name(FAMILY), self.size * GRID * PLOTTERS_FONT_SCALE, style)
     }
 
     /// Width of a text in pixels.
     pub(super) fn width(self, text: &str) -> f64 {
         theme::register_fonts();
         let guess = || text.chars().count() as f64 * self.size * 0.6;
-        self.font().layout_box(text).map_or_else(
-            |_| guess(),
-            |((left, _), (right, _))| f64::from(right - left) / GRID,
-        )
+        self.font()
+            .layout_box(text)
+            .map_or_else(|_| guess(), |((left, _), (right, _))| f64::from(right - left) / GRID)
     }
 
     /// The text, cut with an ellipsis where it would be wider than `width` pixels.
@@ -218,10 +209,7 @@ impl Canvas<'_> {
             stroke_width: step(stroke.width) as u32,
         };
         match stroke.dash.rhythm() {
-            None => settle(
-                self.backend
-                    .draw_path(points.iter().copied().map(steps), &style),
-            ),
+            None => settle(self.backend.draw_path(points.iter().copied().map(steps), &style)),
             Some(rhythm) => {
                 for dash in dashes(points, rhythm) {
                     settle(self.backend.draw_path(dash.into_iter().map(steps), &style));
@@ -233,30 +221,23 @@ impl Canvas<'_> {
     /// A filled polygon.
     pub(super) fn polygon(&mut self, points: &[Point], colour: RGBColor, opacity: f64) {
         let style = colour.mix(opacity).filled();
-        settle(
-            self.backend
-                .fill_polygon(points.iter().copied().map(steps), &style),
-        );
+        settle(self.backend.fill_polygon(points.iter().copied().map(steps), &style));
     }
 
     /// A filled rectangle between two corners.
     pub(super) fn rectangle(&mut self, upper_left: Point, lower_right: Point, colour: RGBColor) {
-        settle(self.backend.draw_rect(
-            steps(upper_left),
-            steps(lower_right),
-            &colour.filled(),
-            true,
-        ));
+        settle(
+            self.backend
+                .draw_rect(steps(upper_left), steps(lower_right), &colour.filled(), true),
+        );
     }
 
     /// A filled circle.
     pub(super) fn dot(&mut self, centre: Point, radius: f64, colour: RGBColor) {
-        settle(self.backend.draw_circle(
-            steps(centre),
-            step(radius) as u32,
-            &colour.filled(),
-            true,
-        ));
+        settle(
+            self.backend
+                .draw_circle(steps(centre), step(radius) as u32, &colour.filled(), true),
+        );
     }
 
     /// One line of text.
@@ -280,10 +261,7 @@ fn dashes(points: &[Point], (on, off): (f64, f64)) -> Vec<Vec<Point>> {
         while length - done > left {
             done += left;
             let share = done / length;
-            let at = (
-                from.0 + (to.0 - from.0) * share,
-                from.1 + (to.1 - from.1) * share,
-            );
+            let at = (from.0 + (to.0 - from.0) * share, from.1 + (to.1 - from.1) * share);
             if drawing {
                 current.push(at);
                 all.push(std::mem::take(&mut current));

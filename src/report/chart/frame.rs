@@ -90,11 +90,7 @@ impl Frame {
         let (width, height) = format.size();
         let (margin, tick) = (format.margin(), format.tick());
         let labels = Text::new(tick, theme::MUTED);
-        let widest = y
-            .ticks
-            .iter()
-            .map(|tick| labels.width(&tick.label))
-            .fold(0.0, f64::max);
+        let widest = y.ticks.iter().map(|tick| labels.width(&tick.label)).fold(0.0, f64::max);
         let plot = Plot {
             left: margin + widest + 14.0,
             top: below_legend + tick * 2.0,
@@ -186,11 +182,7 @@ fn verdict_shape(canvas: &mut Canvas<'_>, verdict: Verdict, (x, y): Point, radiu
     match verdict {
         Verdict::Pass => canvas.dot((x, y), r, colour),
         Verdict::Warning => canvas.polygon(
-            &[
-                (x, y - r),
-                (x + r * 1.1, y + r * 0.85),
-                (x - r * 1.1, y + r * 0.85),
-            ],
+            &[(x, y - r), (x + r * 1.1, y + r * 0.85), (x - r * 1.1, y + r * 0.85)],
             colour,
             1.0,
         ),
@@ -199,12 +191,7 @@ fn verdict_shape(canvas: &mut Canvas<'_>, verdict: Verdict, (x, y): Point, radiu
         }
         Verdict::Inconclusive => {
             canvas.polygon(
-                &[
-                    (x, y - r * 1.2),
-                    (x + r * 1.2, y),
-                    (x, y + r * 1.2),
-                    (x - r * 1.2, y),
-                ],
+                &[(x, y - r * 1.2), (x + r * 1.2, y), (x, y + r * 1.2), (x - r * 1.2, y)],
                 colour,
                 1.0,
             );
@@ -234,24 +221,14 @@ fn axes(canvas: &mut Canvas<'_>, plot: &Plot, style: Text) {
     for tick in &plot.x.ticks {
         let (x, _) = plot.at(tick.value, 0.0);
         let half = style.width(&tick.label) / 2.0;
-        canvas.line(
-            &[(x, bottom), (x, bottom + 7.0)],
-            Stroke::solid(theme::AXIS, 1.5),
-        );
+        canvas.line(&[(x, bottom), (x, bottom + 7.0)], Stroke::solid(theme::AXIS, 1.5));
         if x - half > first_free {
             canvas.line(&[(x, top), (x, bottom)], Stroke::solid(theme::GRID, 1.0));
-            canvas.text(
-                &tick.label,
-                (x, bottom + style.size * 1.1),
-                style.at(HPos::Center),
-            );
+            canvas.text(&tick.label, (x, bottom + style.size * 1.1), style.at(HPos::Center));
             first_free = x + half + style.size * 0.35;
         }
     }
-    canvas.line(
-        &[(left, bottom), (right, bottom)],
-        Stroke::solid(theme::AXIS, 1.5),
-    );
+    canvas.line(&[(left, bottom), (right, bottom)], Stroke::solid(theme::AXIS, 1.5));
     canvas.text(&plot.y.title, (left, top - style.size * 0.9), style);
     let title = style.fit(&plot.x.title, right - left);
     canvas.text(
@@ -262,11 +239,7 @@ fn axes(canvas: &mut Canvas<'_>, plot: &Plot, style: Text) {
 }
 
 /// A line that may have gaps; a point that stands alone is drawn as a dot.
-pub(super) fn broken_line(
-    canvas: &mut Canvas<'_>,
-    points: impl IntoIterator<Item = Option<Point>>,
-    stroke: Stroke,
-) {
+pub(super) fn broken_line(canvas: &mut Canvas<'_>, points: impl IntoIterator<Item = Option<Point>>, stroke: Stroke) {
     let mut piece = Vec::new();
     for point in points.into_iter().chain([None]) {
         match point {

@@ -43,11 +43,7 @@ const BASELINE_P99: Stroke = Stroke::solid(theme::BASELINE, 2.5).with(Dash::Dash
 /// Draws the chart.
 pub(super) fn draw(scene: &Scene<'_>, format: Format) -> Picture {
     let title = title(scene);
-    let frame = scene.frame(
-        title.clone(),
-        &[per(scene), scene.operations()],
-        legend(scene),
-    );
+    let frame = scene.frame(title.clone(), &[per(scene), scene.operations()], legend(scene));
     let end_s = end_s(scene);
     let elements = paint(format.size(), |canvas| {
         let plot = frame.draw(canvas, format, axis::time(end_s), y_axis(scene));
@@ -56,13 +52,9 @@ pub(super) fn draw(scene: &Scene<'_>, format: Format) -> Picture {
             frame::nothing(canvas, &plot, format);
         }
         limits(canvas, scene, &plot, format);
-        line(
-            canvas,
-            &plot,
-            &scene.baseline_columns,
-            BASELINE_P99,
-            |column| column.p99,
-        );
+        line(canvas, &plot, &scene.baseline_columns, BASELINE_P99, |column| {
+            column.p99
+        });
         for column in &scene.columns {
             if let Some(max) = column.max {
                 canvas.dot(plot.at(column.middle_s(), max), 4.0, theme::MUTED);
@@ -88,13 +80,7 @@ fn end_s(scene: &Scene<'_>) -> f64 {
     last.max(scene.run.duration_s)
 }
 
-fn line(
-    canvas: &mut Canvas<'_>,
-    plot: &Plot,
-    columns: &[Column],
-    stroke: Stroke,
-    value: fn(&Column) -> Option<f64>,
-) {
+fn line(canvas: &mut Canvas<'_>, plot: &Plot, columns: &[Column], stroke: Stroke, value: fn(&Column) -> Option<f64>) {
     let end = plot.x.scale.high();
     let within = columns.iter().filter(|column| column.middle_s() <= end);
     let points = within.map(|column| value(column).map(|value| plot.at(column.middle_s(), value)));
@@ -137,11 +123,7 @@ fn title(scene: &Scene<'_>) -> String {
 
 /// `response time per second`, or per so many seconds where columns were merged.
 fn per(scene: &Scene<'_>) -> String {
-    match scene
-        .columns
-        .first()
-        .map(|column| column.width_s.ceil() as u64)
-    {
+    match scene.columns.first().map(|column| column.width_s.ceil() as u64) {
         Some(width) if width > 1 => format!("response time per {width} seconds"),
         _ => "response time per second".into(),
     }
@@ -149,17 +131,12 @@ fn per(scene: &Scene<'_>) -> String {
 
 fn y_axis(scene: &Scene<'_>) -> Axis {
     let run = || scene.columns.iter();
-    let baseline = scene
-        .baseline_columns
-        .iter()
-        .filter_map(|column| column.p99);
+    let baseline = scene.baseline_columns.iter().filter_map(|column| column.p99);
     let highest = run()
         .filter_map(|column| column.max)
         .chain(baseline)
         .fold(0.0, f64::max);
-    let lowest = run()
-        .filter_map(|column| column.p50)
-        .fold(f64::INFINITY, f64::min);
+    let lowest = run().filter_map(|column| column.p50).fold(f64::INFINITY, f64::min);
     let mut medians: Vec<f64> = run().filter_map(|column| column.p50).collect();
     medians.sort_by(f64::total_cmp);
     let typical = medians.get(medians.len() / 2).copied().unwrap_or(0.0);
@@ -174,11 +151,7 @@ fn y_axis(scene: &Scene<'_>) -> Axis {
 /// Absolute limits on a figure that is drawn, across the whole width.
 fn limits(canvas: &mut Canvas<'_>, scene: &Scene<'_>, plot: &Plot, format: Format) {
     let top = plot.y.scale.high();
-    for (statistic, value, verdict) in scene
-        .limits()
-        .into_iter()
-        .filter(|(_, value, _)| *value <= top)
-    {
+    for (statistic, value, verdict) in scene.limits().into_iter().filter(|(_, value, _)| *value <= top) {
         let name = match statistic {
             Statistic::Quantile(q) => format!("p{}", units::significant(q * 100.0)),
             Statistic::Max => "max".into(),

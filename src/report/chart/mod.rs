@@ -106,10 +106,7 @@ pub(super) struct Scene<'a> {
 impl<'a> Scene<'a> {
     /// Chooses what to show: the step of the worst finding, else all steps together.
     pub(super) fn new(run: &'a Run, comparison: &'a Comparison, baseline: Option<&'a Run>) -> Self {
-        let finding = comparison
-            .judgements
-            .iter()
-            .find(|judgement| is_finding(judgement));
+        let finding = comparison.judgements.iter().find(|judgement| is_finding(judgement));
         let only = match run.steps.as_slice() {
             [only] => Some(only.name.as_str()),
             _ => None,
@@ -145,8 +142,7 @@ impl<'a> Scene<'a> {
 
     /// What the latency charts are about, in words.
     pub(super) fn subject(&self) -> String {
-        self.step
-            .map_or("all steps".to_owned(), |step| printable(step, NAME))
+        self.step.map_or("all steps".to_owned(), |step| printable(step, NAME))
     }
 
     /// Response times of the subject.
@@ -161,12 +157,7 @@ impl<'a> Scene<'a> {
     /// Absolute limits on response times of the subject: statistic, nanoseconds, verdict when broken.
     fn limits(&self) -> Vec<(Statistic, f64, Verdict)> {
         let mut all = Vec::new();
-        for threshold in self
-            .run
-            .thresholds
-            .iter()
-            .filter(|t| t.step.as_deref() == self.step)
-        {
+        for threshold in self.run.thresholds.iter().filter(|t| t.step.as_deref() == self.step) {
             let Measure::Latency(Span::ResponseTime, statistic) = threshold.metric.measure else {
                 continue;
             };
@@ -204,16 +195,12 @@ impl<'a> Scene<'a> {
         {
             subtitle.push(format!("measured {}", words::seconds(run.duration_s)));
         }
-        subtitle.push(self.baseline.map_or("no baseline".into(), |baseline| {
-            self.baseline_name(baseline)
-        }));
-        let partial = if run.partial.is_some() {
-            " · PARTIAL"
-        } else {
-            ""
-        };
-        let [name, id, version] =
-            [&run.scenario, &run.id, &run.loadgate].map(|text| printable(text, NAME));
+        subtitle.push(
+            self.baseline
+                .map_or("no baseline".into(), |baseline| self.baseline_name(baseline)),
+        );
+        let partial = if run.partial.is_some() { " · PARTIAL" } else { "" };
+        let [name, id, version] = [&run.scenario, &run.id, &run.loadgate].map(|text| printable(text, NAME));
         let footer = format!("{name} · run {id} · loadgate {version}{partial}");
         Frame {
             title,
@@ -232,11 +219,8 @@ impl<'a> Scene<'a> {
             .as_ref()
             .map_or(&baseline.id, |reference| &reference.name);
         let environment = &baseline.environment;
-        let revision =
-            words::revision(environment.branch.as_deref(), environment.commit.as_deref());
-        let revision = revision
-            .map(|revision| format!(" ({revision})"))
-            .unwrap_or_default();
+        let revision = words::revision(environment.branch.as_deref(), environment.commit.as_deref());
+        let revision = revision.map(|revision| format!(" ({revision})")).unwrap_or_default();
         format!("baseline {}{revision}", printable(name, NAME))
     }
 }
@@ -246,10 +230,7 @@ fn is_finding(judgement: &Judgement) -> bool {
     let bad = judgement
         .verdict
         .is_some_and(|verdict| verdict >= Verdict::Warning && verdict != Verdict::Inconclusive);
-    bad && matches!(
-        judgement.metric.measure,
-        Measure::Latency(Span::ResponseTime, _)
-    )
+    bad && matches!(judgement.metric.measure, Measure::Latency(Span::ResponseTime, _))
 }
 
 /// The finding as a title: `pay p99 response time 41 % slower: 212 ms → 299 ms`.
@@ -258,10 +239,7 @@ fn finding_title(judgement: &Judgement) -> Option<String> {
         .step
         .as_deref()
         .map_or("all steps".to_owned(), |step| printable(step, NAME));
-    let (title, now) = (
-        judgement.metric.title,
-        judgement.unit.format(judgement.candidate?),
-    );
+    let (title, now) = (judgement.metric.title, judgement.unit.format(judgement.candidate?));
     Some(match (judgement.change, judgement.reference) {
         (Some(change), Some(reference)) => {
             let much = units::format_change(change.abs());

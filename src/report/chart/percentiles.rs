@@ -53,16 +53,9 @@ impl Curve {
 
     fn draw(&self, canvas: &mut Canvas<'_>, plot: &Plot) {
         let place = |&(x, y): &Point| plot.at(x, y);
-        let supported = self
-            .points
-            .iter()
-            .filter(|(x, _)| *x <= self.count / SUPPORT)
-            .count();
+        let supported = self.points.iter().filter(|(x, _)| *x <= self.count / SUPPORT).count();
         let solid: Vec<Point> = self.points[..supported].iter().map(place).collect();
-        let tail: Vec<Point> = self.points[supported.saturating_sub(1)..]
-            .iter()
-            .map(place)
-            .collect();
+        let tail: Vec<Point> = self.points[supported.saturating_sub(1)..].iter().map(place).collect();
         canvas.line(&solid, self.stroke);
         canvas.line(&tail, self.stroke.with(Dash::Dotted));
         if let Some(end) = tail.last() {
@@ -83,10 +76,7 @@ pub(super) fn draw(scene: &Scene<'_>, format: Format) -> Picture {
         .collect();
     if !curves.is_empty() {
         let dots = Stroke::solid(theme::MUTED, 3.0).with(Dash::Dotted);
-        legend.push(Key::new(
-            Mark::Line(dots),
-            "fewer than 10 operations beyond",
-        ));
+        legend.push(Key::new(Mark::Line(dots), "fewer than 10 operations beyond"));
     }
     let frame = scene.frame(
         title.clone(),
@@ -94,12 +84,7 @@ pub(super) fn draw(scene: &Scene<'_>, format: Format) -> Picture {
         legend,
     );
     let elements = paint(format.size(), |canvas| {
-        let plot = frame.draw(
-            canvas,
-            format,
-            x_axis(&curves),
-            y_axis(scene, &candidate, &curves),
-        );
+        let plot = frame.draw(canvas, format, x_axis(&curves), y_axis(scene, &candidate, &curves));
         if curves.is_empty() {
             frame::nothing(canvas, &plot, format);
         }
@@ -131,9 +116,7 @@ fn curves(scene: &Scene<'_>, candidate: &Latency) -> Vec<Curve> {
     let mut curves: Vec<Curve> = others
         .iter()
         .zip(theme::OTHERS)
-        .filter_map(|((name, latency), colour)| {
-            Curve::new(printable(name, NAME), Stroke::solid(colour, 1.75), latency)
-        })
+        .filter_map(|((name, latency), colour)| Curve::new(printable(name, NAME), Stroke::solid(colour, 1.75), latency))
         .rev()
         .collect();
     if let Some(baseline) = scene.baseline {
@@ -160,11 +143,7 @@ fn title(scene: &Scene<'_>, candidate: &Latency) -> String {
     {
         return title;
     }
-    match (
-        candidate.quantile(0.5),
-        candidate.quantile(0.99),
-        candidate.max(),
-    ) {
+    match (candidate.quantile(0.5), candidate.quantile(0.99), candidate.max()) {
         (Some(p50), Some(p99), Some(max)) => format!(
             "{}: half within {}, 99 % within {}, slowest {}",
             scene.subject(),
@@ -177,22 +156,12 @@ fn title(scene: &Scene<'_>, candidate: &Latency) -> String {
 }
 
 fn x_axis(curves: &[Curve]) -> Axis {
-    axis::percentile(
-        curves
-            .iter()
-            .map(|curve| curve.count as u64)
-            .max()
-            .unwrap_or(0),
-    )
+    axis::percentile(curves.iter().map(|curve| curve.count as u64).max().unwrap_or(0))
 }
 
 /// Reaches over all curves, and over limits that are not far above them.
 fn y_axis(scene: &Scene<'_>, candidate: &Latency, curves: &[Curve]) -> Axis {
-    let values = || {
-        curves
-            .iter()
-            .flat_map(|curve| curve.points.iter().map(|(_, y)| *y))
-    };
+    let values = || curves.iter().flat_map(|curve| curve.points.iter().map(|(_, y)| *y));
     let highest = values().fold(0.0, f64::max);
     let limits = scene
         .limits()
@@ -209,16 +178,9 @@ fn y_axis(scene: &Scene<'_>, candidate: &Latency, curves: &[Curve]) -> Axis {
 /// Absolute limits: level up to the percentile they hold for, then a tick down.
 fn limits(canvas: &mut Canvas<'_>, scene: &Scene<'_>, plot: &Plot, format: Format) {
     let top = plot.y.scale.high();
-    for (statistic, value, verdict) in scene
-        .limits()
-        .into_iter()
-        .filter(|(_, value, _)| *value <= top)
-    {
+    for (statistic, value, verdict) in scene.limits().into_iter().filter(|(_, value, _)| *value <= top) {
         let (name, x) = match statistic {
-            Statistic::Quantile(q) => (
-                format!("p{}", units::significant(q * 100.0)),
-                1.0 / (1.0 - q),
-            ),
+            Statistic::Quantile(q) => (format!("p{}", units::significant(q * 100.0)), 1.0 / (1.0 - q)),
             Statistic::Max => ("max".into(), f64::INFINITY),
             Statistic::Mean => continue,
         };

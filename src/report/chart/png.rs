@@ -26,18 +26,12 @@ pub enum PngError {
 /// Renders an SVG that is drawn on the fine grid, on white.
 pub(super) fn render(svg: &str, width: u32, height: u32) -> Result<Vec<u8>, PngError> {
     let tree = Tree::from_str(svg, &options())?;
-    let mut pixmap = Pixmap::new(width, height)
-        .ok_or_else(|| PngError::Encode(format!("no picture of {width} × {height}")))?;
+    let mut pixmap =
+        Pixmap::new(width, height).ok_or_else(|| PngError::Encode(format!("no picture of {width} × {height}")))?;
     pixmap.fill(Color::WHITE);
     let scale = 1.0 / canvas::GRID as f32;
-    resvg::render(
-        &tree,
-        Transform::from_scale(scale, scale),
-        &mut pixmap.as_mut(),
-    );
-    pixmap
-        .encode_png()
-        .map_err(|error| PngError::Encode(error.to_string()))
+    resvg::render(&tree, Transform::from_scale(scale, scale), &mut pixmap.as_mut());
+    pixmap.encode_png().map_err(|error| PngError::Encode(error.to_string()))
 }
 
 fn options() -> Options<'static> {

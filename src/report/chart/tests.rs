@@ -21,11 +21,7 @@ fn look(name: &str, run: &Run, comparison: &Comparison, baseline: Option<&Run>) 
     for chart in Chart::ALL {
         for format in [Format::Wide, Format::Narrow] {
             let file = format!("{name}-{}-{format:?}.png", chart.name());
-            crate::run::write_atomically(
-                &directory.join(file),
-                &scene.draw(chart, format).png().unwrap(),
-            )
-            .unwrap();
+            crate::run::write_atomically(&directory.join(file), &scene.draw(chart, format).png().unwrap()).unwrap();
         }
     }
 }
@@ -37,10 +33,7 @@ fn the_title_is_the_finding_and_the_subject_its_step() {
     let scene = Scene::new(&run, &comparison, Some(&baseline));
     assert_eq!(scene.step, Some("pay"));
     let title = scene.draw(Chart::Percentiles, Format::Wide).title;
-    assert!(
-        title.starts_with("pay: p99 response time 26 % slower, "),
-        "{title}"
-    );
+    assert!(title.starts_with("pay: p99 response time 26 % slower, "), "{title}");
     let svg = scene.draw(Chart::Percentiles, Format::Wide).elements;
     for text in [
         "pay, this run",
@@ -99,12 +92,7 @@ fn one_value_in_one_second_is_still_a_picture() {
         ..Default::default()
     };
     let mut interval = example::run().intervals.remove(0);
-    (
-        interval.planned,
-        interval.sent,
-        interval.completed,
-        interval.failed,
-    ) = (1, 1, 1, 0);
+    (interval.planned, interval.sent, interval.completed, interval.failed) = (1, 1, 1, 0);
     interval.steps.truncate(1);
     interval.steps[0].response_time = run.steps[0].response_time.completed.encode();
     run.intervals = vec![interval];
@@ -129,11 +117,7 @@ fn a_pause_in_a_run_is_a_gap_in_its_lines() {
     };
     let (whole, broken) = (draw(&example::run()), draw(&run));
     let lines = |svg: &str| svg.matches("<polyline").count();
-    assert_eq!(
-        lines(&broken),
-        lines(&whole) + 6,
-        "three lines, each in three pieces"
-    );
+    assert_eq!(lines(&broken), lines(&whole) + 6, "three lines, each in three pieces");
 }
 
 #[test]
@@ -146,12 +130,7 @@ fn hostile_names_stay_text_and_inside() {
     ] {
         let (mut run, mut comparison) = (example::run(), example::comparison());
         example::rename(&mut run, &mut comparison, text);
-        look(
-            &format!("hostile-{}", text.len()),
-            &run,
-            &comparison,
-            Some(&run),
-        );
+        look(&format!("hostile-{}", text.len()), &run, &comparison, Some(&run));
         for picture in draw_all(&run, &comparison, Some(&run)) {
             let svg = &picture.elements;
             assert!(!svg.contains("<script") && !svg.contains('\u{202e}') && !svg.contains('\0'));
@@ -167,19 +146,10 @@ fn a_long_run_is_drawn_in_bounded_space() {
     let mut run = example::run();
     let mut second = run.intervals[3].clone();
     second.steps.truncate(1);
-    run.intervals = (0..900)
-        .map(|k| crate::run::Interval {
-            k,
-            ..second.clone()
-        })
-        .collect();
+    run.intervals = (0..900).map(|k| crate::run::Interval { k, ..second.clone() }).collect();
     run.duration_s = 900.0;
     look("long", &run, &example::alone(), Some(&run));
     for picture in draw_all(&run, &example::alone(), Some(&run)) {
-        assert!(
-            picture.elements.len() < 120_000,
-            "{}",
-            picture.elements.len()
-        );
+        assert!(picture.elements.len() < 120_000, "{}", picture.elements.len());
     }
 }

@@ -8,11 +8,9 @@ use plotters::style::{FontStyle, RGBColor, register_font};
 use crate::comparison::Verdict;
 
 /// The regular font, a subset of Inter.
-pub(crate) const FONT_REGULAR: &[u8] =
-    include_bytes!("../../../assets/fonts/inter-400Regular-subset.ttf");
+pub(crate) const FONT_REGULAR: &[u8] = include_bytes!("../../../assets/fonts/inter-400Regular-subset.ttf");
 /// The bold font, a subset of Inter SemiBold.
-pub(crate) const FONT_BOLD: &[u8] =
-    include_bytes!("../../../assets/fonts/inter-600SemiBold-subset.ttf");
+pub(crate) const FONT_BOLD: &[u8] = include_bytes!("../../../assets/fonts/inter-600SemiBold-subset.ttf");
 /// The family of both.
 pub(super) const FAMILY: &str = "Inter";
 

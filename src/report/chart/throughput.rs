@@ -36,9 +36,7 @@ pub(super) fn draw(scene: &Scene<'_>, format: Format) -> Picture {
         .max(scene.run.duration_s);
     let highest = columns
         .iter()
-        .flat_map(|c| {
-            [c.planned, c.sent, c.completed, c.failed + c.dropped].map(|count| c.per_second(count))
-        })
+        .flat_map(|c| [c.planned, c.sent, c.completed, c.failed + c.dropped].map(|count| c.per_second(count)))
         .flatten()
         .fold(0.0, f64::max);
     let elements = paint(format.size(), |canvas| {
@@ -54,9 +52,7 @@ pub(super) fn draw(scene: &Scene<'_>, format: Format) -> Picture {
         area(canvas, &plot, columns, theme::DROPPED, |column| {
             column.failed + column.dropped
         });
-        area(canvas, &plot, columns, theme::FAILURE, |column| {
-            column.failed
-        });
+        area(canvas, &plot, columns, theme::FAILURE, |column| column.failed);
     });
     Picture {
         title,
@@ -94,10 +90,7 @@ fn title(scene: &Scene<'_>) -> String {
         words::part(sent, accounting.scheduled)
     )];
     parts.push(format!("{} completed", words::count(accounting.completed)));
-    for (count, what) in [
-        (accounting.failed, "failed"),
-        (accounting.unfinished, "unfinished"),
-    ] {
+    for (count, what) in [(accounting.failed, "failed"), (accounting.unfinished, "unfinished")] {
         if count > 0 {
             parts.push(format!("{} {what}", words::count(count)));
         }
@@ -124,31 +117,16 @@ fn pieces(plot: &Plot, columns: &[Column], count: fn(&Column) -> u64) -> Vec<Vec
     pieces
 }
 
-fn stairs(
-    canvas: &mut Canvas<'_>,
-    plot: &Plot,
-    columns: &[Column],
-    stroke: Stroke,
-    count: fn(&Column) -> u64,
-) {
+fn stairs(canvas: &mut Canvas<'_>, plot: &Plot, columns: &[Column], stroke: Stroke, count: fn(&Column) -> u64) {
     for piece in pieces(plot, columns, count) {
         canvas.line(&piece, stroke);
     }
 }
 
 /// A count as an area from zero, where it is above zero.
-fn area(
-    canvas: &mut Canvas<'_>,
-    plot: &Plot,
-    columns: &[Column],
-    colour: RGBColor,
-    count: fn(&Column) -> u64,
-) {
+fn area(canvas: &mut Canvas<'_>, plot: &Plot, columns: &[Column], colour: RGBColor, count: fn(&Column) -> u64) {
     for piece in pieces(plot, columns, count) {
-        for stair in piece
-            .chunks_exact(2)
-            .filter(|stair| stair[0].1 < plot.bottom)
-        {
+        for stair in piece.chunks_exact(2).filter(|stair| stair[0].1 < plot.bottom) {
             canvas.rectangle(stair[0], (stair[1].0, plot.bottom), colour);
         }
     }
