@@ -270,7 +270,36 @@ mod tests {
 
     #[test]
     fn the_summary_shows_load_steps_errors_gates_and_ends_in_the_verdict() {
-        insta::assert_snapshot!(text(&example::run(), &example::comparison(), false, 120));
+        insta::assert_snapshot!(text(&example::run(), &example::comparison(), false, 120), @r#"
+         checkout  open 180/s for 20 s  seed 7  →  shop http://127.0.0.1:8080, db postgres://app@127.0.0.1:5432/shop, local stock.db
+         baseline default · run 01JC8XK2M3N4P5Q6R7S8T9V0W1 · main 4f2c1e0aa · 2026-11-18 09:00 UTC
+
+         step            count  errors    /s      p50      p95      p99      max
+         pay             1,203      22    59  29.9 ms    93 ms   170 ms   321 ms
+         · service time                       29.9 ms  83.8 ms   130 ms   214 ms
+         list orders     2,403       0   120   7.4 ms  21.3 ms  40.1 ms  91.8 ms
+         · service time                       7.32 ms  19.2 ms    30 ms  61.2 ms
+         order by id     2,403       0   120  1.29 ms  3.93 ms  7.12 ms  13.7 ms
+         · service time                       1.25 ms  3.38 ms  5.38 ms  9.15 ms
+         refresh stock     803       0  40.1   379 µs  1.11 ms  1.92 ms  4.04 ms
+         · service time                        339 µs   939 µs  1.54 ms  2.69 ms
+
+         step  error     count  example
+         pay   http 503     22  503 Service Unavailable: {"error":"pool exhausted"}
+
+         step           metric             baseline      now         change (95 %)            limit  verdict
+         pay            p99 response time    134 ms   170 ms     +26 % (+18 … +34)      +10% / +20%  ■ critical
+         list orders    p95 response time   19.2 ms  21.3 ms    +11 % (+6.8 … +15)      +10% / +25%  ▲ warning
+         refresh stock  p95 response time   1.04 ms  1.11 ms   +6.3 % (-6.7 … +19)      +10% / +25%  ◆ inconclusive
+         order by id    p95 response time   3.81 ms  3.93 ms  +3.3 % (+1.3 … +5.3)      +10% / +25%  ● pass
+         pay            p95 response time   67.6 ms    93 ms     +38 % (+28 … +48)  150 ms / 250 ms  ● pass
+
+         load    3,591 of 3,600 flows sent (99.75 %), 60 failed, 9 dropped, 38 unfinished, send lag p99 787 µs, generator CPU 31 %: valid
+         note    The repository had uncommitted changes.
+         report  reports/runs/x/report.html
+
+        critical: pay p99 response time is 26 % slower than the baseline (170 ms, limit +20%)   [exit 3]
+        "#);
     }
 
     #[test]

@@ -24,6 +24,13 @@ pub(super) enum Scale {
 }
 
 impl Scale {
+    /// The value at the end.
+    pub(super) fn high(self) -> f64 {
+        match self {
+            Self::Linear { high, .. } | Self::Log { high, .. } => high,
+        }
+    }
+
     /// Where a value lies between the start (0) and the end (1); values outside stick to the border.
     pub(super) fn share(self, value: f64) -> f64 {
         let share = match self {
@@ -99,7 +106,7 @@ fn log_values(low: f64, high: f64) -> Vec<f64> {
         all.push(ceil_125(last * 1.01));
     }
     let decade = |value: &f64| (value.log10() - value.log10().round()).abs() < 1e-6;
-    if all.len() > 10 {
+    if all.len() > 13 {
         all.into_iter().filter(decade).collect()
     } else {
         all
@@ -109,6 +116,8 @@ fn log_values(low: f64, high: f64) -> Vec<f64> {
 /// An axis of latencies in nanoseconds: logarithmic when the largest is more than
 /// twenty times the typical one, otherwise from zero; one unit throughout.
 pub(super) fn latency(typical: f64, lowest: f64, highest: f64) -> Axis {
+    // Without any value: an empty scale that still looks like one of latencies.
+    let highest = if highest > 0.0 { highest } else { 1e6 };
     let logarithmic = lowest > 0.0 && typical > 0.0 && highest / typical > 20.0;
     let (scale, values) = if logarithmic {
         let (low, high) = (floor_125(lowest), ceil_125(highest));

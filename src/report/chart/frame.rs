@@ -273,3 +273,13 @@ pub(super) fn drain(canvas: &mut Canvas<'_>, plot: &Plot, from_s: f64, to_s: f64
         Text::new(size, theme::MUTED).at(HPos::Right),
     );
 }
+
+/// Says in the place of the data that there are none.
+pub(super) fn nothing(canvas: &mut Canvas<'_>, plot: &Plot, format: Format) {
+    let style = Text::new(format.label(), theme::MUTED).at(HPos::Center);
+    let middle = (
+        (plot.left + plot.right) / 2.0,
+        (plot.top + plot.bottom) / 2.0 - style.size,
+    );
+    canvas.text("no operation was measured", middle, style);
+}

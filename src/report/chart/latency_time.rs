@@ -1,7 +1,5 @@
 //! `05-latency-time`: percentiles of the response time per second of the run.
 
-use plotters::style::text_anchor::HPos;
-
 use super::{
     Picture, Scene,
     axis::{self, Axis},
@@ -51,12 +49,7 @@ pub(super) fn draw(scene: &Scene<'_>, format: Format) -> Picture {
         let plot = frame.draw(canvas, format, axis::time(end_s), y_axis(scene));
         frame::drain(canvas, &plot, scene.run.duration_s, end_s, format.tick());
         if scene.columns.iter().all(|column| column.max.is_none()) {
-            let middle = ((plot.left + plot.right) / 2.0, (plot.top + plot.bottom) / 2.0);
-            canvas.text(
-                "no operation was measured",
-                middle,
-                Text::new(format.label(), theme::MUTED).at(HPos::Center),
-            );
+            frame::nothing(canvas, &plot, format);
         }
         limits(canvas, scene, &plot, format);
         line(canvas, &plot, &scene.baseline_columns, BASELINE_P99, |column| {
@@ -88,9 +81,7 @@ fn end_s(scene: &Scene<'_>) -> f64 {
 }
 
 fn line(canvas: &mut Canvas<'_>, plot: &Plot, columns: &[Column], stroke: Stroke, value: fn(&Column) -> Option<f64>) {
-    let axis::Scale::Linear { high: end, .. } = plot.x.scale else {
-        return;
-    };
+    let end = plot.x.scale.high();
     let within = columns.iter().filter(|column| column.middle_s() <= end);
     let points = within.map(|column| value(column).map(|value| plot.at(column.middle_s(), value)));
     frame::broken_line(canvas, points, stroke);
@@ -119,16 +110,15 @@ fn title(scene: &Scene<'_>) -> String {
     let worst = known.iter().max_by(|a, b| a.0.total_cmp(&b.0));
     let best = known.iter().min_by(|a, b| a.0.total_cmp(&b.0));
     let subject = scene.subject();
-    match (best, worst) {
-        (Some((low, _)), Some((high, column))) if known.len() > 1 => format!(
-            "{subject}: p99 between {} and {}, highest at {} s",
-            units::format_ns(*low),
-            units::format_ns(*high),
-            words::count(column.start_s)
-        ),
-        (Some((only, _)), _) => format!("{subject}: p99 was {}", units::format_ns(*only)),
-        _ => "No response time was measured".into(),
+    let (Some((low, _)), Some((high, column))) = (best, worst) else {
+        return "No response time was measured".into();
+    };
+    let (low, high) = (units::format_ns(*low), units::format_ns(*high));
+    if low == high {
+        return format!("{subject}: p99 was {high} throughout");
     }
+    let second = words::count(column.start_s);
+    format!("{subject}: p99 between {low} and {high}, highest at {second} s")
 }
 
 /// `response time per second`, or per so many seconds where columns were merged.
@@ -160,7 +150,7 @@ fn y_axis(scene: &Scene<'_>) -> Axis {
 
 /// Absolute limits on a figure that is drawn, across the whole width.
 fn limits(canvas: &mut Canvas<'_>, scene: &Scene<'_>, plot: &Plot, format: Format) {
-    let top = plot.y.ticks.last().map_or(0.0, |tick| tick.value);
+    let top = plot.y.scale.high();
     for (statistic, value, verdict) in scene.limits().into_iter().filter(|(_, value, _)| *value <= top) {
         let name = match statistic {
             Statistic::Quantile(q) => format!("p{}", units::significant(q * 100.0)),

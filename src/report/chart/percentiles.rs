@@ -8,7 +8,7 @@ use super::{
     axis::{self, Axis},
     canvas::{Canvas, Dash, Point, Stroke, Text, paint},
     finding_title,
-    frame::{Key, Mark, Plot},
+    frame::{self, Key, Mark, Plot},
     theme::{self, Format},
 };
 use crate::{
@@ -39,12 +39,10 @@ impl Curve {
         }
         let count = latency.count() as f64;
         let last = (count.log10() * POINTS_PER_DECADE).ceil() as i32;
-        let places = (0..last)
-            .map(|n| 10f64.powf(f64::from(n) / POINTS_PER_DECADE))
-            .chain([count]);
-        let points = places
-            .filter_map(|x| Some((x, latency.quantile(1.0 - 1.0 / x)?)))
-            .collect();
+        let places = (0..last).map(|n| 10f64.powf(f64::from(n) / POINTS_PER_DECADE));
+        let slowest = latency.max().map(|max| (count, max));
+        let points = places.filter_map(|x| Some((x, latency.quantile(1.0 - 1.0 / x)?)));
+        let points = points.chain(slowest).collect();
         Some(Self {
             label,
             stroke,
@@ -88,9 +86,7 @@ pub(super) fn draw(scene: &Scene<'_>, format: Format) -> Picture {
     let elements = paint(format.size(), |canvas| {
         let plot = frame.draw(canvas, format, x_axis(&curves), y_axis(scene, &candidate, &curves));
         if curves.is_empty() {
-            let middle = ((plot.left + plot.right) / 2.0, (plot.top + plot.bottom) / 2.0);
-            let style = Text::new(format.label(), theme::MUTED).at(plotters::style::text_anchor::HPos::Center);
-            canvas.text("no operation was measured", middle, style);
+            frame::nothing(canvas, &plot, format);
         }
         limits(canvas, scene, &plot, format);
         for curve in &curves {
@@ -181,7 +177,7 @@ fn y_axis(scene: &Scene<'_>, candidate: &Latency, curves: &[Curve]) -> Axis {
 
 /// Absolute limits: level up to the percentile they hold for, then a tick down.
 fn limits(canvas: &mut Canvas<'_>, scene: &Scene<'_>, plot: &Plot, format: Format) {
-    let top = plot.y.ticks.last().map_or(0.0, |tick| tick.value);
+    let top = plot.y.scale.high();
     for (statistic, value, verdict) in scene.limits().into_iter().filter(|(_, value, _)| *value <= top) {
         let (name, x) = match statistic {
             Statistic::Quantile(q) => (format!("p{}", units::significant(q * 100.0)), 1.0 / (1.0 - q)),

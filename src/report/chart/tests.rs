@@ -33,7 +33,7 @@ fn the_title_is_the_finding_and_the_subject_its_step() {
     let scene = Scene::new(&run, &comparison, Some(&baseline));
     assert_eq!(scene.step, Some("pay"));
     let title = scene.draw(Chart::Percentiles, Format::Wide).title;
-    assert!(title.starts_with("pay: p99 response time 27 % slower, "), "{title}");
+    assert!(title.starts_with("pay: p99 response time 26 % slower, "), "{title}");
     let svg = scene.draw(Chart::Percentiles, Format::Wide).elements;
     for text in [
         "pay, this run",
