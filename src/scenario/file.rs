@@ -25,6 +25,15 @@ impl<T> At<T> {
     pub fn span(&self) -> Range<usize> {
         self.start..self.end
     }
+
+    /// Another value at the same place.
+    pub fn with<U>(&self, value: U) -> At<U> {
+        At {
+            value,
+            start: self.start,
+            end: self.end,
+        }
+    }
 }
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for At<T> {
@@ -284,6 +293,7 @@ pub struct Step {
     /// Body of the request as text.
     pub body: Option<At<String>>,
     /// Body of the request as JSON; a template alone in a string keeps its type.
+    #[serde(serialize_with = "as_text")]
     pub json: Option<At<serde_json::Value>>,
     /// One SQL statement with `$1`, `$2`, … for parameters.
     pub sql: Option<At<String>>,
@@ -303,6 +313,11 @@ pub struct Step {
     pub save: BTreeMap<String, At<String>>,
     /// How long this step may take; overrides the target's.
     pub timeout: Option<At<String>>,
+}
+
+/// JSON is written as its text: what is absent and what is empty are two things in a body.
+fn as_text<S: serde::Serializer>(json: &Option<At<serde_json::Value>>, serializer: S) -> Result<S::Ok, S::Error> {
+    json.as_ref().map(|json| json.value.to_string()).serialize(serializer)
 }
 
 /// A statement of a transaction.
