@@ -24,7 +24,7 @@ struct Checker<'a> {
 
 impl<'a> Checker<'a> {
     /// Checks the table at the place `owner`; `None` is the scenario itself.
-    fn table(&mut self, table: &mut DeTable<'_>, owner: Option<Range<usize>>, schema: &'a Schema, path: &str) {
+    fn table(&mut self, table: &mut DeTable<'_>, owner: Option<&Range<usize>>, schema: &'a Schema, path: &str) {
         let schema = self.resolve(schema);
         let properties = schema.get("properties").and_then(Schema::as_object);
         let others = schema.get("additionalProperties").filter(|others| others.is_object());
@@ -46,7 +46,7 @@ impl<'a> Checker<'a> {
             };
             if !fits {
                 table.remove(&key);
-                self.problems.damage(owner.clone());
+                self.problems.damage(owner.cloned());
             }
         }
     }
@@ -72,7 +72,7 @@ impl<'a> Checker<'a> {
             return false;
         }
         match value.get_mut() {
-            DeValue::Table(table) => self.table(table, Some(span), schema, path),
+            DeValue::Table(table) => self.table(table, Some(&span), schema, path),
             DeValue::Array(array) => {
                 let items = schema.get("items").unwrap_or(&Schema::Bool(true));
                 self.list(array, &span, items, path);

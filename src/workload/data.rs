@@ -65,6 +65,7 @@ pub(super) fn is_name(name: &str) -> bool {
 }
 
 /// What makes data of one kind: the key that stands there, with its value.
+#[derive(Clone, Copy)]
 enum Kind<'d> {
     Constant(&'d At<Scalar>),
     Uniform(&'d At<Bounds>),
@@ -159,13 +160,11 @@ fn generator(compiler: &mut Compiler<'_>, kind: Kind<'_>) -> Option<Generator> {
         Kind::Text(at) => (at.span(), text(&at.value)),
         Kind::Csv(_) => return None,
     };
-    generator
-        .map_err(|reason| {
-            compiler
-                .problems
-                .add_missing(place, "data that makes no sense", reason, None)
-        })
-        .ok()
+    if let Err(reason) = &generator {
+        let title = "data that makes no sense";
+        compiler.problems.add_missing(place, title, reason, None);
+    }
+    generator.ok()
 }
 
 /// A constant with `${…}` filled in.

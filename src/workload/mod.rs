@@ -248,6 +248,7 @@ pub struct Flow {
 
 /// One thing in a flow.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "nearly every action is a step")]
 pub enum Action {
     /// A measured operation.
     Step(Step),

@@ -89,14 +89,14 @@ impl Steps<'_, '_> {
         }
         let mut compiled = Vec::new();
         for at in &statements.value {
-            match &at.value.sql {
-                Some(sql) => compiled.extend(self.statement(target, sql, at.value.params.as_ref())),
-                None => {
-                    self.compiler
-                        .problems
-                        .add_missing(at.span(), "a statement without SQL", "`sql` is missing", None)
-                }
-            }
+            let Some(sql) = &at.value.sql else {
+                let title = "a statement without SQL";
+                self.compiler
+                    .problems
+                    .add_missing(at.span(), title, "`sql` is missing", None);
+                continue;
+            };
+            compiled.extend(self.statement(target, sql, at.value.params.as_ref()));
         }
         compiled
     }

@@ -123,7 +123,7 @@ impl Steps<'_, '_> {
                     let help = Some("add [[flow.step]] with a request or a statement".into());
                     self.compiler.problems.add_missing(
                         flow.span(),
-                        format!("the flow \"{name}\" measures nothing"),
+                        "a flow that measures nothing",
                         "no step with a request or statement",
                         help,
                     );
