@@ -50,7 +50,7 @@ pub struct Text {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file system refused.
-    #[error("{path}: {source}")]
+    #[error("{path} cannot be read: {source}")]
     Io {
         /// The path as given.
         path: String,
