@@ -11,7 +11,10 @@
 //!     accepted.log         one line per acceptance: time, name, run, commit, reason
 //! ```
 
+mod error;
 mod store;
+#[cfg(test)]
+mod store_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -20,7 +23,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use self::store::BaselineError;
+pub use self::error::BaselineError;
 use crate::run::{self, Run};
 
 /// The format this program writes. Another one is refused.
@@ -28,6 +31,9 @@ pub const FORMAT: &str = "loadgate.baseline/1";
 
 /// The name of a baseline when none is given.
 pub const DEFAULT_NAME: &str = "default";
+
+/// A larger baseline is neither read nor written: 512 MiB.
+const LARGEST: u64 = 512 << 20;
 
 /// The longest name of a baseline, and the longest part of a scenario's name in its [`slug`].
 const LONGEST_NAME: usize = 64;

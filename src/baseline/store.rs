@@ -8,79 +8,8 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{Baseline, BaselineSummary, Baselines, FORMAT, LONGEST_NAME, is_safe, slug};
-use crate::run::{self, Run, StoreError};
-
-/// A larger baseline is neither read nor written: 512 MiB.
-const LARGEST: u64 = 512 << 20;
-
-/// What to do about a baseline that cannot be used.
-const MEND: &str = "accept a run again (`loadgate baseline accept RUN`) or delete the file";
-
-/// Why a baseline could not be found, accepted or listed.
-#[derive(Debug, thiserror::Error)]
-pub enum BaselineError {
-    /// The name is none.
-    #[error(
-        "\"{name}\" cannot name a baseline; use 1 to {LONGEST_NAME} of a-z, 0-9, dot, underscore and hyphen, not starting with a dot"
-    )]
-    Name {
-        /// The name as given.
-        name: String,
-    },
-    /// The file system refused, or the file is too large.
-    #[error("baseline {0}; {MEND}")]
-    Unreadable(StoreError),
-    /// The file is cut short or no baseline.
-    #[error("baseline {path}: not a whole baseline: {reason}; {MEND}")]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The run is not whole.
-    #[error("run {id} cannot be a baseline, it is partial: {reason}; accept a run that was not interrupted")]
-    Partial {
-        /// Id of the run.
-        id: String,
-        /// Why it is partial.
-        reason: String,
-    },
-    /// The run measured nothing.
-    #[error("run {id} cannot be a baseline: none of its operations completed; accept a run that worked")]
-    Empty {
-        /// Id of the run.
-        id: String,
-    },
-    /// It could not be written.
-    #[error("the baseline was not accepted: {0}; check that the directory can be written")]
-    Unwritable(StoreError),
-    /// The baseline is larger than would be read again.
-    #[error("the baseline was not accepted: run {id} takes {size} bytes, more than {LARGEST}; accept a shorter run")]
-    TooLarge {
-        /// Id of the run.
-        id: String,
-        /// Size in bytes.
-        size: usize,
-    },
-    /// The line about the acceptance could not be written.
-    #[error("{path}: the baseline was accepted, but not noted here: {source}")]
-    Log {
-        /// The log.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The directory of baselines could not be read.
-    #[error("{path}: {source}; give the directory of baselines with --baselines")]
-    Directory {
-        /// The directory.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-}
+use super::{Baseline, BaselineError, BaselineSummary, Baselines, FORMAT, LARGEST, LONGEST_NAME, is_safe, slug};
+use crate::run::{self, Run};
 
 impl Baselines {
     /// The baseline of a scenario under a name; `None` when none was accepted.
@@ -89,7 +18,9 @@ impl Baselines {
     /// When the name is none, or there is a file that is not a whole baseline of this scenario.
     pub fn find(&self, scenario: &str, name: &str) -> Result<Option<Baseline>, BaselineError> {
         let path = self.path(scenario, name)?;
-        let Some(baseline) = read(&path)? else { return Ok(None) };
+        let Some(baseline) = read(&path)? else {
+            return Ok(None);
+        };
         if baseline.run.scenario != scenario {
             let reason = format!("it belongs to the scenario \"{}\"", baseline.run.scenario);
             return Err(BaselineError::Malformed { path, reason });
@@ -171,7 +102,7 @@ impl Baselines {
         Ok(paths.into_iter().filter_map(summary).collect())
     }
 
-    fn path(&self, scenario: &str, name: &str) -> Result<PathBuf, BaselineError> {
+    pub(super) fn path(&self, scenario: &str, name: &str) -> Result<PathBuf, BaselineError> {
         if !is_safe(name) {
             return Err(BaselineError::Name {
                 name: name.chars().take(LONGEST_NAME + 1).collect(),
@@ -259,201 +190,5 @@ fn entries(directory: &Path) -> Result<Vec<PathBuf>, BaselineError> {
         Ok(found) => found
             .map(|entry| entry.map(|entry| entry.path()).map_err(failed))
             .collect(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::baseline::{DEFAULT_NAME, testing::Shape};
-
-    fn now() -> Timestamp {
-        "2026-02-03T04:05:06Z".parse().unwrap()
-    }
-
-    fn fixture() -> (tempfile::TempDir, Baselines, Run) {
-        let directory = tempfile::tempdir().unwrap();
-        let baselines = Baselines {
-            directory: directory.path().join("baselines"),
-        };
-        (directory, baselines, Shape::default().run())
-    }
-
-    #[test]
-    fn an_accepted_run_is_found_again_and_noted() {
-        let (_guard, baselines, run) = fixture();
-        assert!(baselines.find(&run.scenario, DEFAULT_NAME).unwrap().is_none());
-        baselines.accept(&run, DEFAULT_NAME, None, now()).unwrap();
-        let path = baselines.accept(&run, DEFAULT_NAME, Some("new\nindex"), now()).unwrap();
-
-        let found = baselines.find(&run.scenario, DEFAULT_NAME).unwrap().unwrap();
-        assert_eq!((found.accepted, found.reason.as_deref()), (now(), Some("new\nindex")));
-        assert_eq!(
-            serde_json::to_string(&found.run).unwrap(),
-            serde_json::to_string(&run).unwrap()
-        );
-        let log = fs::read_to_string(path.with_file_name("accepted.log")).unwrap();
-        let line = format!("2026-02-03T04:05:06Z\tdefault\t{}\tabc123\t", run.id);
-        assert_eq!(log, format!("{line}-\n{line}new index\n"));
-    }
-
-    #[test]
-    fn a_file_cut_in_half_is_an_error_that_names_it_and_the_mend() {
-        let (_guard, baselines, run) = fixture();
-        let path = baselines.accept(&run, DEFAULT_NAME, None, now()).unwrap();
-        let whole = fs::read(&path).unwrap();
-        for bad in [
-            &whole[..whole.len() / 2],
-            b"",
-            b"[]",
-            b"\xff\xfe",
-            b"{\"format\":\"loadgate.baseline/2\"}",
-        ] {
-            fs::write(&path, bad).unwrap();
-            let message = baselines.find(&run.scenario, DEFAULT_NAME).unwrap_err().to_string();
-            assert!(message.contains(path.to_str().unwrap()), "{message}");
-            assert!(
-                message.contains("accept a run again") && message.contains("delete the file"),
-                "{message}"
-            );
-        }
-        let text = String::from_utf8(whole).unwrap().replace(run::FORMAT, "loadgate.run/9");
-        fs::write(&path, text).unwrap();
-        assert!(
-            baselines
-                .find(&run.scenario, DEFAULT_NAME)
-                .unwrap_err()
-                .to_string()
-                .contains("loadgate.run/9")
-        );
-    }
-
-    #[test]
-    fn what_is_no_file_or_too_large_is_an_error() {
-        let (_guard, baselines, run) = fixture();
-        let path = baselines.path(&run.scenario, "odd").unwrap();
-        fs::create_dir_all(&path).unwrap();
-        assert!(
-            baselines
-                .find(&run.scenario, "odd")
-                .unwrap_err()
-                .to_string()
-                .contains("no file")
-        );
-        fs::remove_dir(&path).unwrap();
-        // Sparse: takes no room, and only its first bytes are read before the limit speaks.
-        let file = fs::File::create(&path).unwrap();
-        file.set_len(LARGEST + 1).unwrap();
-        assert!(fs::metadata(&path).unwrap().len() > LARGEST);
-        let error = run::read_bounded(&path, 1_000)
-            .map_err(BaselineError::Unreadable)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("larger than 1000 bytes") && error.contains("accept a run again"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn names_that_could_leave_the_directory_are_refused() {
-        let (_guard, baselines, run) = fixture();
-        for name in ["", "..", "../x", "a/b", "A", "ä", ".hidden", "a\0", &"a".repeat(65)] {
-            let refused = baselines.accept(&run, name, None, now());
-            assert!(matches!(refused, Err(BaselineError::Name { .. })), "{name}");
-            assert!(
-                matches!(baselines.find("x", name), Err(BaselineError::Name { .. })),
-                "{name}"
-            );
-        }
-        assert!(!baselines.directory.exists());
-        let odd = Run {
-            scenario: "../../outside".into(),
-            ..run
-        };
-        assert!(
-            baselines
-                .accept(&odd, "a", None, now())
-                .unwrap()
-                .starts_with(&baselines.directory)
-        );
-        assert!(baselines.find("../../outside", "a").unwrap().is_some());
-    }
-
-    #[test]
-    fn a_partial_or_empty_run_is_no_baseline() {
-        let (_guard, baselines, run) = fixture();
-        let partial = Run {
-            partial: Some("interrupted after 3 s".into()),
-            ..run.clone()
-        };
-        let message = baselines
-            .accept(&partial, DEFAULT_NAME, None, now())
-            .unwrap_err()
-            .to_string();
-        assert!(message.contains("interrupted after 3 s"), "{message}");
-        let empty = Run {
-            steps: Vec::new(),
-            ..run
-        };
-        assert!(matches!(
-            baselines.accept(&empty, DEFAULT_NAME, None, now()),
-            Err(BaselineError::Empty { .. })
-        ));
-        assert!(!baselines.directory.exists());
-    }
-
-    #[test]
-    fn an_unwritable_directory_says_that_nothing_was_accepted() {
-        let (guard, _, run) = fixture();
-        fs::write(guard.path().join("file"), "").unwrap();
-        let baselines = Baselines {
-            directory: guard.path().join("file"),
-        };
-        let message = baselines
-            .accept(&run, DEFAULT_NAME, None, now())
-            .unwrap_err()
-            .to_string();
-        assert!(
-            message.contains("not accepted") && message.contains("file"),
-            "{message}"
-        );
-    }
-
-    #[test]
-    fn a_list_shows_bad_files_as_bad() {
-        let (_guard, baselines, run) = fixture();
-        assert!(baselines.list().unwrap().is_empty());
-        baselines.accept(&run, "b", Some("why"), now()).unwrap();
-        let bad = baselines.accept(&run, "a", None, now()).unwrap();
-        fs::write(&bad, "{").unwrap();
-        let list = baselines.list().unwrap();
-        assert_eq!(list.len(), 2);
-        assert!(list[0].path == bad && list[0].content.is_err());
-        let summary = list[1].content.as_ref().unwrap();
-        assert_eq!(
-            (
-                summary.name.as_str(),
-                summary.scenario.as_str(),
-                summary.reason.as_deref()
-            ),
-            ("b", "shop", Some("why"))
-        );
-    }
-
-    #[test]
-    fn a_baseline_of_another_scenario_is_not_taken() {
-        let (_guard, baselines, run) = fixture();
-        let path = baselines.accept(&run, DEFAULT_NAME, None, now()).unwrap();
-        let other = baselines.path("other", DEFAULT_NAME).unwrap();
-        fs::create_dir_all(other.parent().unwrap()).unwrap();
-        fs::copy(path, other).unwrap();
-        assert!(
-            baselines
-                .find("other", DEFAULT_NAME)
-                .unwrap_err()
-                .to_string()
-                .contains("scenario \"shop\"")
-        );
     }
 }

@@ -130,13 +130,7 @@ impl Shape {
             k,
             ..Interval::default()
         };
-        let share = |at: u64| {
-            if self.seconds == 0 {
-                0
-            } else {
-                self.failures * at / self.seconds
-            }
-        };
+        let share = |at: u64| (self.failures * at).checked_div(self.seconds).unwrap_or(0);
         for (index, (step, (_, lowest))) in steps.iter_mut().zip(&self.steps).enumerate() {
             let failed = if index == 0 {
                 (share(k + 1) - share(k)).min(self.rate)
@@ -150,9 +144,9 @@ impl Shape {
                 second.record(ns);
                 for span in [&mut step.response_time, &mut step.service_time] {
                     if at < failed {
-                        span.failed.record(ns)
+                        span.failed.record(ns);
                     } else {
-                        span.completed.record(ns)
+                        span.completed.record(ns);
                     }
                 }
             }

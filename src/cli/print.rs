@@ -11,6 +11,8 @@ pub(super) struct Console {
     pub(super) out_colour: bool,
     /// Whether stderr shows colours.
     pub(super) err_colour: bool,
+    /// Columns of stdout.
+    pub(super) width: u16,
     /// Whether stderr is a terminal.
     pub(super) live: bool,
 }
@@ -21,6 +23,7 @@ impl Console {
         Self {
             out_colour: colour(anstream::AutoStream::choice(&io::stdout())),
             err_colour: colour(anstream::AutoStream::choice(&io::stderr())),
+            width: width(),
             live: io::stderr().is_terminal(),
         }
     }
@@ -48,4 +51,13 @@ impl Console {
             self.note(&format!("error: {}", failure.message));
         }
     }
+}
+
+/// Columns of the terminal; where there is none, what fits on paper and in logs.
+fn width() -> u16 {
+    #[cfg(unix)]
+    if let Ok(size) = rustix::termios::tcgetwinsize(io::stdout()) {
+        return size.ws_col.clamp(60, 160);
+    }
+    100
 }

@@ -111,9 +111,17 @@ pub(super) fn show(
     if let Some(out) = out {
         report::write(out, run, comparison, reference, exit as u8).map_err(Failure::usage)?;
     }
+    let page = out.map(|out| out.join(report::PAGE));
     match judging.format {
         Format::Json => console.result(&report::json_text(run, comparison, exit as u8).map_err(Failure::unexpected)?),
-        Format::Text => console.result(&report::text(run, comparison, exit as u8, out, console.out_colour)),
+        Format::Text => console.result(&report::text(
+            run,
+            comparison,
+            exit as u8,
+            page.as_deref(),
+            console.out_colour,
+            console.width,
+        )),
     }
     Ok(exit)
 }

@@ -2,12 +2,35 @@
 //!
 //! Everything a report says about *good or bad* is decided here and nowhere
 //! else; a report only shows it.
+//!
+//! ```text
+//! checks     could the measurement be believed at all?
+//! evidence   a run's figures with their uncertainty
+//! judge      one threshold → one judgement
+//! standing   where a limit stands: broken, ruled out, open
+//! sentence   findings in words
+//! ```
+
+mod checks;
+mod evidence;
+mod judge;
+mod sentence;
+mod standing;
+#[cfg(test)]
+mod tests;
+
+use std::cmp::Reverse;
 
 use serde::{Deserialize, Serialize};
 
+use self::{
+    evidence::{Evidence, Role},
+    judge::Judge,
+};
 use crate::{
+    baseline::Baseline,
     metric::{Better, Metric},
-    run::Fingerprint,
+    run::{Fingerprint, Run},
     threshold::{Limit, Source},
     units::Unit,
 };
@@ -102,6 +125,7 @@ pub struct Judgement {
     /// Value of this run.
     pub candidate: Option<f64>,
     /// Worsening relative to the reference: 0.41 is 41 % worse, whatever the direction.
+    /// In points of share instead where [`Judgement::in_points`].
     pub change: Option<f64>,
     /// 95 % interval of `change`.
     pub interval: Option<[f64; 2]>,
@@ -115,4 +139,147 @@ pub struct Judgement {
     pub reason: String,
     /// Where the limit was written.
     pub source: Source,
+}
+
+/// How to judge.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Without a comparable baseline the verdict is inconclusive.
+    pub require_baseline: bool,
+}
+
+/// Something that made the verdict what it is.
+struct Finding {
+    verdict: Verdict,
+    text: String,
+}
+
+/// Judges a run by its own limits, beside its baseline where there is one.
+///
+/// The same run, baseline and options give the same comparison to the byte:
+/// resampling is seeded from the ids of the runs.
+pub fn compare(run: &Run, baseline: Option<&Baseline>, options: &Options) -> Comparison {
+    let reference = baseline.map(|baseline| reference(run, baseline));
+    let comparable = baseline.filter(|_| reference.as_ref().is_some_and(|r| r.comparable));
+    let checks = checks::checks(run);
+    let mut judge = Judge {
+        candidate: Evidence::new(run, Role::Candidate),
+        reference: comparable.map(|baseline| Evidence::new(&baseline.run, Role::Reference)),
+        other_machine: comparable.is_some_and(|b| b.run.environment.machine_class() != run.environment.machine_class()),
+        baseline: sentence::baseline_name(baseline),
+    };
+    let mut judgements: Vec<Judgement> = run.thresholds.iter().map(|threshold| judge.judge(threshold)).collect();
+    number_repeated(&mut judgements);
+    judgements.sort_by_key(|judgement| Reverse(judgement.verdict));
+
+    let mut notes = checks::notes(run, baseline, reference.as_ref());
+    notes.extend(judge.independence_note());
+    let findings = findings(run, comparable.is_some(), options, &checks, &judgements);
+    Comparison {
+        verdict: findings.first().map_or(Verdict::Pass, |finding| finding.verdict),
+        sentence: findings.first().map_or_else(
+            || sentence::pass(&judgements, baseline.is_some()),
+            |finding| format!("{}: {}", finding.verdict.word(), finding.text),
+        ),
+        reasons: findings.into_iter().map(|finding| finding.text).collect(),
+        notes,
+        checks,
+        baseline: reference,
+        judgements,
+    }
+}
+
+/// What made the verdict worse than pass, worst first; of equals the one that explains the others first.
+fn findings(run: &Run, comparable: bool, options: &Options, checks: &[Check], judged: &[Judgement]) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = checks
+        .iter()
+        .filter(|check| !check.ok)
+        .map(|check| Finding {
+            verdict: Verdict::Invalid,
+            text: check.text.clone(),
+        })
+        .collect();
+    if let Some(why) = &run.partial {
+        let text = format!("the run is partial ({why}), so it cannot pass; run it again to the end");
+        findings.push(Finding {
+            verdict: Verdict::Inconclusive,
+            text,
+        });
+    }
+    if options.require_baseline && !comparable {
+        let text = format!(
+            "a baseline is required and there is no comparable one; {}",
+            sentence::HOW_TO_ACCEPT
+        );
+        findings.push(Finding {
+            verdict: Verdict::Inconclusive,
+            text,
+        });
+    }
+    findings.extend(judged.iter().filter_map(|judgement| {
+        let verdict = judgement.verdict.filter(|verdict| *verdict > Verdict::Pass)?;
+        Some(Finding {
+            verdict,
+            text: judgement.reason.clone(),
+        })
+    }));
+    findings.sort_by_key(|finding| Reverse(finding.verdict));
+    findings
+}
+
+/// Two thresholds on the same metric of the same step get different ids: `…`, `…#2`.
+fn number_repeated(judgements: &mut [Judgement]) {
+    for at in (1..judgements.len()).rev() {
+        let (before, rest) = judgements.split_at_mut(at);
+        let repeated = before.iter().filter(|judgement| judgement.id == rest[0].id).count();
+        if repeated > 0 {
+            rest[0].id = format!("{}#{}", rest[0].id, repeated + 1);
+        }
+    }
+}
+
+/// The baseline as a comparison names it, and what differs from the run.
+fn reference(run: &Run, baseline: &Baseline) -> Reference {
+    let Baseline {
+        name, run: accepted, ..
+    } = baseline;
+    let other_work = accepted.fingerprint.differences(&run.fingerprint);
+    let comparable = other_work.is_empty();
+    let mut differences: Vec<String> = other_work.into_iter().map(str::to_owned).collect();
+    differences.extend(sentence::machine_differences(&accepted.environment, &run.environment));
+    Reference {
+        name: name.clone(),
+        run_id: accepted.id.clone(),
+        started: accepted.started,
+        commit: accepted.environment.commit.clone(),
+        branch: accepted.environment.branch.clone(),
+        fingerprint: accepted.fingerprint.clone(),
+        comparable,
+        differences,
+    }
+}
+
+impl Verdict {
+    /// The word in sentences and JSON: `pass`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Warning => "warning",
+            Self::Inconclusive => "inconclusive",
+            Self::Critical => "critical",
+            Self::Invalid => "invalid",
+        }
+    }
+}
+
+impl Judgement {
+    /// Whether [`Judgement::change`] and its interval are points of share (0.005 is half a
+    /// percentage point) and not relative: so where the limit is.
+    pub fn in_points(&self) -> bool {
+        [self.critical, self.warning]
+            .into_iter()
+            .flatten()
+            .find(Limit::is_relative)
+            .is_some_and(|limit| matches!(limit, Limit::Points(_)))
+    }
 }

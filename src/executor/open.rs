@@ -174,3 +174,188 @@ fn dropped(arrival: &Arrival, recording: &Recording) {
         recorder.flows(arrival.due).dropped += 1
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        executor::Schedule,
+        recorder::{Collector, Recorded},
+        run::Model,
+        sample::{ErrorClass, Outcome},
+        scenario,
+        target::{Operation, Reply},
+        workload::{Arrivals, Workload, compile},
+    };
+
+    /// Answers after a millisecond; operations listed in the script take longer or fail.
+    #[derive(Default)]
+    struct Scripted {
+        performed: usize,
+        stalls: Vec<(usize, Duration)>,
+        failures: Vec<usize>,
+    }
+
+    impl Session for Scripted {
+        async fn perform(&mut self, _: Operation<'_, '_>, reply: &mut Reply) -> Outcome {
+            reply.start = Instant::now();
+            let number = self.performed;
+            self.performed += 1;
+            let stall = self
+                .stalls
+                .iter()
+                .find(|(stalled, _)| *stalled == number)
+                .map(|(_, stall)| *stall);
+            sleep(stall.unwrap_or(Duration::from_millis(1))).await;
+            reply.end = Instant::now();
+            if self.failures.contains(&number) {
+                Outcome::Failed(ErrorClass::Timeout)
+            } else {
+                Outcome::Completed
+            }
+        }
+    }
+
+    fn workload() -> Workload {
+        let toml = r#"
+            name = "trust"
+            [target.t]
+            http = "http://127.0.0.1:1"
+            [load]
+            rate = "100/s"
+            duration = "5s"
+            [[flow]]
+            name = "f"
+            [[flow.step]]
+            name = "s"
+            get = "/"
+        "#;
+        let text = scenario::Text {
+            path: "trust.toml".into(),
+            toml: toml.into(),
+        };
+        compile(scenario::parse(text, &[]).unwrap(), &|_| None).unwrap()
+    }
+
+    fn bounds(queue: usize) -> Bounds {
+        Bounds {
+            queue,
+            window: Duration::from_secs(5),
+            drain: Duration::from_secs(2),
+        }
+    }
+
+    async fn drive(sessions: Vec<Scripted>, bounds: Bounds, interrupt: &Interrupt) -> Recorded {
+        let workload = workload();
+        let mut performers: Vec<_> = sessions
+            .into_iter()
+            .map(|session| Performer::new(&workload, &[], Model::Open, session, false))
+            .collect();
+        let mut collector = Collector::new(1);
+        let recording = Recording {
+            t0: Instant::now(),
+            recorder: Some(RefCell::new(collector.recorder())),
+        };
+        let arrivals = Schedule::new(100.0, Arrivals::Even, 1, bounds.window);
+        run(
+            &mut performers,
+            arrivals,
+            bounds,
+            &recording,
+            &mut Pacer::coarse(),
+            interrupt,
+        )
+        .await;
+        recording.finish();
+        collector.receive_all();
+        collector.finish()
+    }
+
+    fn stalling(number: usize, stall: Duration) -> Scripted {
+        Scripted {
+            stalls: vec![(number, stall)],
+            ..Scripted::default()
+        }
+    }
+
+    /// How many latencies are above 10 ms; an undisturbed operation takes about one.
+    fn slow(latency: &crate::run::Latency) -> u64 {
+        latency.hdr.len() - latency.hdr.count_between(0, 10_000_000)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_stall_of_a_second_delays_a_hundred_arrivals_but_serves_only_one_slowly() {
+        let recorded = drive(
+            vec![stalling(100, Duration::from_secs(1))],
+            bounds(1000),
+            &Interrupt::default(),
+        )
+        .await;
+        let step = &recorded.steps[0];
+        assert_eq!(step.service_time.completed.count(), 500);
+        assert_eq!(slow(&step.service_time.completed), 1);
+        // Those due during the stall, and those behind them until the queue is worked off at 1 ms each.
+        let slow = slow(&step.response_time.completed);
+        assert!((98..=112).contains(&slow), "{slow}");
+        assert_eq!(recorded.flows.planned, 500);
+        assert_eq!(recorded.flows.completed, 500);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_finds_no_place_in_the_queue_is_dropped_and_counted() {
+        let recorded = drive(
+            vec![stalling(100, Duration::from_secs(1))],
+            bounds(10),
+            &Interrupt::default(),
+        )
+        .await;
+        let flows = recorded.flows;
+        assert_eq!(flows.planned, 500);
+        assert_eq!(
+            flows.planned,
+            flows.completed + flows.failed + flows.dropped + flows.unfinished
+        );
+        // 100 are due during the stall, ten of them wait.
+        assert!((88..=91).contains(&flows.dropped), "{flows:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_outlasts_the_drain_is_unfinished_and_at_least_that_slow() {
+        let session = stalling(499, Duration::from_secs(60));
+        let recorded = drive(vec![session], bounds(1000), &Interrupt::default()).await;
+        let step = &recorded.steps[0];
+        assert_eq!((recorded.flows.completed, recorded.flows.unfinished), (499, 1));
+        assert_eq!(step.service_time.unfinished.count(), 1);
+        assert!(step.service_time.unfinished.max().unwrap() >= 2e9);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_are_counted_and_sessions_share_the_load() {
+        let failing = Scripted {
+            failures: vec![3],
+            ..Scripted::default()
+        };
+        let recorded = drive(vec![failing, Scripted::default()], bounds(1000), &Interrupt::default()).await;
+        assert_eq!((recorded.flows.completed, recorded.flows.failed), (499, 1));
+        assert_eq!(recorded.steps[0].errors[0].class, ErrorClass::Timeout);
+        assert_eq!(recorded.intervals.len(), 5);
+        assert!(recorded.intervals.iter().all(|interval| interval.planned == 100));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_interrupt_ends_the_window_and_what_was_due_until_then_is_accounted_for() {
+        let interrupt = Interrupt::default();
+        let stop = interrupt.stop.clone();
+        let stopping = async {
+            sleep(Duration::from_millis(2005)).await;
+            stop.cancel();
+        };
+        let (recorded, ()) = tokio::join!(drive(vec![Scripted::default()], bounds(1000), &interrupt), stopping);
+        let flows = recorded.flows;
+        assert_eq!(flows.planned, 201);
+        assert_eq!(
+            flows.planned,
+            flows.completed + flows.failed + flows.dropped + flows.unfinished
+        );
+    }
+}

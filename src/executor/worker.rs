@@ -19,7 +19,7 @@ use super::{
     Event, Plan, WARM_UP_PASSES,
     closed::{self, Attack, Course},
     open::{self, Bounds},
-    pacer::Pacer,
+    pacer::{Pacer, prompt_thread},
     pass::{Performer, Recording},
     schedule::{Arrival, Schedule},
     sessions,
@@ -254,6 +254,7 @@ impl Worker {
     }
 
     async fn open(&self, recorder: RefCell<Recorder>) -> Finished {
+        prompt_thread();
         let load = &self.plan.workload.load;
         let Profile::Open {
             rate, arrivals, queue, ..

@@ -1,1 +1,150 @@
-//! Renderings of a run and its comparison. Computes no statistic.
+//! Renderings of a [`Run`] and its [`Comparison`]: JSON, text, charts, a page.
+//!
+//! A report decides nothing. Figures for display are read from the run's
+//! histograms; verdicts, changes and intervals are the comparison's. The
+//! formats are a closed set, one file each:
+//!
+//! ```text
+//! document  the form of report.json, as types
+//! json      run + comparison → document
+//! tables    document → cells, shared by text and page
+//! text      the summary for a terminal
+//! chart     the pictures, as PNG and SVG
+//! html      the page
+//! ```
+
+mod chart;
+pub mod document;
+#[cfg(test)]
+mod example;
+mod html;
+mod json;
+mod tables;
+mod text;
+mod timeline;
+mod words;
+
+use std::path::{Path, PathBuf};
+
+pub use self::{chart::PngError, json::document};
+use self::{
+    chart::{Chart, Format, Scene},
+    document::Artifact,
+};
+use crate::{
+    comparison::Comparison,
+    run::{self, Run, StoreError},
+};
+
+/// The name of the document inside a report's directory.
+pub const DOCUMENT: &str = "report.json";
+
+/// The name of the page inside a report's directory.
+pub const PAGE: &str = "report.html";
+
+/// Why a report could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// A file could not be written.
+    #[error("the report could not be written: {0}; give another directory with --out")]
+    Write(#[from] StoreError),
+    /// A chart could not be rendered.
+    #[error("{chart}: {source}")]
+    Chart {
+        /// Which one.
+        chart: &'static str,
+        /// Why.
+        source: PngError,
+    },
+    /// The page could not be filled in.
+    #[error("{PAGE}: {0}")]
+    Page(#[from] askama::Error),
+    /// The document could not be serialised.
+    #[error("{DOCUMENT}: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+/// Writes every file of a report into a directory, each whole or not at all; gives their paths.
+///
+/// `report.json` comes last, so that where it stands the others do too.
+///
+/// # Errors
+/// When a file cannot be rendered or written.
+pub fn write(
+    out: &Path,
+    run: &Run,
+    comparison: &Comparison,
+    baseline: Option<&Run>,
+    exit_code: u8,
+) -> Result<Vec<PathBuf>, ReportError> {
+    let scene = Scene::new(run, comparison, baseline);
+    let mut files = Files {
+        out,
+        artifacts: Vec::new(),
+    };
+    for chart in Chart::ALL {
+        let png = scene.draw(chart, Format::Wide).png();
+        let png = png.map_err(|source| ReportError::Chart {
+            chart: chart.name(),
+            source,
+        })?;
+        files.write(&format!("charts/{}.png", chart.name()), &png)?;
+    }
+    let document = json::document(run, comparison, exit_code, files.artifacts.clone());
+    let page = html::render(run, comparison, baseline, &document, &scene)?;
+    files.write(PAGE, page.as_bytes())?;
+    let document = document::Document {
+        artifacts: files.artifacts.clone(),
+        ..document
+    };
+    files.write(DOCUMENT, (serde_json::to_string(&document)? + "\n").as_bytes())?;
+    Ok(files
+        .artifacts
+        .iter()
+        .map(|artifact| out.join(&artifact.path))
+        .collect())
+}
+
+/// The content of `report.json` where no files are written.
+///
+/// # Errors
+/// When it cannot be serialised.
+pub fn json_text(run: &Run, comparison: &Comparison, exit_code: u8) -> Result<String, ReportError> {
+    Ok(serde_json::to_string(&json::document(run, comparison, exit_code, vec![]))? + "\n")
+}
+
+/// The summary for a terminal of `width` columns; its last line is the verdict.
+///
+/// `report` is the page to point to. Escape codes only with `colour`.
+pub fn text(
+    run: &Run,
+    comparison: &Comparison,
+    exit_code: u8,
+    report: Option<&Path>,
+    colour: bool,
+    width: u16,
+) -> String {
+    let document = json::document(run, comparison, exit_code, vec![]);
+    text::render(run, comparison, &document, report, colour, width)
+}
+
+/// The files written so far.
+struct Files<'a> {
+    out: &'a Path,
+    artifacts: Vec<Artifact>,
+}
+
+impl Files<'_> {
+    fn write(&mut self, path: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        run::write_atomically(&self.out.join(path), bytes)?;
+        self.artifacts.push(Artifact {
+            path: path.into(),
+            sha256: run::hash(bytes),
+            bytes: bytes.len() as u64,
+        });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

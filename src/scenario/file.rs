@@ -3,6 +3,9 @@
 //! "Exactly one of" is checked by hand in [`crate::workload`], because serde
 //! loses the place of an error in tagged and untagged enums. The doc comments
 //! here become the descriptions in the JSON Schema that editors show.
+//!
+//! Reading takes every key as optional (`serde(default)`), so that all problems
+//! can be told at once; the schema (`schemars(!default)`) says which are required.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -24,6 +27,15 @@ impl<T> At<T> {
     /// The place as a range of bytes.
     pub fn span(&self) -> Range<usize> {
         self.start..self.end
+    }
+
+    /// Another value at the same place.
+    pub fn with<U>(&self, value: U) -> At<U> {
+        At {
+            value,
+            start: self.start,
+            end: self.end,
+        }
     }
 }
 
@@ -63,6 +75,7 @@ impl<T: JsonSchema> JsonSchema for At<T> {
 /// A loadgate scenario: targets, flows of steps, a load profile and thresholds.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(!default)]
 pub struct Scenario {
     /// Names the scenario in reports and baselines.
     #[schemars(required)]
@@ -72,27 +85,30 @@ pub struct Scenario {
     /// Seed of everything random: choice of flow, data, arrivals. Default 1.
     pub seed: Option<At<i64>>,
     /// The systems under test, by name.
-    #[schemars(required)]
     pub target: BTreeMap<String, At<Target>>,
     /// How much load, for how long.
     #[schemars(required)]
     pub load: Option<At<Load>>,
     /// Generated and read data, by the name used in templates.
+    #[serde(default)]
     pub data: BTreeMap<String, At<Data>>,
     /// What virtual users do.
-    #[schemars(required)]
     pub flow: Vec<At<Flow>>,
     /// Steps performed once before any load, not measured. What they save is known to all flows.
+    #[serde(default)]
     pub setup: Vec<At<Step>>,
     /// Steps performed once after the load, not measured, also after an interrupt.
+    #[serde(default)]
     pub teardown: Vec<At<Step>>,
     /// Limits on what is measured.
+    #[serde(default)]
     pub threshold: Vec<At<Threshold>>,
 }
 
 /// A system under test: exactly one of `http`, `sqlite`, `postgres`.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(!default)]
 pub struct Target {
     /// Base URL, as in `http://127.0.0.1:8080`; `{port}` is the port of a managed process.
     pub http: Option<At<String>>,
@@ -107,6 +123,7 @@ pub struct Target {
     /// How long the managed process may take to become ready. Default 30s.
     pub ready_timeout: Option<At<String>>,
     /// Headers sent with every request.
+    #[serde(default)]
     pub headers: BTreeMap<String, At<String>>,
     /// How long one operation may take before it counts as failed. Default 30s.
     pub timeout: Option<At<String>>,
@@ -121,6 +138,7 @@ pub struct Target {
 /// How much load, for how long: `rate` (open model) or `users` (closed model).
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(!default)]
 pub struct Load {
     /// Open model: flow starts per second, as in `300/s`, whether or not earlier ones have ended.
     pub rate: Option<At<String>>,
@@ -147,6 +165,7 @@ pub struct Load {
 /// Data for templates: exactly one kind.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(!default)]
 pub struct Data {
     /// Always the same value.
     pub constant: Option<At<Scalar>>,
@@ -187,6 +206,7 @@ pub enum Scalar {
 /// Two bounds, both included.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(!default)]
 pub struct Bounds {
     /// The lower bound.
     #[schemars(required)]
@@ -199,6 +219,7 @@ pub struct Bounds {
 /// A Zipf distribution over integers.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(!default)]
 pub struct Zipf {
     /// The most frequent value.
     #[schemars(required)]
@@ -213,6 +234,7 @@ pub struct Zipf {
 /// Integers counting up.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(!default)]
 pub struct Sequence {
     /// The first value. Default 1.
     pub from: Option<i64>,
@@ -223,6 +245,7 @@ pub struct Sequence {
 /// Random letters and digits.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(!default)]
 pub struct RandomString {
     /// Number of characters, 1 to 1,000,000.
     #[schemars(required)]
@@ -232,6 +255,7 @@ pub struct RandomString {
 /// Points in time, uniform between two bounds.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(!default)]
 pub struct RandomTime {
     /// Earliest, as in `2026-01-01T00:00:00Z`.
     #[schemars(required)]
@@ -246,6 +270,7 @@ pub struct RandomTime {
 /// A weighted sequence of steps that a virtual user performs.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(!default)]
 pub struct Flow {
     /// Names the flow in reports.
     #[schemars(required)]
@@ -253,13 +278,13 @@ pub struct Flow {
     /// How often it is chosen, relative to the other flows. Default 1.
     pub weight: Option<At<i64>>,
     /// Its steps, in order. A failed step ends the pass.
-    #[schemars(required)]
     pub step: Vec<At<Step>>,
 }
 
 /// One step: exactly one of an HTTP method, `sql`, `transaction`, `pause`, `repeat`.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(!default)]
 pub struct Step {
     /// Names the step in reports and thresholds; unique in the scenario.
     pub name: Option<At<String>>,
@@ -280,10 +305,12 @@ pub struct Step {
     /// OPTIONS of this path.
     pub options: Option<At<String>>,
     /// Headers of the request.
+    #[serde(default)]
     pub headers: BTreeMap<String, At<String>>,
     /// Body of the request as text.
     pub body: Option<At<String>>,
     /// Body of the request as JSON; a template alone in a string keeps its type.
+    #[serde(serialize_with = "as_text")]
     pub json: Option<At<serde_json::Value>>,
     /// One SQL statement with `$1`, `$2`, … for parameters.
     pub sql: Option<At<String>>,
@@ -296,18 +323,26 @@ pub struct Step {
     /// Perform the steps below this many times; data is drawn anew each time.
     pub repeat: Option<At<i64>>,
     /// The steps that `repeat` performs.
+    #[serde(default)]
     pub step: Vec<At<Step>>,
     /// What the answer must be, else the operation failed.
     pub expect: Option<At<Expect>>,
     /// Values to keep for later steps: name = JSON path, as in `$.items[0].id`; rows of SQL are an array of objects.
+    #[serde(default)]
     pub save: BTreeMap<String, At<String>>,
     /// How long this step may take; overrides the target's.
     pub timeout: Option<At<String>>,
 }
 
+/// JSON is written as its text: what is absent and what is empty are two things in a body.
+fn as_text<S: serde::Serializer>(json: &Option<At<serde_json::Value>>, serializer: S) -> Result<S::Ok, S::Error> {
+    json.as_ref().map(|json| json.value.to_string()).serialize(serializer)
+}
+
 /// A statement of a transaction.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(!default)]
 pub struct Statement {
     /// The SQL with `$1`, `$2`, … for parameters.
     #[schemars(required)]
@@ -319,12 +354,14 @@ pub struct Statement {
 /// What an answer must be.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(!default)]
 pub struct Expect {
     /// HTTP status, one or several. Default: below 400.
     pub status: Option<At<OneOrMany>>,
     /// Text that the body contains; templates allowed.
     pub body_contains: Option<At<String>>,
     /// JSON path = value that the body has there.
+    #[serde(default)]
     pub json: BTreeMap<String, At<Scalar>>,
     /// Number of rows that the statement returns.
     pub rows: Option<At<i64>>,
@@ -345,6 +382,7 @@ pub enum OneOrMany {
 /// A limit on a metric of one step, or of all steps together.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(!default)]
 pub struct Threshold {
     /// Name of the step; without it all steps together.
     pub step: Option<At<String>>,

@@ -50,7 +50,7 @@ pub struct Text {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file system refused.
-    #[error("{path}: {source}")]
+    #[error("{path} cannot be read: {source}")]
     Io {
         /// The path as given.
         path: String,
@@ -145,26 +145,19 @@ fn read(toml: &str, problems: &mut Problems) -> Scenario {
     let (mut table, errors) = DeTable::parse_recoverable(toml);
     if !errors.is_empty() {
         for error in errors {
-            problems.add(
-                error.span().unwrap_or(0..0),
-                "not valid TOML",
-                error.message().to_owned(),
-                None,
-            );
+            unreadable(&error, "not valid TOML", problems);
         }
         return Scenario::default();
     }
     shape::prune(&mut table, problems);
-    match Scenario::deserialize(toml::de::Deserializer::from(table)) {
-        Ok(scenario) => scenario,
-        Err(error) => {
-            problems.add(
-                error.span().unwrap_or(0..0),
-                "cannot be read",
-                error.message().to_owned(),
-                None,
-            );
-            Scenario::default()
-        }
-    }
+    Scenario::deserialize(toml::de::Deserializer::from(table)).unwrap_or_else(|error| {
+        unreadable(&error, "cannot be read", problems);
+        Scenario::default()
+    })
+}
+
+/// Nothing was read, so nothing can be said of what is missing.
+fn unreadable(error: &toml::de::Error, title: &str, problems: &mut Problems) {
+    problems.damage(None);
+    problems.add(error.span().unwrap_or(0..0), title, error.message(), None);
 }

@@ -1,6 +1,6 @@
 //! `--set key=value`: edits the text of a scenario, keeping the rest as written.
 
-use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, TableLike, Value};
+use toml_edit::{DocumentMut, Item, Table, TableLike, Value};
 
 use super::LoadError;
 
@@ -34,9 +34,14 @@ fn set_one(document: &mut DocumentMut, argument: &str) -> Result<(), String> {
     set_in(document.as_table_mut(), &segments, parse_value(value.trim()))
 }
 
-/// As TOML where it is TOML (numbers, booleans, quoted text, lists), else as plain text.
+/// As TOML where it is a number, a boolean, quoted text, a list or a table, else as plain text.
 fn parse_value(text: &str) -> Value {
-    text.parse().unwrap_or_else(|_| Value::from(text))
+    match text.parse() {
+        // Scenarios have no bare dates and no infinite numbers: who writes so means text.
+        Ok(Value::Datetime(_)) | Err(_) => text.into(),
+        Ok(Value::Float(number)) if !number.value().is_finite() => text.into(),
+        Ok(value) => value,
+    }
 }
 
 fn set_in(table: &mut dyn TableLike, segments: &[&str], value: Value) -> Result<(), String> {
@@ -50,27 +55,42 @@ fn set_in(table: &mut dyn TableLike, segments: &[&str], value: Value) -> Result<
     if !table.contains_key(key) {
         table.insert(key, Item::Table(Table::new()));
     }
-    match table.get_mut(key) {
-        Some(Item::ArrayOfTables(list)) => set_in(element(list, key, rest[0])?, &rest[1..], value),
-        Some(item) => match item.as_table_like_mut() {
-            Some(inner) => set_in(inner, rest, value),
-            None => Err(format!("\"{key}\" is a value, so \"{}\" cannot lie inside it", rest[0])),
-        },
-        None => Ok(()),
+    let Some(item) = table.get_mut(key) else { return Ok(()) };
+    if is_list(item) {
+        return set_in(element(item, key, rest[0])?, &rest[1..], value);
+    }
+    match item.as_table_like_mut() {
+        Some(inner) => set_in(inner, rest, value),
+        None => Err(format!("\"{key}\" is a value, so \"{}\" cannot lie inside it", rest[0])),
     }
 }
 
-fn element<'a>(list: &'a mut ArrayOfTables, key: &str, which: &str) -> Result<&'a mut Table, String> {
-    let position = match which.parse() {
-        Ok(number) => Some(number),
-        Err(_) => list
-            .iter()
-            .position(|table| table.get("name").and_then(Item::as_str) == Some(which)),
+fn is_list(item: &Item) -> bool {
+    item.is_array_of_tables() || item.is_array()
+}
+
+/// The element of a list of tables, written as `[[key]]` or as `key = [{ … }]`.
+fn element<'a>(list: &'a mut Item, key: &str, which: &str) -> Result<&'a mut dyn TableLike, String> {
+    let elements: Vec<&mut dyn TableLike> = match list {
+        Item::ArrayOfTables(tables) => tables.iter_mut().map(|table| table as &mut dyn TableLike).collect(),
+        Item::Value(Value::Array(values)) => values
+            .iter_mut()
+            .filter_map(|value| value.as_inline_table_mut().map(|table| table as &mut dyn TableLike))
+            .collect(),
+        _ => Vec::new(),
     };
-    let count = list.len();
-    position.and_then(|position| list.get_mut(position)).ok_or_else(|| {
-        format!("the list \"{key}\" has no element \"{which}\"; address one by its name or by a number below {count}")
-    })
+    let count = elements.len();
+    let position = elements
+        .iter()
+        .position(|table| table.get("name").and_then(Item::as_str) == Some(which))
+        .or_else(|| which.parse().ok());
+    position
+        .and_then(|position| elements.into_iter().nth(position))
+        .ok_or_else(|| {
+            format!(
+                "the list \"{key}\" has no element \"{which}\"; address one by its name or by a number below {count}"
+            )
+        })
 }
 
 #[cfg(test)]
@@ -94,6 +114,38 @@ mod tests {
                 .contains("[target.db]\nsqlite = \"x.db\"")
         );
         assert!(set("seed=7").unwrap().contains("# kept"));
+    }
+
+    #[test]
+    fn lists_in_one_line_are_reached_too() {
+        let text = "flow = [{ name = \"buy\", step = [{ get = \"/a\" }] }]\n";
+        let set = |argument: &str| apply(text, &[argument.to_owned()]).map_err(|error| error.to_string());
+        assert!(set("flow.buy.step.0.get=/b").unwrap().contains("get = \"/b\""));
+        assert!(set("flow.buy.step.1.get=/b").unwrap_err().contains("below 1"));
+    }
+
+    #[test]
+    fn values_are_numbers_booleans_and_lists_where_they_read_so_else_text() {
+        for (given, written) in [
+            ("5", "5"),
+            ("true", "true"),
+            ("[1, 2]", "[1, 2]"),
+            ("5s", "\"5s\""),
+            ("\"5\"", "\"5\""),
+            ("2026-01-01T00:00:00Z", "\"2026-01-01T00:00:00Z\""),
+            ("inf", "\"inf\""),
+            ("", "\"\""),
+            ("a=b", "\"a=b\""),
+        ] {
+            let text = set(&format!("load.x={given}")).unwrap();
+            assert!(text.contains(&format!("x = {written}\n")), "{given}: {text}");
+        }
+    }
+
+    #[test]
+    fn the_last_of_several_wins() {
+        let set = ["load.rate=2/s".to_owned(), "load.rate=3/s".to_owned()];
+        assert!(apply(TEXT, &set).unwrap().contains("rate = \"3/s\""));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Checks the text's keys and types against the JSON Schema, and takes out what
 //! does not fit, so that the rest can be read and checked in the same go.
 
+use std::ops::Range;
+
 use serde_json::Value as Schema;
 use toml::{
     Spanned,
@@ -12,7 +14,7 @@ use super::{Problems, schema};
 /// Reports every unknown key and every wrong type, and removes them from the table.
 pub(super) fn prune(table: &mut Spanned<DeTable<'_>>, problems: &mut Problems) {
     let root = schema::json_schema();
-    Checker { root: &root, problems }.table(table.get_mut(), &root, "");
+    Checker { root: &root, problems }.table(table.get_mut(), None, &root, "");
 }
 
 struct Checker<'a> {
@@ -21,32 +23,30 @@ struct Checker<'a> {
 }
 
 impl<'a> Checker<'a> {
-    fn table(&mut self, table: &mut DeTable<'_>, schema: &'a Schema, path: &str) {
+    /// Checks the table at the place `owner`; `None` is the scenario itself.
+    fn table(&mut self, table: &mut DeTable<'_>, owner: Option<&Range<usize>>, schema: &'a Schema, path: &str) {
         let schema = self.resolve(schema);
         let properties = schema.get("properties").and_then(Schema::as_object);
         let others = schema.get("additionalProperties").filter(|others| others.is_object());
+        let free = properties.is_none() && others.is_none();
         let keys: Vec<Spanned<DeString<'_>>> = table.keys().cloned().collect();
         for key in keys {
             let name = key.get_ref().as_ref();
             let inner = format!("{path}{}{name}", if path.is_empty() { "" } else { "." });
-            let fits = match properties.and_then(|known| known.get(name)).or(others) {
+            let known = properties.and_then(|known| known.get(name)).or(others);
+            let fits = match known.or(free.then_some(&Schema::Bool(true))) {
                 Some(schema) => table
                     .get_mut(&key)
                     .is_some_and(|value| self.value(value, schema, &inner)),
-                // A schema that says nothing of keys (free JSON) allows them all.
-                None if properties.is_none() && schema.get("additionalProperties") != Some(&Schema::Bool(false)) => {
-                    true
-                }
                 None => {
-                    let known = properties
-                        .map(|known| known.keys().map(String::as_str).collect())
-                        .unwrap_or_default();
-                    self.unknown_key(&key, known, path);
+                    let known = properties.into_iter().flat_map(|known| known.keys());
+                    self.unknown_key(&key, &known.map(String::as_str).collect::<Vec<_>>(), path);
                     false
                 }
             };
             if !fits {
                 table.remove(&key);
+                self.problems.damage(owner.cloned());
             }
         }
     }
@@ -57,36 +57,42 @@ impl<'a> Checker<'a> {
         let branches = self.branches(schema);
         let Some(schema) = branches.iter().copied().find(|branch| accepts(branch, value.get_ref())) else {
             let wanted: Vec<_> = branches.iter().map(|branch| describe(branch)).collect();
-            let found = value.get_ref().type_str();
-            self.problems.add_pruned(
+            let found = article(value.get_ref().type_str());
+            self.problems.add(
                 span,
                 format!("`{path}` has the wrong type"),
-                format!("expected {}, found {}", wanted.join(" or "), article(found)),
+                format!("expected {}, found {found}", wanted.join(" or ")),
                 quoting_help(&wanted, value.get_ref()),
             );
             return false;
         };
+        if let Some((label, help)) = unreadable(value.get_ref()) {
+            self.problems
+                .add(span, format!("`{path}` cannot be used"), label, help.map(str::to_owned));
+            return false;
+        }
         match value.get_mut() {
-            DeValue::Table(table) => self.table(table, schema, path),
+            DeValue::Table(table) => self.table(table, Some(&span), schema, path),
             DeValue::Array(array) => {
-                if let Some(items) = schema.get("items") {
-                    let mut kept = Vec::with_capacity(array.len());
-                    for (at, mut item) in std::mem::replace(array, DeArray::new()).into_iter().enumerate() {
-                        if self.value(&mut item, items, &format!("{path}[{at}]")) {
-                            kept.push(item);
-                        }
-                    }
-                    for item in kept {
-                        array.push(item);
-                    }
-                }
+                let items = schema.get("items").unwrap_or(&Schema::Bool(true));
+                self.list(array, &span, items, path);
             }
             _ => {}
         }
         true
     }
 
-    fn unknown_key(&mut self, key: &Spanned<DeString<'_>>, known: Vec<&str>, path: &str) {
+    fn list(&mut self, list: &mut DeArray<'_>, owner: &Range<usize>, schema: &'a Schema, path: &str) {
+        for (at, mut item) in std::mem::replace(list, DeArray::new()).into_iter().enumerate() {
+            if self.value(&mut item, schema, &format!("{path}[{at}]")) {
+                list.push(item);
+            } else {
+                self.problems.damage(Some(owner.clone()));
+            }
+        }
+    }
+
+    fn unknown_key(&mut self, key: &Spanned<DeString<'_>>, known: &[&str], path: &str) {
         let name = key.get_ref().as_ref();
         let place = if path.is_empty() {
             "a scenario".to_owned()
@@ -102,7 +108,7 @@ impl<'a> Checker<'a> {
             Some((_, candidate)) => format!("did you mean `{candidate}`?"),
             None => format!("known keys: {}", known.join(", ")),
         };
-        self.problems.add_pruned(
+        self.problems.add(
             key.span(),
             format!("unknown key `{name}`"),
             format!("{place} has no such key"),
@@ -149,6 +155,26 @@ fn accepts(schema: &Schema, value: &DeValue<'_>) -> bool {
     }
 }
 
+/// Why a value of a fitting type cannot be used all the same, and how to mend it.
+fn unreadable(value: &DeValue<'_>) -> Option<(&'static str, Option<&'static str>)> {
+    match value {
+        DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix())
+            .is_err()
+            .then_some((
+                "an integer has at most 64 bits",
+                Some("as text, in quotes, it can be longer"),
+            )),
+        DeValue::Float(float) => (!float.as_str().parse().is_ok_and(f64::is_finite)).then_some((
+            "a number must be finite",
+            Some("as text, in quotes, it can be anything"),
+        )),
+        DeValue::Datetime(_) => Some(("a bare date or time has no type in JSON or SQL", Some(QUOTE_DATES))),
+        _ => None,
+    }
+}
+
+const QUOTE_DATES: &str = "write it in quotes";
+
 fn describe(schema: &Schema) -> String {
     match schema.get("type").and_then(Schema::as_str) {
         Some("object") => "a table".into(),
@@ -163,11 +189,18 @@ fn article(name: &str) -> String {
     format!("{} {name}", if an { "an" } else { "a" })
 }
 
-/// The commonest slip: a bare number where a quantity with a unit is wanted.
+/// The commonest slips: a bare number where a quantity with a unit is wanted, and a bare date.
 fn quoting_help(wanted: &[String], value: &DeValue<'_>) -> Option<String> {
-    let number = value
-        .as_integer()
-        .map(|integer| integer.as_str())
-        .or_else(|| value.as_float().map(|float| float.as_str()))?;
-    (wanted == ["a string"]).then(|| format!("write it in quotes, with a unit where one belongs: \"{number}\""))
+    if !wanted.iter().any(|wanted| wanted == "a string") {
+        return None;
+    }
+    let number = match value {
+        DeValue::Datetime(_) => return Some(QUOTE_DATES.into()),
+        DeValue::Integer(integer) => integer.as_str(),
+        DeValue::Float(float) => float.as_str(),
+        _ => return None,
+    };
+    Some(format!(
+        "write it in quotes, with a unit where one belongs: \"{number}\""
+    ))
 }

@@ -1,8 +1,8 @@
 //! The `[data]` of a scenario → generators; CSV files are read here, bounded.
 
 use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
     sync::Arc,
 };
 
@@ -15,17 +15,22 @@ use super::{
 };
 use crate::{
     run::{hash, read_bounded},
-    scenario::{self, At},
+    scenario::{self, At, Bounds, RandomString, RandomTime, Scalar, Sequence},
 };
 
 /// A larger CSV file is refused: 256 MiB.
 const LARGEST_CSV: u64 = 256 << 20;
+
+/// Beyond this a Zipf distribution gives its first value only.
+const MOST_SKEW: f64 = 20.0;
 
 /// All data variables.
 #[derive(Debug, Default)]
 pub(super) struct DataSet {
     /// By the name used in templates: `user`, `users.email`.
     pub(super) draws: BTreeMap<String, Draw>,
+    /// Names of data with problems: they are known, only not usable.
+    pub(super) broken: BTreeSet<String>,
     /// SHA-256 of each file, by the name of its data item.
     pub(super) file_hashes: BTreeMap<String, String>,
 }
@@ -37,168 +42,173 @@ pub(super) fn compile(
     scenario: &Path,
 ) -> DataSet {
     let mut set = DataSet::default();
-    let directory = scenario.parent().unwrap_or(Path::new("")).to_owned();
+    let directory = scenario.parent().unwrap_or(Path::new(""));
     for (name, written) in data {
         if !is_name(name) {
-            compiler.problem(
-                written,
-                format!("\"{name}\" is no usable name"),
-                "use letters, digits, `_` and `-`",
-                None,
-            );
+            let title = format!("\"{name}\" is no usable name");
+            compiler.problem(written, title, "use letters, digits, `_` and `-`", None);
         }
-        match csv_of(compiler, written) {
-            Some(path) => table(compiler, name, written, &directory.join(path), &mut set),
-            None => {
-                if let Some(generator) = generator(compiler, name, written) {
-                    set.draws.insert(
-                        name.clone(),
-                        Draw {
-                            purpose: purpose(name),
-                            generator,
-                        },
-                    );
-                }
-            }
+        if let (Some(order), None) = (&written.value.order, &written.value.csv) {
+            let label = "it is for a CSV file, with `csv`";
+            compiler.problem(order, "`order` does not belong here", label, None);
+        }
+        if item(compiler, name, written, directory, &mut set).is_none() {
+            set.broken.insert(name.clone());
         }
     }
     set
 }
 
-fn is_name(name: &str) -> bool {
+/// Whether templates can use a name.
+pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-'))
 }
 
-fn csv_of(compiler: &mut Compiler<'_>, written: &At<scenario::Data>) -> Option<PathBuf> {
-    if written.value.csv.is_none()
-        && let Some(order) = &written.value.order
-    {
-        compiler.problem(
-            order,
-            "`order` does not belong here",
-            "it is for a CSV file, with `csv`",
-            None,
-        );
+/// What makes data of one kind: the key that stands there, with its value.
+#[derive(Clone, Copy)]
+enum Kind<'d> {
+    Constant(&'d At<Scalar>),
+    Uniform(&'d At<Bounds>),
+    Zipf(&'d At<scenario::Zipf>),
+    Sequence(&'d At<Sequence>),
+    Choice(&'d At<Vec<Scalar>>),
+    Uuid(&'d At<bool>),
+    Text(&'d At<RandomString>),
+    Time(&'d At<RandomTime>),
+    Csv(&'d At<String>),
+}
+
+impl<'d> Kind<'d> {
+    /// All kinds that an item has, with their keys; it should be one.
+    fn all(data: &'d scenario::Data) -> Vec<(&'static str, Self)> {
+        [
+            ("constant", data.constant.as_ref().map(Self::Constant)),
+            ("uniform", data.uniform.as_ref().map(Self::Uniform)),
+            ("zipf", data.zipf.as_ref().map(Self::Zipf)),
+            ("sequence", data.sequence.as_ref().map(Self::Sequence)),
+            ("choice", data.choice.as_ref().map(Self::Choice)),
+            ("uuid", data.uuid.as_ref().map(Self::Uuid)),
+            ("string", data.string.as_ref().map(Self::Text)),
+            ("timestamp", data.timestamp.as_ref().map(Self::Time)),
+            ("csv", data.csv.as_ref().map(Self::Csv)),
+        ]
+        .into_iter()
+        .filter_map(|(key, kind)| Some((key, kind?)))
+        .collect()
     }
-    only_kind(&written.value).filter(|kind| *kind == "csv")?;
-    written
-        .value
-        .csv
-        .as_ref()
-        .map(|csv| PathBuf::from(compiler.resolve(csv)))
 }
 
-/// The single kind that is written, if it is a single one.
-fn only_kind(data: &scenario::Data) -> Option<&'static str> {
-    match kinds(data).as_slice() {
-        [only] => Some(only),
-        _ => None,
-    }
-}
+const KINDS: &str = "constant, uniform, zipf, sequence, choice, uuid, string, timestamp, csv";
 
-fn kinds(data: &scenario::Data) -> Vec<&'static str> {
-    [
-        ("constant", data.constant.is_some()),
-        ("uniform", data.uniform.is_some()),
-        ("zipf", data.zipf.is_some()),
-        ("sequence", data.sequence.is_some()),
-        ("choice", data.choice.is_some()),
-        ("uuid", data.uuid.is_some()),
-        ("string", data.string.is_some()),
-        ("timestamp", data.timestamp.is_some()),
-        ("csv", data.csv.is_some()),
-    ]
-    .into_iter()
-    .filter_map(|(kind, present)| present.then_some(kind))
-    .collect()
-}
-
-fn generator(compiler: &mut Compiler<'_>, name: &str, written: &At<scenario::Data>) -> Option<Generator> {
-    let found = kinds(&written.value);
-    if found.len() != 1 {
-        let title = format!(
-            "data \"{name}\" has {} kinds",
-            if found.is_empty() {
-                "no".into()
-            } else {
-                found.len().to_string()
-            }
-        );
-        let help =
-            Some("exactly one of constant, uniform, zipf, sequence, choice, uuid, string, timestamp, csv".into());
-        compiler
-            .problems
-            .add_missing(written.span(), title, found.join(" and "), help);
+/// Adds one item to the set; `None` when it has problems.
+fn item(
+    compiler: &mut Compiler<'_>,
+    name: &str,
+    written: &At<scenario::Data>,
+    directory: &Path,
+    set: &mut DataSet,
+) -> Option<()> {
+    let mut kinds = Kind::all(&written.value);
+    if kinds.len() > 1 {
+        let keys: Vec<_> = kinds.iter().map(|(key, _)| format!("`{key}`")).collect();
+        let title = format!("data \"{name}\" has several kinds");
+        let help = Some("make an item of each".into());
+        compiler.problem(written, title, keys.join(" and "), help);
         return None;
     }
-    match parse(&written.value) {
-        Ok(generator) => Some(generator),
-        Err(reason) => {
-            compiler.problem(written, format!("data \"{name}\" makes no sense"), reason, None);
-            None
+    let Some((_, kind)) = kinds.pop() else {
+        let title = format!("data \"{name}\" has no kind");
+        let help = Some(format!("exactly one of {KINDS}"));
+        compiler
+            .problems
+            .add_missing(written.span(), title, "nothing says what it is", help);
+        return None;
+    };
+    if let Kind::Csv(path) = kind {
+        return table(compiler, name, path, written.value.order.as_ref(), directory, set);
+    }
+    let draw = Draw {
+        purpose: purpose(name),
+        generator: generator(compiler, kind)?,
+    };
+    set.draws.insert(name.to_owned(), draw);
+    Some(())
+}
+
+fn generator(compiler: &mut Compiler<'_>, kind: Kind<'_>) -> Option<Generator> {
+    let (place, generator) = match kind {
+        Kind::Constant(at) => return Some(Generator::Constant(scalar(compiler, at, &at.value)?)),
+        Kind::Choice(at) => {
+            let values: Vec<_> = at.value.iter().map(|value| scalar(compiler, at, value)).collect();
+            (at.span(), choice(values.into_iter().collect::<Option<_>>()?))
         }
+        Kind::Time(at) => (at.span(), time(compiler, at)?),
+        Kind::Uniform(at) => (
+            at.span(),
+            ordered(at.value.from, at.value.to).map(|(from, to)| Generator::Uniform { from, to }),
+        ),
+        Kind::Zipf(at) => (at.span(), zipf(&at.value)),
+        Kind::Sequence(at) => (at.span(), sequence(&at.value)),
+        Kind::Uuid(at) => (
+            at.span(),
+            if at.value {
+                Ok(Generator::Uuid)
+            } else {
+                Err("write uuid = true".into())
+            },
+        ),
+        Kind::Text(at) => (at.span(), text(&at.value)),
+        Kind::Csv(_) => return None,
+    };
+    if let Err(reason) = &generator {
+        let title = "data that makes no sense";
+        compiler.problems.add_missing(place, title, reason, None);
+    }
+    generator.ok()
+}
+
+/// A constant with `${…}` filled in.
+fn scalar<T>(compiler: &mut Compiler<'_>, at: &At<T>, value: &Scalar) -> Option<Value> {
+    match value {
+        Scalar::Text(text) => Some(Value::Text(compiler.resolve(&at.with(text.clone()))?.into())),
+        other => Some(other.into()),
     }
 }
 
-fn parse(data: &scenario::Data) -> Result<Generator, String> {
-    let scenario::Data {
-        constant,
-        uniform,
-        zipf,
-        sequence,
-        choice,
-        uuid,
-        string,
-        timestamp,
-        ..
-    } = data;
-    if let Some(constant) = constant {
-        return Ok(Generator::Constant((&constant.value).into()));
+fn choice(values: Vec<Value>) -> Result<Generator, String> {
+    if values.is_empty() {
+        return Err("`choice` lists nothing".into());
     }
-    if let Some(At { value: bounds, .. }) = uniform {
-        let (from, to) = ordered(bounds.from, bounds.to)?;
-        return Ok(Generator::Uniform { from, to });
+    Ok(Generator::Choice(values))
+}
+
+fn zipf(zipf: &scenario::Zipf) -> Result<Generator, String> {
+    let (from, to) = ordered(zipf.from, zipf.to)?;
+    let exponent = zipf.exponent.unwrap_or(1.0);
+    if !(exponent > 0.0 && exponent <= MOST_SKEW) {
+        return Err(format!("`exponent` must be above 0 and at most {MOST_SKEW}"));
     }
-    if let Some(At { value: zipf, .. }) = zipf {
-        let (from, to) = ordered(zipf.from, zipf.to)?;
-        let exponent = zipf.exponent.unwrap_or(1.0);
-        let ranks = Zipf::new((to.saturating_sub(from) as f64) + 1.0, exponent)
-            .map_err(|_| "the exponent must be above 0".to_owned())?;
-        return Ok(Generator::Zipf { from, ranks });
+    let ranks = Zipf::new(to.abs_diff(from) as f64 + 1.0, exponent).map_err(|error| error.to_string())?;
+    Ok(Generator::Zipf { from, to, ranks })
+}
+
+fn sequence(sequence: &Sequence) -> Result<Generator, String> {
+    let from = sequence.from.unwrap_or(1);
+    let count = match sequence.to {
+        Some(to) if to < from => return Err(format!("`to` ({to}) is below `from` ({from})")),
+        Some(to) => Some(to.abs_diff(from).saturating_add(1)),
+        None => None,
+    };
+    Ok(Generator::Sequence { from, count })
+}
+
+fn text(string: &RandomString) -> Result<Generator, String> {
+    match string.length {
+        Some(length @ 1..=1_000_000) => Ok(Generator::Text {
+            length: length as usize,
+        }),
+        _ => Err("`length` must be from 1 to 1,000,000".into()),
     }
-    if let Some(At { value: sequence, .. }) = sequence {
-        let from = sequence.from.unwrap_or(1);
-        let count = match sequence.to {
-            Some(to) if to < from => return Err(format!("`to` ({to}) is below `from` ({from})")),
-            Some(to) => Some(to.abs_diff(from).saturating_add(1)),
-            None => None,
-        };
-        return Ok(Generator::Sequence { from, count });
-    }
-    if let Some(At { value: choice, .. }) = choice {
-        return match choice.as_slice() {
-            [] => Err("`choice` lists nothing".into()),
-            values => Ok(Generator::Choice(values.iter().map(Value::from).collect())),
-        };
-    }
-    if let Some(At { value: uuid, .. }) = uuid {
-        return if *uuid {
-            Ok(Generator::Uuid)
-        } else {
-            Err("write uuid = true".into())
-        };
-    }
-    if let Some(At { value: string, .. }) = string {
-        return match string.length {
-            Some(length @ 1..=1_000_000) => Ok(Generator::Text {
-                length: length as usize,
-            }),
-            _ => Err("`length` must be from 1 to 1,000,000".into()),
-        };
-    }
-    timestamp
-        .as_ref()
-        .map_or_else(|| Err("no kind".into()), |timestamp| time(&timestamp.value))
 }
 
 fn ordered(from: Option<i64>, to: Option<i64>) -> Result<(i64, i64), String> {
@@ -209,73 +219,94 @@ fn ordered(from: Option<i64>, to: Option<i64>) -> Result<(i64, i64), String> {
     }
 }
 
-fn time(time: &scenario::RandomTime) -> Result<Generator, String> {
-    let read = |text: &Option<String>, key: &str| -> Result<i64, String> {
-        let text = text
-            .as_ref()
-            .ok_or_else(|| format!("`{key}` is needed, as in \"2026-01-01T00:00:00Z\""))?;
+/// `None` when a variable of the environment is missing, which is then among the problems.
+fn time(compiler: &mut Compiler<'_>, at: &At<RandomTime>) -> Option<Result<Generator, String>> {
+    let mut resolve = |text: &Option<String>| match text {
+        Some(text) => compiler.resolve(&at.with(text.clone())).map(Some),
+        None => Some(None),
+    };
+    let (from, to, format) = (
+        resolve(&at.value.from),
+        resolve(&at.value.to),
+        resolve(&at.value.format),
+    );
+    Some(time_between(from?.as_deref(), to?.as_deref(), format?.as_deref()))
+}
+
+fn time_between(from: Option<&str>, to: Option<&str>, format: Option<&str>) -> Result<Generator, String> {
+    let read = |text: Option<&str>, key: &str| -> Result<i64, String> {
+        let text = text.ok_or_else(|| format!("`{key}` is needed, as in \"2026-01-01T00:00:00Z\""))?;
         let time: jiff::Timestamp = text.parse().map_err(|error| format!("`{key}`: {error}"))?;
         Ok(time.as_second())
     };
-    let (from, to) = ordered(Some(read(&time.from, "from")?), Some(read(&time.to, "to")?))?;
-    match time.format.as_deref() {
-        None | Some("rfc3339") => Ok(Generator::Time { from, to, unix: false }),
-        Some("unix") => Ok(Generator::Time { from, to, unix: true }),
-        Some(other) => Err(format!("unknown format \"{other}\"; use \"rfc3339\" or \"unix\"")),
-    }
+    let (from, to) = ordered(Some(read(from, "from")?), Some(read(to, "to")?))?;
+    let unix = match format {
+        None | Some("rfc3339") => false,
+        Some("unix") => true,
+        Some(other) => return Err(format!("unknown format \"{other}\"; use \"rfc3339\" or \"unix\"")),
+    };
+    Ok(Generator::Time { from, to, unix })
 }
 
 /// One draw per column of a CSV file.
-fn table(compiler: &mut Compiler<'_>, name: &str, written: &At<scenario::Data>, path: &Path, set: &mut DataSet) {
-    let Some(csv) = &written.value.csv else { return };
-    let random = compiler.word(
-        written.value.order.as_ref(),
-        &[("sequential", false), ("random", true)],
-        false,
-    );
-    match read_columns(path) {
-        Ok((columns, file_hash)) => {
-            set.file_hashes.insert(name.to_owned(), file_hash);
-            for (column, rows) in columns {
-                let generator = Generator::Column {
-                    rows: rows.into(),
-                    random,
-                };
-                set.draws.insert(
-                    format!("{name}.{column}"),
-                    Draw {
-                        purpose: purpose(name),
-                        generator,
-                    },
-                );
-            }
-        }
-        Err(reason) => compiler.problem(csv, "the CSV file cannot be used", reason, None),
+fn table(
+    compiler: &mut Compiler<'_>,
+    name: &str,
+    csv: &At<String>,
+    order: Option<&At<String>>,
+    directory: &Path,
+    set: &mut DataSet,
+) -> Option<()> {
+    let random = compiler.word(order, &[("sequential", false), ("random", true)], false);
+    let path = directory.join(compiler.resolve(csv)?);
+    let (columns, file_hash) = read_columns(&path)
+        .map_err(|reason| compiler.problem(csv, "the CSV file cannot be used", reason, None))
+        .ok()?;
+    set.file_hashes.insert(name.to_owned(), file_hash);
+    for (column, rows) in columns {
+        let draw = Draw {
+            purpose: purpose(name),
+            generator: Generator::Column {
+                rows: rows.into(),
+                random,
+            },
+        };
+        set.draws.insert(format!("{name}.{column}"), draw);
     }
+    Some(())
 }
 
 type Columns = Vec<(String, Vec<Arc<str>>)>;
 
+/// The columns of a CSV file with a header line, and the hash of the file.
 fn read_columns(path: &Path) -> Result<(Columns, String), String> {
+    let shown = path.display();
     let bytes = read_bounded(path, LARGEST_CSV).map_err(|error| error.to_string())?;
+    let unreadable = |error: csv::Error| format!("{shown}: {error}");
     let mut reader = csv::Reader::from_reader(bytes.as_slice());
-    let header = reader.headers().map_err(|error| error.to_string())?;
-    let mut columns: Columns = header
-        .iter()
-        .map(|column| (column.trim().to_owned(), Vec::new()))
-        .collect();
+    let header = reader.headers().map_err(unreadable)?;
+    let names: Vec<String> = header.iter().map(|column| column.trim().to_owned()).collect();
+    if names.is_empty() {
+        return Err(format!("{shown} is empty; it needs a header line and at least one row"));
+    }
+    if let Some(nameless) = names.iter().position(String::is_empty) {
+        return Err(format!(
+            "{shown}: column {} has no name in the header line",
+            nameless + 1
+        ));
+    }
+    if let Some((_, twice)) = names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)) {
+        return Err(format!("{shown}: two columns are called \"{twice}\""));
+    }
+    let mut columns: Columns = names.into_iter().map(|name| (name, Vec::new())).collect();
     for record in reader.records() {
-        let record = record.map_err(|error| error.to_string())?;
+        let record = record.map_err(unreadable)?;
         for ((_, rows), field) in columns.iter_mut().zip(&record) {
             rows.push(field.into());
         }
     }
-    match columns.first() {
-        None => Err(format!(
-            "{} is empty; it needs a header line and at least one row",
-            path.display()
-        )),
-        Some((_, rows)) if rows.is_empty() => Err(format!("{} has a header line but no rows", path.display())),
-        Some(_) => Ok((columns, hash(&bytes))),
+    if columns.iter().any(|(_, rows)| rows.is_empty()) {
+        return Err(format!("{shown} has a header line but no rows"));
     }
+    Ok((columns, hash(&bytes)))
 }

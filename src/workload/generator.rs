@@ -50,6 +50,8 @@ pub enum Generator {
     Zipf {
         /// The most frequent value.
         from: i64,
+        /// The least frequent value.
+        to: i64,
         /// Law of the ranks 1 to n.
         ranks: Zipf<f64>,
     },
@@ -88,21 +90,17 @@ pub enum Generator {
 }
 
 impl Draw {
-    /// Always the same value.
-    pub(super) fn constant(value: Value) -> Self {
-        Self {
-            purpose: 0,
-            generator: Generator::Constant(value),
-        }
-    }
-
     /// The value of draw `number`.
     pub fn value(&self, seed: u64, number: u64) -> Value {
         let random = || stream(seed, self.purpose, number);
         match &self.generator {
             Generator::Constant(value) => value.clone(),
             Generator::Uniform { from, to } => Value::Int(random().random_range(*from..=*to)),
-            Generator::Zipf { from, ranks } => Value::Int(from + ranks.sample(&mut random()) as i64 - 1),
+            // Ranks are floating-point numbers: beyond 2^53 they may round past the last.
+            Generator::Zipf { from, to, ranks } => {
+                let rank = ranks.sample(&mut random()) as i64;
+                Value::Int(from.saturating_add(rank - 1).min(*to))
+            }
             Generator::Sequence { from, count } => {
                 let step = count.map_or(number, |count| number % count);
                 Value::Int(from.wrapping_add(step as i64))
@@ -179,6 +177,7 @@ mod tests {
     fn zipf_prefers_the_first_and_keeps_its_bounds() {
         let zipf = draw(Generator::Zipf {
             from: 10,
+            to: 109,
             ranks: Zipf::new(100.0, 1.0).unwrap(),
         });
         let values: Vec<i64> = (0..5000)

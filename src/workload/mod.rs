@@ -6,15 +6,26 @@
 //! answer, whether a statement prepares). Addresses may hold `{port}` and
 //! `{dir}`, which the trial fills in once its processes stand.
 
+mod answers;
 mod compile;
 mod data;
+mod fingerprint;
 mod generator;
 mod json_path;
+mod kind;
+mod load;
+mod requests;
+mod scope;
+mod secrets;
 mod sql;
 mod steps;
 mod target;
 mod template;
+mod thresholds;
 mod value;
+
+#[cfg(test)]
+mod tests;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -27,6 +38,7 @@ pub use self::{
     compile::{Rejected, compile},
     generator::{Draw, Generator, stream},
     json_path::JsonPath,
+    secrets::Secrets,
     sql::split as split_sql,
     template::{Encoding, Template, TemplateError},
     value::{Value, Values},
@@ -236,6 +248,7 @@ pub struct Flow {
 
 /// One thing in a flow.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "nearly every action is a step")]
 pub enum Action {
     /// A measured operation.
     Step(Step),
@@ -353,44 +366,5 @@ impl Workload {
         };
         let at = self.flows.partition_point(|flow| flow.cumulative_weight <= ticket);
         &self.flows[at]
-    }
-}
-
-/// Texts that must not reach a report, a log or an error.
-#[derive(Clone, Default)]
-pub struct Secrets {
-    texts: Vec<String>,
-}
-
-impl Secrets {
-    /// Adds one; very short texts are no secrets and would mask half of everything.
-    pub fn add(&mut self, text: &str) {
-        if text.len() >= 4 && !self.texts.iter().any(|known| known == text) {
-            self.texts.push(text.to_owned());
-            // The longest first: one secret may contain another.
-            self.texts.sort_by_key(|text| std::cmp::Reverse(text.len()));
-        }
-    }
-
-    /// All of them, for those who mask by themselves.
-    pub fn texts(&self) -> &[String] {
-        &self.texts
-    }
-
-    /// The text with every secret replaced.
-    pub fn mask(&self, text: &str) -> String {
-        self.texts.iter().fold(text.to_owned(), |text, secret| {
-            if text.contains(secret.as_str()) {
-                text.replace(secret.as_str(), "•••")
-            } else {
-                text
-            }
-        })
-    }
-}
-
-impl std::fmt::Debug for Secrets {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Secrets({})", self.texts.len())
     }
 }

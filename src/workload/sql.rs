@@ -26,7 +26,7 @@ fn placeholders(sql: &str) -> Vec<Placeholder> {
                 None => skip_dollar_quoted(sql, at),
             },
             // A name may contain `$`, as in `a$1`.
-            c if c.is_ascii_alphabetic() || c == b'_' => skip_name(bytes, at),
+            c if c.is_ascii_alphabetic() || c == b'_' || !c.is_ascii() => skip_name(bytes, at),
             _ => at + 1,
         };
     }
@@ -47,7 +47,7 @@ fn skip_until(sql: &str, at: usize, end: &str) -> usize {
 }
 
 fn skip_name(bytes: &[u8], at: usize) -> usize {
-    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(*byte, b'_' | b'$');
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(*byte, b'_' | b'$') || !byte.is_ascii();
     bytes[at..]
         .iter()
         .position(|byte| !is_name(byte))
@@ -68,8 +68,8 @@ fn skip_dollar_quoted(sql: &str, at: usize) -> usize {
 
 fn number_after(sql: &str, at: usize) -> Option<(usize, usize)> {
     let digits = sql[at..].bytes().take_while(u8::is_ascii_digit).count();
-    let number = sql[at..at + digits].parse().ok()?;
-    Some((number, at + digits))
+    // Too many digits for a number are a number that is too high.
+    (digits > 0).then(|| (sql[at..at + digits].parse().unwrap_or(usize::MAX), at + digits))
 }
 
 /// How many parameters a statement takes: its highest placeholder.
@@ -107,7 +107,7 @@ pub fn split(sql: &str) -> (Vec<&str>, Vec<usize>) {
     let mut from = 0;
     for placeholder in placeholders(sql) {
         texts.push(&sql[from..placeholder.start]);
-        indices.push(placeholder.number - 1);
+        indices.push(placeholder.number.saturating_sub(1));
         from = placeholder.end;
     }
     texts.push(&sql[from..]);
@@ -124,6 +124,12 @@ mod tests {
         assert_eq!(count_parameters("SELECT '$1', \"$2\", a$3 -- $4\n /* $5 */"), Ok(0));
         assert_eq!(count_parameters("SELECT $$ $1 $$, $x$ $2 $x$, $1"), Ok(1));
         assert_eq!(count_parameters("SELECT 'it''s $1', $1"), Ok(1));
+        assert_eq!(count_parameters("SELECT é$2, größe$3, 'ä$4', $1"), Ok(1));
+        assert!(
+            count_parameters("SELECT $99999999999999999999999")
+                .unwrap_err()
+                .contains("too high")
+        );
         assert!(count_parameters("SELECT $2").unwrap_err().contains("not $1"));
         assert!(count_parameters("SELECT $0").unwrap_err().contains("from $1"));
     }

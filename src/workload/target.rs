@@ -7,7 +7,10 @@ use hyper::{
     header::{HeaderName, HeaderValue},
 };
 
-use super::{DEFAULT_TIMEOUT, HttpTarget, Kind, Managed, PostgresTarget, Protocol, Target, compile::Compiler};
+use super::{
+    DEFAULT_TIMEOUT, HttpTarget, Kind, Managed, PostgresTarget, Protocol, Target, compile::Compiler,
+    secrets::is_secret_header,
+};
 use crate::scenario::{self, At};
 
 /// A compiled target and what its steps inherit.
@@ -18,6 +21,12 @@ pub(super) struct Compiled {
 
 /// Compiles all targets; problems go to the compiler.
 pub(super) fn compile(compiler: &mut Compiler<'_>, targets: &BTreeMap<String, At<scenario::Target>>) -> Vec<Compiled> {
+    if targets.is_empty() {
+        let help = Some("add [target.api] with http = \"http://…\", or a database".into());
+        compiler
+            .problems
+            .add_missing_at_top("the scenario has no target", "`[target.…]` is missing", help);
+    }
     targets
         .iter()
         .filter_map(|(name, written)| one(compiler, name, written))
@@ -32,13 +41,11 @@ fn one(compiler: &mut Compiler<'_>, name: &str, written: &At<scenario::Target>) 
         timeout,
         ..
     } = &written.value;
-    let timeout = compiler.duration(timeout.as_ref(), DEFAULT_TIMEOUT);
+    let timeout = compiler.timeout(timeout.as_ref(), DEFAULT_TIMEOUT);
     let managed = managed(compiler, &written.value);
     let kind = match (http, sqlite, postgres) {
         (Some(base), None, None) => self::http(compiler, base, &written.value),
-        (None, Some(path), None) => Some(Kind::Sqlite {
-            path: compiler.resolve(path),
-        }),
+        (None, Some(path), None) => self::sqlite(compiler, path),
         (None, None, Some(url)) => self::postgres(compiler, url, &written.value),
         (None, None, None) => {
             let help = Some("write http = \"http://…\", sqlite = \"file.db\" or postgres = \"postgres://…\"".into());
@@ -75,78 +82,88 @@ fn one(compiler: &mut Compiler<'_>, name: &str, written: &At<scenario::Target>) 
 
 /// Keys that mean nothing for this kind of target.
 fn misplaced(compiler: &mut Compiler<'_>, kind: &Kind, written: &scenario::Target) {
-    if let (Some(protocol), false) = (&written.protocol, matches!(kind, Kind::Postgres(_))) {
-        compiler.problem(
-            protocol,
-            "`protocol` does not belong here",
-            "it is for PostgreSQL",
-            None,
-        );
-    }
-    if let (Some(ca), Kind::Sqlite { .. }) = (&written.ca, kind) {
-        compiler.problem(
-            ca,
-            "`ca` does not belong here",
-            "SQLite has no connection to secure",
-            None,
-        );
-    }
-    if !matches!(kind, Kind::Http(_)) {
-        for value in written.headers.values() {
-            compiler.problem(value, "`headers` do not belong here", "they are for HTTP", None);
-        }
-    }
-    for (key, at) in [("ready", &written.ready), ("ready_timeout", &written.ready_timeout)] {
-        if let (Some(at), None) = (at, &written.start) {
-            compiler.problem(
-                at,
-                format!("`{key}` does not belong here"),
-                "it is for a managed process, with `start`",
-                None,
-            );
+    let (http, sqlite) = (matches!(kind, Kind::Http(_)), matches!(kind, Kind::Sqlite { .. }));
+    let place = |at: &Option<At<String>>| at.as_ref().map(At::span);
+    let keys = [
+        ("protocol", place(&written.protocol), !http && !sqlite, "PostgreSQL"),
+        ("ca", place(&written.ca), !sqlite, "connections over TLS"),
+        ("headers", written.headers.values().next().map(At::span), http, "HTTP"),
+        (
+            "ready",
+            place(&written.ready),
+            http && written.start.is_some(),
+            "a managed HTTP service, with `start`",
+        ),
+        (
+            "ready_timeout",
+            place(&written.ready_timeout),
+            written.start.is_some(),
+            "a managed process, with `start`",
+        ),
+    ];
+    for (key, place, fits, purpose) in keys {
+        if let (Some(place), false) = (place, fits) {
+            let title = format!("`{key}` does not belong here");
+            compiler
+                .problems
+                .add(place, title, format!("it is for {purpose}"), None);
         }
     }
 }
 
 fn managed(compiler: &mut Compiler<'_>, written: &scenario::Target) -> Option<Managed> {
     let start = written.start.as_ref()?;
-    let command = compiler.resolve(start);
+    let ready_timeout = compiler.timeout(written.ready_timeout.as_ref(), Duration::from_secs(30));
+    let ready = match &written.ready {
+        Some(at) => ready(compiler, at),
+        None => Some("/".to_owned()),
+    };
+    let command = compiler.resolve(start)?;
     match shell_words::split(&command) {
         Ok(words) if words.is_empty() => compiler.problem(start, "no command", "`start` is empty", None),
         Ok(_) => {}
         Err(error) => compiler.problem(start, "not a command line", error.to_string(), None),
     }
-    let ready = written
-        .ready
-        .as_ref()
-        .map_or_else(|| "/".to_owned(), |ready| compiler.resolve(ready));
-    let ready_timeout = compiler.duration(written.ready_timeout.as_ref(), Duration::from_secs(30));
     Some(Managed {
         command,
-        ready,
+        ready: ready?,
         ready_timeout,
     })
 }
 
-fn http(compiler: &mut Compiler<'_>, at: &At<String>, written: &scenario::Target) -> Option<Kind> {
-    let base = compiler.resolve(at).trim_end_matches('/').to_owned();
-    if let Err(reason) = check_url(&base, written.start.is_some()) {
-        compiler.problem(
-            at,
-            "not a base URL",
-            reason,
-            Some("write for example http = \"http://127.0.0.1:8080\"".into()),
-        );
+fn ready(compiler: &mut Compiler<'_>, at: &At<String>) -> Option<String> {
+    let path = compiler.resolve(at)?;
+    if !path.starts_with('/') {
+        compiler.problem(at, "not a path", "a path starts with `/`", None);
     }
+    Some(path)
+}
+
+fn sqlite(compiler: &mut Compiler<'_>, at: &At<String>) -> Option<Kind> {
+    let path = compiler.resolve(at)?;
+    if path.is_empty() {
+        compiler.problem(at, "no database", "the path is empty", None);
+    }
+    Some(Kind::Sqlite { path })
+}
+
+fn http(compiler: &mut Compiler<'_>, at: &At<String>, written: &scenario::Target) -> Option<Kind> {
     let headers = written
         .headers
         .iter()
         .filter_map(|(name, value)| header(compiler, name, value))
         .collect();
+    let ca = ca(compiler, written);
+    let base = compiler.resolve(at)?.trim_end_matches('/').to_owned();
+    compiler.secrets.add_password_of(&base);
+    if let Err(reason) = check_url(&base, written.start.is_some()) {
+        let help = Some("write for example http = \"http://127.0.0.1:8080\"".into());
+        compiler.problem(at, "not a base URL", reason, help);
+    }
     Some(Kind::Http(HttpTarget {
         base,
         headers,
-        ca: ca(compiler, written),
+        ca,
         insecure: written.insecure.unwrap_or(false),
     }))
 }
@@ -177,9 +194,9 @@ fn check_url(base: &str, managed: bool) -> Result<(), String> {
 }
 
 fn header(compiler: &mut Compiler<'_>, name: &str, at: &At<String>) -> Option<(HeaderName, HeaderValue)> {
-    let value = compiler.resolve(at);
+    let value = compiler.resolve(at)?;
     if is_secret_header(name) {
-        compiler.secrets.add(&value);
+        compiler.secrets.add_header(&value);
     }
     match (HeaderName::try_from(name), HeaderValue::try_from(value)) {
         (Ok(name), Ok(value)) => Some((name, value)),
@@ -195,16 +212,9 @@ fn header(compiler: &mut Compiler<'_>, name: &str, at: &At<String>) -> Option<(H
     }
 }
 
-/// Headers whose values are secrets wherever they come from.
-pub(super) fn is_secret_header(name: &str) -> bool {
-    ["authorization", "proxy-authorization", "cookie", "x-api-key"]
-        .iter()
-        .any(|secret| name.eq_ignore_ascii_case(secret))
-}
-
 fn ca(compiler: &mut Compiler<'_>, written: &scenario::Target) -> Option<PathBuf> {
     let at = written.ca.as_ref()?;
-    let path = PathBuf::from(compiler.resolve(at));
+    let path = PathBuf::from(compiler.resolve(at)?);
     if !path.is_file() {
         compiler.problem(at, "no such file", path.display().to_string(), None);
     }
@@ -212,36 +222,45 @@ fn ca(compiler: &mut Compiler<'_>, written: &scenario::Target) -> Option<PathBuf
 }
 
 fn postgres(compiler: &mut Compiler<'_>, at: &At<String>, written: &scenario::Target) -> Option<Kind> {
-    let connection = if at.value == "env" {
-        compiler.postgres_from_variables()
-    } else {
-        compiler.resolve(at)
-    };
-    match connection.replace("{port}", "1").parse::<tokio_postgres::Config>() {
-        Ok(config) => {
-            if let Some(password) = config.get_password() {
-                compiler.secrets.add(&String::from_utf8_lossy(password));
-            }
-        }
-        Err(error) => {
-            // The text may hold a password, so the message must not repeat it.
-            let reason = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-            let help = Some("write for example postgres = \"postgres://user@host:5432/database\"".into());
-            compiler.problem(at, "not a PostgreSQL address", reason, help);
-        }
-    }
     let protocols = [
         ("prepared", Protocol::Prepared),
         ("extended", Protocol::Extended),
         ("simple", Protocol::Simple),
     ];
     let protocol = compiler.word(written.protocol.as_ref(), &protocols, Protocol::Prepared);
+    let ca = ca(compiler, written);
+    let connection = match compiler.resolve(at)?.as_str() {
+        "env" => compiler.postgres_from_variables(),
+        given => given.to_owned(),
+    };
+    compiler.secrets.add_password_of(&connection);
+    if let Err(reason) = check_postgres(compiler, &connection, written.start.is_some()) {
+        let help = Some("write for example postgres = \"postgres://user@host:5432/database\"".into());
+        compiler.problem(at, "not a PostgreSQL address", reason, help);
+    }
     Some(Kind::Postgres(PostgresTarget {
         connection,
         protocol,
-        ca: ca(compiler, written),
+        ca,
         insecure: written.insecure.unwrap_or(false),
     }))
+}
+
+fn check_postgres(compiler: &mut Compiler<'_>, connection: &str, managed: bool) -> Result<(), String> {
+    if connection.contains("{port}") && !managed {
+        return Err("`{port}` is the port of a managed process; add `start`".into());
+    }
+    let config: tokio_postgres::Config =
+        connection
+            .replace("{port}", "1")
+            .parse()
+            .map_err(|error: tokio_postgres::Error| {
+                std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string)
+            })?;
+    if let Some(password) = config.get_password() {
+        compiler.secrets.add(&String::from_utf8_lossy(password));
+    }
+    Ok(())
 }
 
 impl Compiler<'_> {

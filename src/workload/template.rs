@@ -11,6 +11,7 @@ pub struct Template {
 #[derive(Debug, Clone, PartialEq)]
 enum Part {
     Literal(Box<str>),
+    Constant(Value),
     Variable { index: usize, encoding: Encoding },
 }
 
@@ -40,28 +41,57 @@ impl Template {
     /// Compiles text; `find` gives the index of a variable by its name.
     ///
     /// # Errors
-    /// The first thing that is wrong with it.
+    /// All that is wrong with it.
     pub fn compile(
         text: &str,
         encoding: Encoding,
         find: &mut dyn FnMut(&str) -> Option<usize>,
-    ) -> Result<Self, TemplateError> {
+    ) -> Result<Self, Vec<TemplateError>> {
         let mut parts = Vec::new();
+        let mut errors = Vec::new();
         let mut rest = text;
-        while let Some(open) = rest.find("{{") {
-            let close = rest[open..].find("}}").ok_or(TemplateError::Unclosed)? + open;
-            if open > 0 {
-                parts.push(Part::Literal(rest[..open].into()));
+        while let Some((before, after)) = rest.split_once("{{") {
+            let Some((name, remaining)) = after.split_once("}}") else {
+                errors.push(TemplateError::Unclosed);
+                break;
+            };
+            if !before.is_empty() {
+                parts.push(Part::Literal(before.into()));
             }
-            let name = rest[open + 2..close].trim();
-            let index = find(name).ok_or_else(|| TemplateError::Unknown(name.to_owned()))?;
-            parts.push(Part::Variable { index, encoding });
-            rest = &rest[close + 2..];
+            match find(name.trim()) {
+                Some(index) => parts.push(Part::Variable { index, encoding }),
+                None => errors.push(TemplateError::Unknown(name.trim().to_owned())),
+            }
+            rest = remaining;
         }
         if !rest.is_empty() {
             parts.push(Part::Literal(rest.into()));
         }
-        Ok(Self { parts })
+        if errors.is_empty() {
+            Ok(Self { parts })
+        } else {
+            Err(errors)
+        }
+    }
+
+    /// A value that is always the same and keeps its type.
+    pub(super) fn constant(value: Value) -> Self {
+        Self {
+            parts: vec![Part::Constant(value)],
+        }
+    }
+
+    /// The text with something harmless in place of every variable, to see whether its rest is well-formed.
+    pub(super) fn sample(&self) -> String {
+        let mut out = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Literal(text) => out.push_str(text),
+                Part::Constant(value) => value.write_text(&mut out),
+                Part::Variable { .. } => out.push('1'),
+            }
+        }
+        out
     }
 
     /// Text without variables.
@@ -110,19 +140,23 @@ impl Template {
         for part in &self.parts {
             match part {
                 Part::Literal(text) => out.push_str(text),
+                Part::Constant(value) => value.write_text(out),
                 Part::Variable { index, encoding } => write(values.get(*index), *encoding, out),
             }
         }
     }
 
-    /// The value of a single variable with its own type, else the rendered text.
+    /// A single variable or constant with its own type, else the rendered text.
     pub fn value(&self, values: &mut Values<'_>) -> Value {
-        if let [Part::Variable { index, .. }] = self.parts.as_slice() {
-            return values.get(*index).clone();
+        match self.parts.as_slice() {
+            [Part::Variable { index, .. }] => values.get(*index).clone(),
+            [Part::Constant(value)] => value.clone(),
+            _ => {
+                let mut text = String::new();
+                self.render(values, &mut text);
+                Value::Text(text.into())
+            }
         }
-        let mut text = String::new();
-        self.render(values, &mut text);
-        Value::Text(text.into())
     }
 }
 

@@ -1,0 +1,385 @@
+//! One threshold → one judgement.
+//!
+//! An effect and certainty are both needed; a point estimate never decides alone.
+//!
+//! | limit | broken | ruled out |
+//! |---|---|---|
+//! | relative, points | estimate ≥ limit and lower bound of the worsening > 0 (for critical: > the warning limit, where there is one) | upper bound < limit |
+//! | absolute | lower bound beyond the limit | upper bound within it |
+//!
+//! Critical when the critical limit is broken; else warning when the warning
+//! limit is; else pass when the critical limit is ruled out; else inconclusive.
+//! With a warning limit alone nothing worse than a warning is at stake, so it
+//! passes also when the estimate is within the limit.
+//!
+//! A floor beside a relative limit raises it: `+5% and 200us` is broken from
+//! 5 % *and* 200 µs. A limit of 0 % on a rate means "not one", and is judged
+//! by the count: no sample can prove that errors are impossible. Maxima have
+//! no interval and the dropped rate is a full count: both are judged by value.
+
+use super::{
+    Judgement, Verdict,
+    evidence::{Evidence, fewest_for_quantile},
+    sentence,
+    standing::{Reading, Standing, decide},
+};
+use crate::{
+    metric::{Better, Measure, Metric, Statistic},
+    stats::{Bounds, Estimate, Scale, bootstrap::FEWEST_UNITS, change_interval},
+    threshold::{Limit, Threshold},
+    units::{Unit, group_thousands},
+};
+
+/// Fewer operations than this, on either side, are not compared: a relative
+/// limit on them is inconclusive. Quantiles need more, see [`fewest_for_quantile`].
+const FEWEST_OPERATIONS: u64 = 100;
+
+/// What thresholds are judged by.
+pub(super) struct Judge<'a> {
+    /// The run that is judged.
+    pub(super) candidate: Evidence<'a>,
+    /// The baseline's run, where comparable.
+    pub(super) reference: Option<Evidence<'a>>,
+    /// Whether the two were measured on machines of different classes.
+    pub(super) other_machine: bool,
+    /// What the baseline is called in sentences.
+    pub(super) baseline: String,
+}
+
+/// The figures of both sides for one threshold.
+struct Figures {
+    own: Estimate,
+    reference: Option<Estimate>,
+}
+
+impl Judge<'_> {
+    /// Judges one threshold.
+    pub(super) fn judge(&mut self, threshold: &Threshold) -> Judgement {
+        let step = threshold.step.as_deref();
+        let mut judgement = blank(threshold, self.candidate.scenario());
+        judgement.candidate = self.candidate.value(step, threshold.metric);
+        judgement.reference = self
+            .reference
+            .as_ref()
+            .and_then(|run| run.value(step, threshold.metric));
+        match self.figures(threshold) {
+            Ok(figures) => self.fill(&mut judgement, threshold, &figures),
+            Err(reason) => {
+                judgement.verdict = Some(Verdict::Inconclusive);
+                judgement.reason = reason;
+            }
+        }
+        judgement
+    }
+
+    /// What the reader must know of intervals that assume independent operations.
+    pub(super) fn independence_note(&self) -> Option<String> {
+        let mut names = self.candidate.assumed_independent().to_vec();
+        names.extend(
+            self.reference
+                .iter()
+                .flat_map(|run| run.assumed_independent().iter().cloned()),
+        );
+        names.sort();
+        names.dedup();
+        (!names.is_empty()).then(|| {
+            format!(
+                "Too few seconds or samples to resample: the interval of {} takes operations as independent of each other and may be too narrow.",
+                names.join(", ")
+            )
+        })
+    }
+
+    fn figures(&mut self, threshold: &Threshold) -> Result<Figures, String> {
+        let (step, metric) = (threshold.step.as_deref(), threshold.metric);
+        let subject = sentence::subject(step, metric);
+        let unreadable = |error: String| format!("{subject} cannot be judged: {error}");
+        let own = self.candidate.estimate(step, metric).map_err(unreadable)?;
+        let own = own.ok_or_else(|| self.nothing_measured(step, metric))?;
+        let reference = match &mut self.reference {
+            Some(run) => run.estimate(step, metric).map_err(unreadable)?,
+            None => None,
+        };
+        Ok(Figures { own, reference })
+    }
+
+    fn nothing_measured(&self, step: Option<&str>, metric: &Metric) -> String {
+        let subject = sentence::subject(step, metric);
+        match step {
+            Some(_) if metric.measure == Measure::DroppedRate => {
+                format!("{subject} cannot be judged: the dropped rate is a figure of the whole run; leave out the step")
+            }
+            Some(name) if !self.candidate.has_step(step) => {
+                format!("{subject} cannot be judged: the run has no step \"{name}\"")
+            }
+            _ => format!("{subject} cannot be judged: it has no samples"),
+        }
+    }
+
+    fn fill(&self, judgement: &mut Judgement, threshold: &Threshold, figures: &Figures) {
+        let scale = if judgement.in_points() {
+            Scale::Difference
+        } else {
+            Scale::Relative
+        };
+        if let Some(reference) = &figures.reference {
+            judgement.change = change(reference.value, figures.own.value, scale, threshold.metric);
+            judgement.interval = interval(reference, &figures.own, scale, threshold.metric);
+        }
+        let critical = threshold
+            .critical
+            .map(|limit| self.standing(limit, threshold.warning, threshold, figures));
+        let warning = threshold
+            .warning
+            .map(|limit| self.standing(limit, None, threshold, figures));
+        let (verdict, by_critical) = decide(critical.as_ref(), warning.as_ref());
+        judgement.verdict = verdict;
+        let (limit, standing) = if by_critical {
+            (threshold.critical, critical)
+        } else {
+            (threshold.warning, warning)
+        };
+        let (Some(limit), Some(standing)) = (limit, standing) else {
+            judgement.reason = format!(
+                "{} has no limit",
+                sentence::subject(threshold.step.as_deref(), threshold.metric)
+            );
+            return;
+        };
+        judgement.reason = self.reason(judgement, limit, &standing, figures);
+        self.excuse_other_machine(judgement, limit);
+    }
+
+    /// Where a limit stands. `below` is the milder limit, which a critical change must certainly exceed.
+    fn standing(&self, limit: Limit, below: Option<Limit>, threshold: &Threshold, figures: &Figures) -> Standing {
+        let metric = threshold.metric;
+        let Limit::Absolute { value, .. } = limit else {
+            return self.change_standing(limit, below, threshold, figures);
+        };
+        if metric.unit == Unit::Share && value == 0.0 {
+            return if figures.own.value > 0.0 {
+                Standing::Broken
+            } else {
+                Standing::RuledOut
+            };
+        }
+        let bounds = match metric.measure {
+            Measure::ErrorRate => figures.own.exact_bounds(),
+            _ => figures.own.interval(),
+        };
+        let Some(bounds) = bounds else {
+            return Standing::Unknown(too_short());
+        };
+        let reading = Reading {
+            estimate: figures.own.value,
+            bounds,
+        };
+        match metric.better {
+            Better::Lower => reading.within(value),
+            Better::Higher => reading.mirrored().within(-value),
+        }
+    }
+
+    fn change_standing(
+        &self,
+        limit: Limit,
+        below: Option<Limit>,
+        threshold: &Threshold,
+        figures: &Figures,
+    ) -> Standing {
+        if self.reference.is_none() {
+            return Standing::Unjudged;
+        }
+        let Some(reference) = &figures.reference else {
+            return Standing::Unknown("the baseline has no samples of it; accept a newer run".into());
+        };
+        if let Some(few) = self.too_few(threshold) {
+            return Standing::Unknown(few);
+        }
+        let (metric, scale) = (threshold.metric, scale_of(limit));
+        let Some(estimate) = change(reference.value, figures.own.value, scale, metric) else {
+            return Standing::Unknown(
+                "a change from zero has no percentage; write the limit in points, as in \"+0.5pp\"".into(),
+            );
+        };
+        let exact = matches!(
+            metric.measure,
+            Measure::DroppedRate | Measure::Latency(_, Statistic::Max)
+        );
+        let bounds = if exact || (reference.value == 0.0 && scale == Scale::Relative) {
+            [estimate, estimate]
+        } else if let Some(bounds) = interval(reference, &figures.own, scale, metric) {
+            bounds
+        } else {
+            return Standing::Unknown(too_short());
+        };
+        let certainly = below.filter(|below| below.is_relative() && scale_of(*below) == scale);
+        let size = |limit| change_limit(limit, reference.value);
+        Reading { estimate, bounds }.against(size(limit), certainly.map_or(0.0, size))
+    }
+
+    /// Why there are too few samples for a comparison, when there are.
+    fn too_few(&self, threshold: &Threshold) -> Option<String> {
+        let step = threshold.step.as_deref();
+        let needed = match threshold.metric.measure {
+            Measure::DroppedRate => 0,
+            Measure::Latency(_, Statistic::Quantile(q)) => fewest_for_quantile(q).max(FEWEST_OPERATIONS),
+            _ => FEWEST_OPERATIONS,
+        };
+        let here = self.candidate.operations(step);
+        let there = self.reference.as_ref().map_or(0, |run| run.operations(step));
+        let count = |n: u64| group_thousands(i64::try_from(n).unwrap_or(i64::MAX));
+        (here.min(there) < needed).then(|| {
+            let (here, there, needed) = (count(here), count(there), count(needed));
+            format!("too few samples: {here} operations here and {there} in the baseline, a comparison needs {needed} in each")
+        })
+    }
+
+    fn reason(&self, judgement: &Judgement, limit: Limit, standing: &Standing, figures: &Figures) -> String {
+        let finding = match (limit, standing) {
+            (_, Standing::Unjudged) => {
+                return format!(
+                    "{}; not judged, because there is no comparable baseline",
+                    sentence::value(judgement)
+                );
+            }
+            (_, Standing::Unknown(why)) => return format!("{}: {why}", sentence::value(judgement)),
+            (Limit::Absolute { .. }, _) => {
+                let bounds = match judgement.metric.measure {
+                    Measure::ErrorRate => figures.own.exact_bounds(),
+                    Measure::DroppedRate | Measure::Latency(_, Statistic::Max) => None,
+                    _ => figures.own.interval(),
+                };
+                sentence::absolute(judgement, limit, bounds)
+            }
+            _ => {
+                let scale = scale_of(limit);
+                let reference = figures.reference.as_ref();
+                let change = reference.and_then(|r| change(r.value, figures.own.value, scale, judgement.metric));
+                let interval = reference.and_then(|r| interval(r, &figures.own, scale, judgement.metric));
+                sentence::change(judgement, limit, change.unwrap_or(0.0), interval, &self.baseline)
+            }
+        };
+        match standing {
+            Standing::Open { load, .. } if judgement.verdict == Some(Verdict::Inconclusive) => {
+                format!(
+                    "{finding}: too uncertain to tell; {}",
+                    sentence::more_load(*load, limit.is_relative())
+                )
+            }
+            _ => finding,
+        }
+    }
+
+    /// A time from another class of machine is never critical.
+    fn excuse_other_machine(&self, judgement: &mut Judgement, limit: Limit) {
+        let of_time = matches!(judgement.unit, Unit::Ns | Unit::PerSecond);
+        if self.other_machine && limit.is_relative() && of_time && judgement.verdict == Some(Verdict::Critical) {
+            judgement.verdict = Some(Verdict::Warning);
+            judgement.reason += "; not critical, because the baseline was measured on another class of machine";
+        }
+    }
+}
+
+fn too_short() -> String {
+    format!("the measurement is too short for an interval, which takes at least {FEWEST_UNITS} seconds with samples")
+}
+
+fn scale_of(limit: Limit) -> Scale {
+    if matches!(limit, Limit::Points(_)) {
+        Scale::Difference
+    } else {
+        Scale::Relative
+    }
+}
+
+/// How much worse is too much, on the limit's own scale.
+fn change_limit(limit: Limit, reference: f64) -> f64 {
+    match limit {
+        Limit::Relative {
+            change,
+            floor: Some(floor),
+            ..
+        } if reference > 0.0 => change.max(floor / reference),
+        Limit::Relative { change, .. } => change,
+        Limit::Points(points) => points,
+        Limit::Absolute { value, .. } => value,
+    }
+}
+
+/// The worsening; `None` where it would be relative to zero, unless both are.
+fn change(reference: f64, candidate: f64, scale: Scale, metric: &Metric) -> Option<f64> {
+    let worse = match metric.better {
+        Better::Lower => candidate - reference,
+        Better::Higher => reference - candidate,
+    };
+    match scale {
+        Scale::Difference => Some(worse),
+        Scale::Relative if worse == 0.0 => Some(0.0),
+        Scale::Relative => (reference > 0.0).then(|| worse / reference),
+    }
+}
+
+/// The 95 % interval of the worsening; none for a maximum and for a full count.
+fn interval(reference: &Estimate, candidate: &Estimate, scale: Scale, metric: &Metric) -> Option<Bounds> {
+    if matches!(
+        metric.measure,
+        Measure::DroppedRate | Measure::Latency(_, Statistic::Max)
+    ) {
+        return None;
+    }
+    let [lower, upper] = change_interval(reference, candidate, scale)?;
+    let worse = match metric.better {
+        Better::Lower => [lower, upper],
+        // Adding zero turns -0 into 0.
+        Better::Higher => [-upper + 0.0, -lower + 0.0],
+    };
+    worse.iter().all(|bound| bound.is_finite()).then_some(worse)
+}
+
+fn blank(threshold: &Threshold, scenario: &str) -> Judgement {
+    let Threshold {
+        step,
+        metric,
+        warning,
+        critical,
+        source,
+    } = threshold;
+    Judgement {
+        id: format!("{scenario}/{}:{}", step.as_deref().unwrap_or("all"), metric.id()),
+        step: step.clone(),
+        metric,
+        unit: metric.unit,
+        better: metric.better,
+        reference: None,
+        candidate: None,
+        change: None,
+        interval: None,
+        warning: *warning,
+        critical: *critical,
+        verdict: None,
+        reason: String::new(),
+        source: source.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_floor_raises_a_relative_limit() {
+        let limit = |reference| {
+            change_limit(
+                Limit::Relative {
+                    change: 0.05,
+                    floor: Some(200e3),
+                    unit: Unit::Ns,
+                },
+                reference,
+            )
+        };
+        assert_eq!(limit(100e6), 0.05);
+        assert_eq!(limit(1e6), 0.2);
+    }
+}

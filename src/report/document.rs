@@ -1,0 +1,326 @@
+//! The form of `report.json`: the schema `loadgate.report/1` as types.
+//!
+//! Additive within the major: readers ignore unknown keys and refuse another
+//! major. Numbers are in base units and never formatted; what is unknown is
+//! `null`, never 0. This module says how the document looks; who fills it in is
+//! [`super::json`].
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::{
+    comparison::{Check, Verdict},
+    metric::Better,
+    run::{Encoded, Environment, Target},
+    sample::ErrorClass,
+    threshold::Source,
+};
+
+/// The schema this program writes.
+pub const SCHEMA: &str = "loadgate.report/1";
+
+/// `report.json`: a run and its comparison, for machines.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Document {
+    /// [`SCHEMA`].
+    pub schema: &'static str,
+    /// The version of loadgate that wrote it.
+    pub loadgate: &'static str,
+    /// What was run.
+    pub run: RunSummary,
+    /// The worst of all findings.
+    #[schemars(with = "String", extend("enum" = ["pass", "warning", "inconclusive", "critical", "invalid"]))]
+    pub verdict: Verdict,
+    /// The exit code that goes with the verdict.
+    pub exit_code: u8,
+    /// The verdict in one sentence.
+    pub sentence: String,
+    /// What made the verdict worse than pass, worst first.
+    pub reasons: Vec<String>,
+    /// What the reader must know besides.
+    pub notes: Vec<String>,
+    /// Whether the measurement can be believed.
+    pub validity: Validity,
+    /// What it was compared with; `null` without a baseline.
+    pub baseline: Option<BaselineSummary>,
+    /// One entry per threshold, worst first.
+    pub comparisons: Vec<ComparisonEntry>,
+    /// One entry per measured step, in the order of the scenario.
+    pub steps: Vec<StepEntry>,
+    /// The timeline, all steps together.
+    pub intervals: Intervals,
+    /// Where it was measured.
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
+    pub environment: Environment,
+    /// The systems under test.
+    #[schemars(with = "Vec<BTreeMap<String, serde_json::Value>>")]
+    pub targets: Vec<Target>,
+    /// The files written beside this one.
+    pub artifacts: Vec<Artifact>,
+}
+
+/// What was run, and when.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct RunSummary {
+    /// A ULID.
+    pub id: String,
+    /// Name of the scenario.
+    pub scenario: String,
+    /// Start of the measured window (UTC).
+    #[schemars(with = "String")]
+    pub started: Timestamp,
+    /// Length of the measured window in seconds.
+    pub duration_s: f64,
+    /// The seed of everything random in it.
+    pub seed: u64,
+    /// Short name of the work it did; equal fingerprints are comparable.
+    pub fingerprint: String,
+    /// Commit of the repository it was started in.
+    pub commit: Option<String>,
+    /// Branch of that repository.
+    pub branch: Option<String>,
+    /// Labels given with `--label`.
+    pub labels: BTreeMap<String, String>,
+    /// Why the run is not whole, when it is not.
+    pub partial: Option<String>,
+    /// What went wrong around the load.
+    pub incidents: Vec<String>,
+}
+
+/// The conditions under which the measurement can be believed. Counts are flow starts.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Validity {
+    /// Whether every check held.
+    pub ok: bool,
+    /// Flow starts that were due.
+    pub planned: u64,
+    /// Flow starts that were not dropped.
+    pub sent: u64,
+    /// Flows whose every step completed.
+    pub completed: u64,
+    /// Flows that ended at a failed step.
+    pub failed: u64,
+    /// Due, and could not be started.
+    pub dropped: u64,
+    /// Started, not ended when the drain ended.
+    pub unfinished: u64,
+    /// How late flows were dispatched; figures are `null` in the closed model.
+    pub send_lag: SendLag,
+    /// Share of its cores that the generator used, 0 to 1.
+    pub generator_cpu: Option<f64>,
+    /// Each condition.
+    #[schemars(with = "Vec<BTreeMap<String, serde_json::Value>>")]
+    pub checks: Vec<Check>,
+}
+
+/// How late flows were dispatched after they were due.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct SendLag {
+    /// Always `us`.
+    pub unit: &'static str,
+    /// Median.
+    pub p50: Option<f64>,
+    /// 99th percentile.
+    pub p99: Option<f64>,
+    /// Largest.
+    pub max: Option<f64>,
+}
+
+/// The baseline of the comparison.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct BaselineSummary {
+    /// Name it was accepted under.
+    pub name: String,
+    /// Ids of the runs it consists of.
+    pub ids: Vec<String>,
+    /// Start of its run (UTC).
+    #[schemars(with = "String")]
+    pub started: Timestamp,
+    /// Its commit, where known.
+    pub commit: Option<String>,
+    /// Its branch, where known.
+    pub branch: Option<String>,
+    /// Short name of the work it did.
+    pub fingerprint: String,
+    /// Whether relative limits were judged against it.
+    pub comparable: bool,
+    /// What differs from the run.
+    pub differences: Vec<String>,
+}
+
+/// One threshold, judged.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct ComparisonEntry {
+    /// Stable name: `pay:response_time:p99`; `all` stands for all steps together.
+    pub id: String,
+    /// The step; `null` means all together.
+    pub step: Option<String>,
+    /// Key of the metric in scenarios.
+    pub metric: &'static str,
+    /// Unit of `baseline`, `candidate` and absolute limits: `us`, `share` or `per_s`.
+    pub unit: &'static str,
+    /// Which direction is better.
+    #[schemars(with = "String", extend("enum" = ["lower", "higher"]))]
+    pub better: Better,
+    /// Value of the baseline.
+    pub baseline: Option<f64>,
+    /// Value of this run.
+    pub candidate: Option<f64>,
+    /// Worsening relative to the baseline: 0.41 is 41 % worse, whatever the direction.
+    pub change: Option<f64>,
+    /// 95 % interval of `change`.
+    pub interval: Option<[f64; 2]>,
+    /// What it was judged by.
+    pub limits: Limits,
+    /// `null`: not judged, for want of a baseline.
+    #[schemars(with = "Option<String>")]
+    pub verdict: Option<Verdict>,
+    /// The finding in one sentence.
+    pub reason: String,
+    /// Where the limit was written.
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
+    pub source: Source,
+}
+
+/// The two limits of a threshold.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Limits {
+    /// From here a warning.
+    pub warning: Option<LimitEntry>,
+    /// From here critical.
+    pub critical: Option<LimitEntry>,
+}
+
+/// One limit as a number and as it is written.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct LimitEntry {
+    /// `absolute`: in the comparison's unit; `relative`: a share of the baseline; `points`: added to a share.
+    #[schemars(extend("enum" = ["absolute", "relative", "points"]))]
+    pub kind: &'static str,
+    /// The number.
+    pub value: f64,
+    /// A smaller change is none; in the comparison's unit.
+    pub floor: Option<f64>,
+    /// As a scenario writes it.
+    pub text: String,
+}
+
+/// What was measured of one step.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct StepEntry {
+    /// Name from the scenario.
+    pub name: String,
+    /// The flow it belongs to.
+    pub flow: String,
+    /// `http`, `sqlite`, `postgres`.
+    pub protocol: String,
+    /// Name of the target.
+    pub target: String,
+    /// Operations that ended: completed and failed.
+    pub count: u64,
+    /// Operations that ended as expected.
+    pub completed: u64,
+    /// Operations that ended otherwise.
+    pub failed: u64,
+    /// Operations under way when the drain ended.
+    pub unfinished: u64,
+    /// Failures by class.
+    pub errors: BTreeMap<String, u64>,
+    /// Failures by class with an example each, most frequent first.
+    pub errors_detail: Vec<ErrorEntry>,
+    /// Completed operations per second of the measured window.
+    pub throughput_per_s: Option<f64>,
+    /// From due to end, every operation that was started.
+    pub response_time: LatencyEntry,
+    /// From start to end, every operation that was started.
+    pub service_time: LatencyEntry,
+    /// Time to make a connection, where an operation had to make one.
+    pub connect: LatencyEntry,
+}
+
+/// One class of error at one step.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct ErrorEntry {
+    /// The class with its code.
+    #[schemars(with = "String")]
+    pub class: ErrorClass,
+    /// How often.
+    pub count: u64,
+    /// The first message seen.
+    pub example: Option<String>,
+    /// Seconds since the start of the window, first occurrence.
+    pub first_s: f64,
+    /// Seconds since the start of the window, last occurrence.
+    pub last_s: f64,
+}
+
+/// A distribution of times: its figures, and all of it. Figures are `null` without samples.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct LatencyEntry {
+    /// Unit of the figures, always `us`.
+    pub unit: &'static str,
+    /// How many values.
+    pub count: u64,
+    /// Smallest.
+    pub min: Option<f64>,
+    /// Arithmetic mean, from an exact sum.
+    pub mean: Option<f64>,
+    /// Median.
+    pub p50: Option<f64>,
+    /// 90th percentile.
+    pub p90: Option<f64>,
+    /// 95th percentile.
+    pub p95: Option<f64>,
+    /// 99th percentile.
+    pub p99: Option<f64>,
+    /// 99.9th percentile.
+    pub p999: Option<f64>,
+    /// Largest.
+    pub max: Option<f64>,
+    /// The histogram.
+    pub hdr: HdrEntry,
+}
+
+/// An HDR histogram as text.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct HdrEntry {
+    /// Always `V2+deflate+base64`.
+    pub encoding: &'static str,
+    /// Unit of its values, always `ns`.
+    pub unit: &'static str,
+    /// Smallest value told apart from 0.
+    pub lowest: u64,
+    /// Largest value.
+    pub highest: u64,
+    /// Significant digits.
+    pub digits: u8,
+    /// The encoded histogram.
+    #[schemars(with = "String")]
+    pub data: Encoded,
+}
+
+/// The timeline, all steps together, in rows.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Intervals {
+    /// Length of an interval in seconds.
+    pub width_s: u64,
+    /// What the rows hold, in order. Counts are flows; times are response times in microseconds.
+    pub columns: [&'static str; 10],
+    /// One row per interval; `null` where nothing ended.
+    #[schemars(with = "Vec<[Option<f64>; 10]>")]
+    pub rows: Vec<[Option<serde_json::Number>; 10]>,
+}
+
+/// A file written beside the document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Artifact {
+    /// Path relative to the document.
+    pub path: String,
+    /// SHA-256 of its content, lower-case hex.
+    pub sha256: String,
+    /// Its size.
+    pub bytes: u64,
+}

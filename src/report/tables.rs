@@ -1,0 +1,198 @@
+//! The tables of a report as text, made from the [`Document`].
+//!
+//! The terminal and the page take their cells from here, so that no two
+//! renderings show different figures. Cells are safe to show: names pass
+//! through [`words::printable`].
+
+use super::{
+    document::{Document, LatencyEntry},
+    words::{self, NAME, SENTENCE, UNKNOWN, printable},
+};
+use crate::{
+    comparison::{Comparison, Verdict},
+    units,
+};
+
+/// One threshold as shown.
+pub(super) struct GateRow {
+    /// `pay`, or `all steps`.
+    pub(super) step: String,
+    /// `p99 response time`.
+    pub(super) metric: &'static str,
+    /// Value of the baseline.
+    pub(super) baseline: String,
+    /// Value of this run.
+    pub(super) now: String,
+    /// Change with its interval.
+    pub(super) change: String,
+    /// Warning and critical limit.
+    pub(super) limit: String,
+    /// The answer.
+    pub(super) verdict: Option<Verdict>,
+    /// Its shape.
+    pub(super) shape: char,
+    /// Its word.
+    pub(super) word: &'static str,
+    /// The finding in one sentence.
+    pub(super) reason: String,
+    /// `perf/checkout.toml:31`.
+    pub(super) source: String,
+}
+
+/// The thresholds, worst first.
+pub(super) fn gates(comparison: &Comparison) -> Vec<GateRow> {
+    let row = |judgement: &crate::comparison::Judgement| {
+        let value = |value: Option<f64>| value.map_or(UNKNOWN.to_owned(), |value| judgement.unit.format(value));
+        GateRow {
+            step: judgement
+                .step
+                .as_deref()
+                .map_or("all steps".to_owned(), |step| printable(step, NAME)),
+            metric: judgement.metric.title,
+            baseline: value(judgement.reference),
+            now: value(judgement.candidate),
+            change: words::change(judgement),
+            limit: words::limits(judgement.warning.as_ref(), judgement.critical.as_ref()),
+            verdict: judgement.verdict,
+            shape: words::shape(judgement.verdict),
+            word: words::word(judgement.verdict),
+            reason: printable(&judgement.reason, SENTENCE),
+            source: format!("{}:{}", printable(&judgement.source.file, NAME), judgement.source.line),
+        }
+    };
+    comparison.judgements.iter().map(row).collect()
+}
+
+/// One step as shown.
+pub(super) struct StepRow {
+    /// Its name.
+    pub(super) name: String,
+    /// `http · shop`.
+    pub(super) target: String,
+    /// Operations that ended.
+    pub(super) count: String,
+    /// Operations that failed.
+    pub(super) failed: String,
+    /// Whether any failed.
+    pub(super) has_errors: bool,
+    /// Operations under way when the drain ended.
+    pub(super) unfinished: String,
+    /// Completed per second.
+    pub(super) throughput: String,
+    /// From due to end.
+    pub(super) response: LatencyCells,
+    /// From start to end.
+    pub(super) service: LatencyCells,
+}
+
+/// The steps in the order of the scenario.
+pub(super) fn steps(document: &Document) -> Vec<StepRow> {
+    let row = |step: &super::document::StepEntry| StepRow {
+        name: printable(&step.name, NAME),
+        target: format!("{} · {}", step.protocol, printable(&step.target, NAME)),
+        count: words::count(step.count),
+        failed: words::count(step.failed),
+        has_errors: step.failed > 0,
+        unfinished: words::count(step.unfinished),
+        throughput: step.throughput_per_s.map_or(UNKNOWN.to_owned(), units::significant),
+        response: LatencyCells::new(&step.response_time),
+        service: LatencyCells::new(&step.service_time),
+    };
+    document.steps.iter().map(row).collect()
+}
+
+/// The figures of a latency as shown.
+pub(super) struct LatencyCells {
+    /// Arithmetic mean.
+    pub(super) mean: String,
+    /// Median.
+    pub(super) p50: String,
+    /// 90th percentile.
+    pub(super) p90: String,
+    /// 95th percentile.
+    pub(super) p95: String,
+    /// 99th percentile.
+    pub(super) p99: String,
+    /// 99.9th percentile.
+    pub(super) p999: String,
+    /// Largest.
+    pub(super) max: String,
+}
+
+impl LatencyCells {
+    fn new(latency: &LatencyEntry) -> Self {
+        Self {
+            mean: micros(latency.mean),
+            p50: micros(latency.p50),
+            p90: micros(latency.p90),
+            p95: micros(latency.p95),
+            p99: micros(latency.p99),
+            p999: micros(latency.p999),
+            max: micros(latency.max),
+        }
+    }
+}
+
+/// One class of error at one step as shown.
+pub(super) struct ErrorRow {
+    /// The step.
+    pub(super) step: String,
+    /// The class with its code.
+    pub(super) class: String,
+    /// How often.
+    pub(super) count: String,
+    /// First and last occurrence.
+    pub(super) when: String,
+    /// The first message seen.
+    pub(super) example: String,
+}
+
+/// All classes of error, most frequent first.
+pub(super) fn errors(document: &Document) -> Vec<ErrorRow> {
+    let mut all: Vec<_> = document
+        .steps
+        .iter()
+        .flat_map(|step| step.errors_detail.iter().map(move |e| (step, e)))
+        .collect();
+    all.sort_by_key(|(_, error)| std::cmp::Reverse(error.count));
+    all.into_iter()
+        .map(|(step, error)| ErrorRow {
+            step: printable(&step.name, NAME),
+            class: error.class.to_string(),
+            count: words::count(error.count),
+            when: format!("{} … {}", words::seconds(error.first_s), words::seconds(error.last_s)),
+            example: error
+                .example
+                .as_deref()
+                .map_or(UNKNOWN.to_owned(), |text| printable(text, 300)),
+        })
+        .collect()
+}
+
+/// How the load was applied, in phrases.
+pub(super) fn load(document: &Document) -> Vec<String> {
+    let validity = &document.validity;
+    let mut phrases = vec![format!(
+        "{} of {} sent ({})",
+        words::count(validity.sent),
+        words::counted(validity.planned, "flow", "flows"),
+        words::part(validity.sent, validity.planned)
+    )];
+    if validity.failed > 0 {
+        phrases.push(format!("{} failed", words::count(validity.failed)));
+    }
+    phrases.push(format!("{} dropped", words::count(validity.dropped)));
+    phrases.push(format!("{} unfinished", words::count(validity.unfinished)));
+    if validity.send_lag.p99.is_some() {
+        phrases.push(format!("send lag p99 {}", micros(validity.send_lag.p99)));
+    }
+    if let Some(share) = validity.generator_cpu {
+        phrases.push(format!("generator CPU {}", units::format_share(share)));
+    }
+    phrases
+}
+
+/// Microseconds of the document as people read them.
+pub(super) fn micros(value: Option<f64>) -> String {
+    value.map_or(UNKNOWN.to_owned(), |us| units::format_ns(us * 1000.0))
+}

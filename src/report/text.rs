@@ -1,0 +1,337 @@
+//! The summary for a terminal: tables, and the verdict as its last line.
+
+use std::path::Path;
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+
+use super::{
+    document::Document,
+    tables::{self, StepRow},
+    words::{self, NAME, SENTENCE, printable},
+};
+use crate::{
+    comparison::{Comparison, Verdict},
+    run::Run,
+};
+
+/// More errors than this are left to the other reports.
+const MOST_ERRORS: usize = 10;
+
+/// Lays out the summary in `width` columns; `report` is where the files are.
+pub(super) fn render(
+    run: &Run,
+    comparison: &Comparison,
+    document: &Document,
+    report: Option<&Path>,
+    colour: bool,
+    width: u16,
+) -> String {
+    let paint = Paint { colour };
+    let mut blocks = vec![head(run, comparison, paint), steps(document, width)];
+    blocks.extend(errors(document, width));
+    blocks.extend(gates(comparison, paint, width));
+    blocks.push(facts(comparison, document, report, paint));
+    let exit = format!("[exit {}]", document.exit_code);
+    let sentence = paint.verdict(Some(comparison.verdict), &printable(&comparison.sentence, SENTENCE));
+    blocks.push(format!("{sentence}   {exit}"));
+    blocks.join("\n\n") + "\n"
+}
+
+/// Scenario, load, seed, targets, baseline.
+fn head(run: &Run, comparison: &Comparison, paint: Paint) -> String {
+    let targets: Vec<String> = run
+        .targets
+        .iter()
+        .map(|target| {
+            format!(
+                "{} {}",
+                printable(&target.name, NAME),
+                printable(&target.address, 2 * NAME)
+            )
+        })
+        .collect();
+    let mut lines = vec![format!(
+        " {}  {}  seed {}  →  {}",
+        paint.bold(&printable(&run.scenario, NAME)),
+        words::load(&run.load),
+        run.seed,
+        if targets.is_empty() {
+            "no target".into()
+        } else {
+            targets.join(", ")
+        }
+    )];
+    if let Some(baseline) = &comparison.baseline {
+        let revision = words::revision(baseline.branch.as_deref(), baseline.commit.as_deref());
+        let mut line = format!(
+            " baseline {} · run {}",
+            printable(&baseline.name, NAME),
+            printable(&baseline.run_id, NAME)
+        );
+        line.extend(revision.map(|revision| format!(" · {revision}")));
+        line.push_str(&format!(" · {}", baseline.started.strftime("%Y-%m-%d %H:%M UTC")));
+        lines.push(line);
+    }
+    if let Some(partial) = &run.partial {
+        lines.push(paint.verdict(
+            Some(Verdict::Warning),
+            &format!(" partial: {}", printable(partial, SENTENCE)),
+        ));
+    }
+    lines.join("\n")
+}
+
+/// One row per step, of response times; a second one of service times where they differ.
+fn steps(document: &Document, width: u16) -> String {
+    let mut table = table(
+        width,
+        &["step", "count", "errors", "/s", "p50", "p95", "p99", "max"],
+        1..8,
+    );
+    for step in tables::steps(document) {
+        let StepRow {
+            name,
+            count,
+            failed,
+            throughput,
+            response,
+            service,
+            ..
+        } = step;
+        table.add_row([
+            name,
+            count,
+            failed,
+            throughput,
+            response.p50.clone(),
+            response.p95,
+            response.p99.clone(),
+            response.max,
+        ]);
+        if (&response.p50, &response.p99) != (&service.p50, &service.p99) {
+            let none = String::new;
+            table.add_row([
+                "· service time".into(),
+                none(),
+                none(),
+                none(),
+                service.p50,
+                service.p95,
+                service.p99,
+                service.max,
+            ]);
+        }
+    }
+    lines(&table)
+}
+
+fn errors(document: &Document, width: u16) -> Option<String> {
+    let errors = tables::errors(document);
+    let mut table = table(width, &["step", "error", "count", "example"], 2..3);
+    for error in errors.iter().take(MOST_ERRORS) {
+        table.add_row([&error.step, &error.class, &error.count, &printable(&error.example, 80)]);
+    }
+    let rest = errors.len().saturating_sub(MOST_ERRORS);
+    let more = if rest > 0 {
+        format!("\n … {rest} more kinds of error")
+    } else {
+        String::new()
+    };
+    (!errors.is_empty()).then(|| lines(&table) + &more)
+}
+
+/// One row per threshold, worst first.
+fn gates(comparison: &Comparison, paint: Paint, width: u16) -> Option<String> {
+    let mut table = table(
+        width,
+        &["step", "metric", "baseline", "now", "change (95 %)", "limit", "verdict"],
+        2..6,
+    );
+    for gate in tables::gates(comparison) {
+        let mark = words::mark(gate.verdict);
+        table.add_row([
+            &gate.step,
+            gate.metric,
+            &gate.baseline,
+            &gate.now,
+            &gate.change,
+            &gate.limit,
+            &mark,
+        ]);
+    }
+    (!comparison.judgements.is_empty()).then(|| paint.marks(&lines(&table)))
+}
+
+/// Load, checks that failed, notes, and where the report is.
+fn facts(comparison: &Comparison, document: &Document, report: Option<&Path>, paint: Paint) -> String {
+    let validity = if document.validity.ok { "valid" } else { "NOT VALID" };
+    let mut lines = vec![format!(" load    {}: {validity}", tables::load(document).join(", "))];
+    for check in comparison.checks.iter().filter(|check| !check.ok) {
+        let text = format!(
+            " check   {} failed: {}",
+            printable(&check.id, NAME),
+            printable(&check.text, SENTENCE)
+        );
+        lines.push(paint.verdict(Some(Verdict::Invalid), &text));
+    }
+    let incidents = document
+        .run
+        .incidents
+        .iter()
+        .map(|text| format!(" note    {}", printable(text, SENTENCE)));
+    lines.extend(incidents);
+    lines.extend(
+        comparison
+            .notes
+            .iter()
+            .map(|text| format!(" note    {}", printable(text, SENTENCE))),
+    );
+    lines.extend(report.map(|path| format!(" report  {}", path.display())));
+    lines.join("\n")
+}
+
+/// A table without lines; the columns of `right` hold numbers.
+fn table(width: u16, header: &[&str], right: std::ops::Range<usize>) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(width.max(20));
+    table.set_header(header.iter().copied());
+    for at in right {
+        if let Some(column) = table.column_mut(at) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+fn lines(table: &Table) -> String {
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    lines.join("\n")
+}
+
+/// Colours, or none.
+#[derive(Clone, Copy)]
+struct Paint {
+    colour: bool,
+}
+
+impl Paint {
+    fn with(self, style: Style, text: &str) -> String {
+        if self.colour {
+            format!("{style}{text}{style:#}")
+        } else {
+            text.to_owned()
+        }
+    }
+
+    fn bold(self, text: &str) -> String {
+        self.with(Style::new().bold(), text)
+    }
+
+    fn verdict(self, verdict: Option<Verdict>, text: &str) -> String {
+        let colour = match verdict {
+            Some(Verdict::Pass) => AnsiColor::Green,
+            Some(Verdict::Warning) => AnsiColor::Yellow,
+            Some(Verdict::Inconclusive) => AnsiColor::Magenta,
+            Some(Verdict::Critical | Verdict::Invalid) => AnsiColor::Red,
+            None => return text.to_owned(),
+        };
+        self.with(Style::new().bold().fg_color(Some(colour.into())), text)
+    }
+
+    /// Colours the marks in a table that is laid out: the layout counts characters, so it must not see colours.
+    fn marks(self, table: &str) -> String {
+        words::VERDICTS.iter().fold(table.to_owned(), |table, verdict| {
+            let mark = words::mark(*verdict);
+            table.replace(&mark, &self.verdict(*verdict, &mark))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{example, json};
+
+    fn text(run: &Run, comparison: &Comparison, colour: bool, width: u16) -> String {
+        let document = json::document(run, comparison, 3, vec![]);
+        render(
+            run,
+            comparison,
+            &document,
+            Some(Path::new("reports/runs/x/report.html")),
+            colour,
+            width,
+        )
+    }
+
+    #[test]
+    fn the_summary_shows_load_steps_errors_gates_and_ends_in_the_verdict() {
+        insta::assert_snapshot!(text(&example::run(), &example::comparison(), false, 120), @r#"
+         checkout  open 180/s for 20 s  seed 7  →  shop http://127.0.0.1:8080, db postgres://app@127.0.0.1:5432/shop, local stock.db
+         baseline default · run 01JC8XK2M3N4P5Q6R7S8T9V0W1 · main 4f2c1e0aa · 2026-11-18 09:00 UTC
+
+         step            count  errors    /s      p50      p95      p99      max
+         pay             1,203      22    59  29.9 ms    93 ms   170 ms   321 ms
+         · service time                       29.9 ms  83.8 ms   130 ms   214 ms
+         list orders     2,403       0   120   7.4 ms  21.3 ms  40.1 ms  91.8 ms
+         · service time                       7.32 ms  19.2 ms    30 ms  61.2 ms
+         order by id     2,403       0   120  1.29 ms  3.93 ms  7.12 ms  13.7 ms
+         · service time                       1.25 ms  3.38 ms  5.38 ms  9.15 ms
+         refresh stock     803       0  40.1   379 µs  1.11 ms  1.92 ms  4.04 ms
+         · service time                        339 µs   939 µs  1.54 ms  2.69 ms
+
+         step  error     count  example
+         pay   http 503     22  503 Service Unavailable: {"error":"pool exhausted"}
+
+         step           metric             baseline      now         change (95 %)            limit  verdict
+         pay            p99 response time    134 ms   170 ms     +26 % (+18 … +34)      +10% / +20%  ■ critical
+         list orders    p95 response time   19.2 ms  21.3 ms    +11 % (+6.8 … +15)      +10% / +25%  ▲ warning
+         refresh stock  p95 response time   1.04 ms  1.11 ms   +6.3 % (-6.7 … +19)      +10% / +25%  ◆ inconclusive
+         order by id    p95 response time   3.81 ms  3.93 ms  +3.3 % (+1.3 … +5.3)      +10% / +25%  ● pass
+         pay            p95 response time   67.6 ms    93 ms     +38 % (+28 … +48)  150 ms / 250 ms  ● pass
+
+         load    3,591 of 3,600 flows sent (99.75 %), 60 failed, 9 dropped, 38 unfinished, send lag p99 787 µs, generator CPU 31 %: valid
+         note    The repository had uncommitted changes.
+         report  reports/runs/x/report.html
+
+        critical: pay p99 response time is 26 % slower than the baseline (170 ms, limit +20%)   [exit 3]
+        "#);
+    }
+
+    #[test]
+    fn without_a_baseline_it_says_how_to_accept_one() {
+        let text = text(&example::run(), &example::alone(), false, 120);
+        assert!(
+            text.contains("loadgate baseline accept") && text.contains("○ not judged"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn colour_stands_only_beside_words() {
+        let (plain, coloured) = (
+            text(&example::run(), &example::comparison(), false, 120),
+            text(&example::run(), &example::comparison(), true, 120),
+        );
+        assert!(!plain.contains('\u{1b}') && coloured.contains("\u{1b}["));
+        assert_eq!(anstream::adapter::strip_str(&coloured).to_string(), plain);
+    }
+
+    #[test]
+    fn hostile_text_neither_steers_the_terminal_nor_widens_the_table() {
+        let (mut run, mut comparison) = (example::run(), example::comparison());
+        example::rename(
+            &mut run,
+            &mut comparison,
+            &format!("\u{1b}]0;x\u{7}\n\u{202e}{}", "y".repeat(10_000)),
+        );
+        let text = text(&run, &comparison, false, 100);
+        assert!(!text.contains('\u{1b}') && !text.contains('\u{7}') && !text.contains('\u{202e}'));
+        assert!(text.lines().all(|line| line.chars().count() < 700));
+        assert!(text.trim_end().ends_with("[exit 3]"));
+    }
+}

@@ -1,0 +1,172 @@
+//! A run's intervals as columns for charts and tables.
+//!
+//! Long runs are merged to a bounded number of columns: counts add up,
+//! histograms merge, percentiles come from the merged histogram. A second that
+//! the run does not know stays a gap.
+
+use hdrhistogram::Histogram;
+
+use crate::run::{HIGHEST_NS, Interval, Run};
+
+/// One stretch of the timeline. Times are response times in nanoseconds.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Column {
+    /// Its first second.
+    pub(super) start_s: u64,
+    /// How many seconds of measuring it covers; the last one of the window may be cut short.
+    pub(super) width_s: f64,
+    /// Whether the run has any record of this stretch.
+    pub(super) known: bool,
+    /// Flow starts due.
+    pub(super) planned: u64,
+    /// Flows started.
+    pub(super) sent: u64,
+    /// Flow starts dropped.
+    pub(super) dropped: u64,
+    /// Flows that ended well.
+    pub(super) completed: u64,
+    /// Flows that ended at a failed step.
+    pub(super) failed: u64,
+    /// Median response time.
+    pub(super) p50: Option<f64>,
+    /// 95th percentile of the response time.
+    pub(super) p95: Option<f64>,
+    /// 99th percentile of the response time.
+    pub(super) p99: Option<f64>,
+    /// Longest response time.
+    pub(super) max: Option<f64>,
+}
+
+impl Column {
+    /// A count as a rate per second.
+    pub(super) fn per_second(&self, count: u64) -> Option<f64> {
+        self.known.then(|| count as f64 / self.width_s)
+    }
+
+    /// Where it lies on the axis of time, in seconds.
+    pub(super) fn middle_s(&self) -> f64 {
+        self.start_s as f64 + self.width_s / 2.0
+    }
+}
+
+/// The timeline in at most `most` columns of equal length.
+///
+/// With a step, the latencies are that step's alone; the counts are always of flows.
+pub(super) fn columns(run: &Run, step: Option<&str>, most: usize) -> Vec<Column> {
+    let Some(last) = run.intervals.iter().map(|interval| interval.k).max() else {
+        return Vec::new();
+    };
+    // A file may claim any second; more than the longest run that is accepted is not drawn.
+    let seconds = last.min(crate::units::LONGEST.as_secs() + 3600) + 1;
+    let width = seconds.div_ceil(most.max(1) as u64).max(1);
+    let steps: Vec<bool> = run
+        .steps
+        .iter()
+        .map(|s| step.is_none_or(|name| s.name == name))
+        .collect();
+    let mut groups: Vec<Vec<&Interval>> = vec![Vec::new(); seconds.div_ceil(width) as usize];
+    for interval in &run.intervals {
+        if let Some(group) = groups.get_mut((interval.k / width) as usize) {
+            group.push(interval);
+        }
+    }
+    let at = |(at, group): (usize, Vec<&Interval>)| {
+        let start_s = at as u64 * width;
+        column(start_s, covered(run, start_s, width), &group, &steps)
+    };
+    groups.into_iter().enumerate().map(at).collect()
+}
+
+/// How much of a column lies in the measured window, where the window ends in it.
+///
+/// A window that ends within a tenth of a second of the column's start counts
+/// as ended before: dividing by so little would draw a spike.
+fn covered(run: &Run, start_s: u64, width: u64) -> f64 {
+    let remainder = run.duration_s - start_s as f64;
+    let whole = width as f64;
+    let least = if start_s == 0 { 1e-3 } else { 0.1 };
+    if (least..whole).contains(&remainder) {
+        remainder
+    } else {
+        whole
+    }
+}
+
+fn column(start_s: u64, width_s: f64, intervals: &[&Interval], steps: &[bool]) -> Column {
+    let mut column = Column {
+        start_s,
+        width_s,
+        known: !intervals.is_empty(),
+        ..Column::default()
+    };
+    let mut merged: Option<Histogram<u64>> = None;
+    for interval in intervals {
+        column.planned += interval.planned;
+        column.sent += interval.sent;
+        column.dropped += interval.dropped;
+        column.completed += interval.completed;
+        column.failed += interval.failed;
+        let wanted = interval
+            .steps
+            .iter()
+            .filter(|s| steps.get(s.step).is_some_and(|wanted| *wanted));
+        for part in wanted.filter_map(|s| s.response_time.decode().ok()) {
+            merge(&mut merged, &part);
+        }
+    }
+    if let Some(all) = merged.filter(|all| !all.is_empty()) {
+        let at = |q| Some(all.value_at_quantile(q) as f64);
+        (column.p50, column.p95, column.p99, column.max) = (at(0.5), at(0.95), at(0.99), Some(all.max() as f64));
+    }
+    column
+}
+
+fn merge(all: &mut Option<Histogram<u64>>, part: &Histogram<u64>) {
+    // Bounds of our own, so that parts of any bounds that a file may hold can be added.
+    if all.is_none() {
+        *all = Histogram::new_with_bounds(1, HIGHEST_NS, 3).ok();
+    }
+    if let Some(all) = all {
+        all.auto(true);
+        let added = all.add(part);
+        debug_assert!(added.is_ok());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::example;
+
+    #[test]
+    fn merged_columns_keep_every_count() {
+        let run = example::run();
+        let (fine, coarse) = (columns(&run, None, 1000), columns(&run, None, 7));
+        assert_eq!((fine.len(), coarse.len()), (run.intervals.len(), 7));
+        let sum = |columns: &[Column]| columns.iter().map(|c| c.completed + c.failed + c.sent).sum::<u64>();
+        assert_eq!(sum(&fine), sum(&coarse));
+        let max = |columns: &[Column]| columns.iter().filter_map(|c| c.max).fold(0.0, f64::max);
+        assert_eq!(max(&fine), max(&coarse));
+    }
+
+    #[test]
+    fn a_missing_second_is_a_gap_and_a_short_one_is_scaled() {
+        let mut run = example::run();
+        run.intervals.retain(|interval| interval.k != 3);
+        run.duration_s = 19.5;
+        let columns = columns(&run, None, 1000);
+        assert_eq!(
+            (columns[3].known, columns[3].p50, columns[3].per_second(0)),
+            (false, None, None)
+        );
+        assert_eq!(columns[19].width_s, 0.5);
+        assert_eq!(columns[18].width_s, 1.0);
+    }
+
+    #[test]
+    fn a_claim_of_an_absurd_second_does_not_exhaust_memory() {
+        let mut run = example::run();
+        run.intervals[0].k = u64::MAX;
+        assert!(columns(&run, None, 300).len() <= 300);
+    }
+}

@@ -1,0 +1,208 @@
+//! Words that every rendering shares: verdict marks, phrases, and text made safe to show.
+//!
+//! Names come from scenarios and messages from targets, so nothing here trusts
+//! them: control characters (which would drive a terminal) and direction marks
+//! (which would reorder a line) never pass [`printable`].
+
+use crate::{
+    comparison::{Judgement, Verdict},
+    run::{Load, Model, Run},
+    threshold::Limit,
+    units,
+};
+
+/// The longest name that is shown, in characters.
+pub(super) const NAME: usize = 48;
+
+/// The longest sentence that is shown, in characters.
+pub(super) const SENTENCE: usize = 600;
+
+/// What stands where a figure is unknown.
+pub(super) const UNKNOWN: &str = "–";
+
+/// The text on one line, without characters that steer the display, cut at `longest` characters.
+pub(super) fn printable(text: &str, longest: usize) -> String {
+    let mut out = String::with_capacity(text.len().min(4 * longest));
+    let mut count = 0;
+    for c in text.chars().filter(|c| !steers(*c)) {
+        let c = if c.is_control() || c.is_whitespace() { ' ' } else { c };
+        if c == ' ' && (out.is_empty() || out.ends_with(' ')) {
+            continue;
+        }
+        if count == longest {
+            out.truncate(out.trim_end().len());
+            out.pop();
+            out.push('…');
+            break;
+        }
+        out.push(c);
+        count += 1;
+    }
+    out.truncate(out.trim_end().len());
+    out
+}
+
+/// Text of several lines, without characters that steer the display other than line ends and tabs.
+pub(super) fn printable_lines(text: &str, longest: usize) -> String {
+    text.chars()
+        .filter(|c| matches!(c, '\n' | '\t') || !(c.is_control() || steers(*c)))
+        .take(longest)
+        .collect()
+}
+
+/// Direction marks, joiners and other characters without a picture of their own.
+fn steers(c: char) -> bool {
+    matches!(c, '\u{061C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
+}
+
+/// The shape that stands beside a verdict's word, so that colour never stands alone.
+pub(super) fn shape(verdict: Option<Verdict>) -> char {
+    match verdict {
+        Some(Verdict::Pass) => '●',
+        Some(Verdict::Warning) => '▲',
+        Some(Verdict::Critical | Verdict::Invalid) => '■',
+        Some(Verdict::Inconclusive) => '◆',
+        None => '○',
+    }
+}
+
+/// The word for a verdict, as in `report.json`.
+pub(super) fn word(verdict: Option<Verdict>) -> &'static str {
+    match verdict {
+        Some(Verdict::Pass) => "pass",
+        Some(Verdict::Warning) => "warning",
+        Some(Verdict::Critical) => "critical",
+        Some(Verdict::Inconclusive) => "inconclusive",
+        Some(Verdict::Invalid) => "invalid",
+        None => "not judged",
+    }
+}
+
+/// Every answer there is, for legends and colouring.
+pub(super) const VERDICTS: [Option<Verdict>; 6] = [
+    Some(Verdict::Pass),
+    Some(Verdict::Warning),
+    Some(Verdict::Inconclusive),
+    Some(Verdict::Critical),
+    Some(Verdict::Invalid),
+    None,
+];
+
+/// Shape and word: `▲ warning`.
+pub(super) fn mark(verdict: Option<Verdict>) -> String {
+    format!("{} {}", shape(verdict), word(verdict))
+}
+
+/// The load in one phrase: `open 300/s for 2 min`, `closed 20 users, 1,000 passes`.
+pub(super) fn load(load: &Load) -> String {
+    let who = match (load.model, load.rate, load.users) {
+        (Model::Open, Some(rate), _) => format!("open {}/s", units::significant(rate)),
+        (Model::Open, None, _) => "open".to_owned(),
+        (Model::Closed, _, Some(users)) => {
+            format!("closed {}", counted(users as u64, "user", "users"))
+        }
+        (Model::Closed, _, None) => "closed".to_owned(),
+    };
+    match (load.iterations, load.duration_s) {
+        (Some(passes), _) => format!("{who}, {}", counted(passes, "pass", "passes")),
+        (None, Some(seconds)) => format!("{who} for {}", self::seconds(seconds)),
+        (None, None) => who,
+    }
+}
+
+/// A length of time given in seconds, with its unit.
+pub(super) fn seconds(seconds: f64) -> String {
+    units::format_ns(seconds * 1e9)
+}
+
+/// A count with thousands grouped.
+pub(super) fn count(value: u64) -> String {
+    units::group_thousands(i64::try_from(value).unwrap_or(i64::MAX))
+}
+
+/// A count with its noun: `1 user`, `1,200 users`.
+pub(super) fn counted(value: u64, one: &str, many: &str) -> String {
+    format!("{} {}", count(value), if value == 1 { one } else { many })
+}
+
+/// A part of a whole as a percentage that never rounds up to 100: `99.99 %`.
+pub(super) fn part(part: u64, whole: u64) -> String {
+    if whole == 0 {
+        return UNKNOWN.to_owned();
+    }
+    let percent = part as f64 / whole as f64 * 100.0;
+    if part == whole {
+        "100 %".to_owned()
+    } else {
+        format!("{:.2} %", (percent * 100.0).floor() / 100.0)
+    }
+}
+
+/// A change with half the width of its interval: `+41 % (+33 … +50 %)`.
+pub(super) fn change(judgement: &Judgement) -> String {
+    let percent = |share: f64| {
+        let text = units::format_change(share);
+        text.trim_end_matches(" %").to_owned()
+    };
+    match (judgement.change, judgement.interval) {
+        (None, _) => UNKNOWN.to_owned(),
+        (Some(change), None) => units::format_change(change),
+        (Some(change), Some([low, high])) => format!(
+            "{} ({} … {})",
+            units::format_change(change),
+            percent(low),
+            percent(high)
+        ),
+    }
+}
+
+/// Both limits in one phrase: `+5 % / +10 %`; warning first.
+pub(super) fn limits(warning: Option<&Limit>, critical: Option<&Limit>) -> String {
+    match (warning, critical) {
+        (None, None) => UNKNOWN.to_owned(),
+        (Some(limit), None) | (None, Some(limit)) => limit.to_string(),
+        (Some(warning), Some(critical)) => format!("{warning} / {critical}"),
+    }
+}
+
+/// A version-control state in one phrase: `main 4f2c1e0`.
+pub(super) fn revision(branch: Option<&str>, commit: Option<&str>) -> Option<String> {
+    let commit = commit.map(|commit| commit.chars().take(9).collect::<String>());
+    match (branch, commit) {
+        (Some(branch), Some(commit)) => Some(printable(&format!("{branch} {commit}"), NAME)),
+        (Some(only), None) => Some(printable(only, NAME)),
+        (None, Some(only)) => Some(printable(&only, NAME)),
+        (None, None) => None,
+    }
+}
+
+/// The command that does the same run again.
+pub(super) fn reproduce(run: &Run) -> String {
+    let path = printable(&run.source.path, SENTENCE);
+    if path.starts_with("loadgate ") {
+        path
+    } else {
+        format!("loadgate run {path} --seed {}", run.seed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_steers_a_terminal_or_a_line_passes() {
+        assert_eq!(printable("a\u{1b}[31mb\nc\u{202e}d\u{200f}", 48), "a [31mb cd");
+        assert_eq!(printable(&"x".repeat(10_000), 5), "xxxx…");
+        assert_eq!(printable("abcde", 5), "abcde");
+        assert_eq!(printable_lines("a\n\u{1b}b\u{202e}", 99), "a\nb");
+    }
+
+    #[test]
+    fn a_part_is_the_whole_only_when_it_is() {
+        assert_eq!(part(35_999, 36_000), "99.99 %");
+        assert_eq!(part(3_600_000 - 1, 3_600_000), "99.99 %");
+        assert_eq!(part(5, 5), "100 %");
+        assert_eq!(part(0, 0), "–");
+    }
+}

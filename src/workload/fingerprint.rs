@@ -1,0 +1,87 @@
+//! Scenario → fingerprint: hashes of what decides the work.
+
+use std::collections::BTreeMap;
+
+use super::{Kind, Protocol, Target, compile::Compiler};
+use crate::{
+    run::{Fingerprint, hash},
+    scenario::{self, At, Scenario},
+};
+
+/// Hashes of what decides the work, as written: without places, addresses, limits and absent keys.
+/// Values of the environment count in `[load]` only; elsewhere they may be secrets.
+pub(super) fn compute(
+    compiler: &mut Compiler<'_>,
+    scenario: &Scenario,
+    targets: &[Target],
+    file_hashes: &BTreeMap<String, String>,
+    seed: u64,
+) -> Fingerprint {
+    let kinds: BTreeMap<&str, (&str, Option<&str>)> = targets
+        .iter()
+        .map(|target| (target.name.as_str(), (target.kind.name(), protocol(target))))
+        .collect();
+    let load = scenario.load.as_ref().map(|load| resolved(compiler, &load.value));
+    Fingerprint {
+        flows: digest(&(&scenario.flow, &scenario.setup, kinds)),
+        data: digest(&(&scenario.data, file_hashes)),
+        load: digest(&load),
+        seed,
+    }
+}
+
+fn protocol(target: &Target) -> Option<&'static str> {
+    let Kind::Postgres(postgres) = &target.kind else {
+        return None;
+    };
+    Some(match postgres.protocol {
+        Protocol::Prepared => "prepared",
+        Protocol::Extended => "extended",
+        Protocol::Simple => "simple",
+    })
+}
+
+fn resolved(compiler: &mut Compiler<'_>, load: &scenario::Load) -> scenario::Load {
+    let mut resolve = |text: &Option<At<String>>| {
+        text.as_ref()
+            .map(|at| at.with(compiler.resolve(at).unwrap_or_default()))
+    };
+    scenario::Load {
+        rate: resolve(&load.rate),
+        arrivals: resolve(&load.arrivals),
+        ramp: resolve(&load.ramp),
+        duration: resolve(&load.duration),
+        warm_up: resolve(&load.warm_up),
+        drain: resolve(&load.drain),
+        ..load.clone()
+    }
+}
+
+/// Absent keys are left out, so that a key added to loadgate later changes no fingerprint.
+fn digest(part: &impl serde::Serialize) -> String {
+    // What was read from TOML can be written as JSON.
+    let mut value = serde_json::to_value(part).unwrap_or_default();
+    drop_empty(&mut value);
+    hash(value.to_string().as_bytes())
+}
+
+fn drop_empty(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Object(object) => {
+            object.values_mut().for_each(drop_empty);
+            object.retain(|_, value| !is_empty(value));
+            object.sort_keys();
+        }
+        serde_json::Value::Array(array) => array.iter_mut().for_each(drop_empty),
+        _ => {}
+    }
+}
+
+fn is_empty(value: &serde_json::Value) -> bool {
+    match value {
+        serde_json::Value::Null => true,
+        serde_json::Value::Object(object) => object.is_empty(),
+        serde_json::Value::Array(array) => array.is_empty(),
+        _ => false,
+    }
+}

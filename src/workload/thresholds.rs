@@ -1,0 +1,116 @@
+//! The `[[threshold]]`s of a scenario → limits on metrics.
+
+use super::compile::Compiler;
+use crate::{
+    metric::{self, Better, Measure, Metric},
+    scenario::{self, At, Scenario, Text},
+    threshold::{Limit, Source, Threshold},
+};
+
+impl Compiler<'_> {
+    /// Compiles all thresholds; `steps` are the names of all steps, those with problems included.
+    pub(super) fn thresholds(&mut self, scenario: &Scenario, steps: &[String], text: &Text) -> Vec<Threshold> {
+        let mut thresholds = Vec::new();
+        for written in &scenario.threshold {
+            let line = 1 + text.toml[..text.toml.floor_char_boundary(written.start)]
+                .matches('\n')
+                .count();
+            let source = Source {
+                file: text.path.clone(),
+                line,
+            };
+            thresholds.extend(self.threshold(written, steps, source));
+        }
+        thresholds
+    }
+
+    fn threshold(&mut self, written: &At<scenario::Threshold>, steps: &[String], source: Source) -> Option<Threshold> {
+        let scenario::Threshold {
+            step,
+            metric,
+            warning,
+            critical,
+        } = &written.value;
+        self.limited_step(step.as_ref(), steps);
+        if warning.is_none() && critical.is_none() {
+            let help = Some("write for example warning = \"+5%\" and critical = \"+10%\"".into());
+            self.problems.add_missing(
+                written.span(),
+                "a threshold without a limit",
+                "neither `warning` nor `critical`",
+                help,
+            );
+        }
+        let metric = self.metric(written, metric.as_ref())?;
+        if metric.measure == Measure::DroppedRate
+            && let Some(step) = step
+        {
+            let title = format!("{} is a figure of the whole run", metric.name);
+            self.problem(step, title, "leave `step` out", None);
+        }
+        Some(Threshold {
+            step: step.as_ref().map(|step| step.value.clone()),
+            metric,
+            warning: self.limit(warning.as_ref(), metric),
+            critical: self.limit(critical.as_ref(), metric),
+            source,
+        })
+        .inspect(|threshold| self.check_order(threshold, warning.as_ref()))
+    }
+
+    fn limited_step(&mut self, step: Option<&At<String>>, steps: &[String]) {
+        if let Some(step) = step.filter(|step| !steps.contains(&step.value)) {
+            let title = format!("no step is called \"{}\"", step.value);
+            let help = Some(format!("steps: {}", steps.join(", ")));
+            self.problem(step, title, "unknown step", help);
+        }
+    }
+
+    fn metric(&mut self, written: &At<scenario::Threshold>, name: Option<&At<String>>) -> Option<&'static Metric> {
+        let Some(name) = name else {
+            let help = Some("write for example metric = \"p95\"".into());
+            self.problems.add_missing(
+                written.span(),
+                "a threshold without a metric",
+                "`metric` is missing",
+                help,
+            );
+            return None;
+        };
+        let found = metric::find(&name.value);
+        if found.is_none() {
+            let known: Vec<_> = metric::METRICS.iter().map(|metric| metric.name).collect();
+            let title = format!("no metric is called \"{}\"", name.value);
+            let help = Some(format!("metrics: {}", known.join(", ")));
+            self.problem(name, title, "unknown metric", help);
+        }
+        found
+    }
+
+    fn limit(&mut self, at: Option<&At<String>>, metric: &'static Metric) -> Option<Limit> {
+        self.quantity(at?, "limit", |text| Limit::parse(text, metric))
+    }
+
+    /// A warning that lies beyond the critical limit could never be given.
+    fn check_order(&mut self, threshold: &Threshold, warning: Option<&At<String>>) {
+        let (Some(first), Some(last), Some(at)) = (threshold.warning, threshold.critical, warning) else {
+            return;
+        };
+        let beyond = match (first, last) {
+            (Limit::Absolute { value: first, .. }, Limit::Absolute { value: last, .. }) => {
+                if threshold.metric.better == Better::Lower {
+                    first > last
+                } else {
+                    first < last
+                }
+            }
+            (Limit::Relative { change: first, .. }, Limit::Relative { change: last, .. })
+            | (Limit::Points(first), Limit::Points(last)) => first > last,
+            _ => false,
+        };
+        if beyond {
+            let label = format!("{first} is worse than the critical {last}");
+            self.problem(at, "a warning that comes too late", label, None);
+        }
+    }
+}
