@@ -3,6 +3,13 @@
 //! Works on tokens, so comments and strings cannot mislead it and paths inside
 //! macros count too. It knows nothing of what the modules do.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -63,7 +70,10 @@ fn modules_import_only_from_layers_below() {
 fn what_judges_never_imports_what_drives() {
     let mut wrong = Vec::new();
     for file in sources().filter(|file| JUDGING.contains(&file.module.as_str())) {
-        for import in file.imports().intersection(&DRIVING.iter().map(ToString::to_string).collect()) {
+        for import in file
+            .imports()
+            .intersection(&DRIVING.iter().map(ToString::to_string).collect())
+        {
             wrong.push(format!(
                 "{}: `{}` judges and must not import `{import}`, which drives.\n  \
                  What it needs to know belongs into the run (src/run/), where the trial puts it.",
@@ -77,18 +87,33 @@ fn what_judges_never_imports_what_drives() {
 
 #[test]
 fn every_module_has_a_layer() {
-    let found: BTreeSet<String> = sources().map(|file| file.module).filter(|module| !module.is_empty()).collect();
+    let found: BTreeSet<String> = sources()
+        .map(|file| file.module)
+        .filter(|module| !module.is_empty())
+        .collect();
     let listed: BTreeSet<String> = LAYERS.iter().copied().flatten().map(ToString::to_string).collect();
     let unlisted: Vec<_> = found.difference(&listed).collect();
     let gone: Vec<_> = listed.difference(&found).collect();
-    assert!(unlisted.is_empty(), "new modules {unlisted:?}: give each its line in LAYERS and in the crate comment of src/lib.rs");
-    assert!(gone.is_empty(), "modules {gone:?} are no longer in src/: take them out of LAYERS and of src/lib.rs");
+    assert!(
+        unlisted.is_empty(),
+        "new modules {unlisted:?}: give each its line in LAYERS and in the crate comment of src/lib.rs"
+    );
+    assert!(
+        gone.is_empty(),
+        "modules {gone:?} are no longer in src/: take them out of LAYERS and of src/lib.rs"
+    );
 }
 
 #[test]
 fn every_file_says_what_it_is_for() {
-    let silent: Vec<_> = sources().filter(|file| !file.text.starts_with("//! ")).map(|file| file.path).collect();
-    assert!(silent.is_empty(), "{silent:?}: begin with a `//!` line: what the file is for and what it knows nothing of");
+    let silent: Vec<_> = sources()
+        .filter(|file| !file.text.starts_with("//! "))
+        .map(|file| file.path)
+        .collect();
+    assert!(
+        silent.is_empty(),
+        "{silent:?}: begin with a `//!` line: what the file is for and what it knows nothing of"
+    );
 }
 
 #[test]
@@ -96,10 +121,15 @@ fn every_module_has_a_name_that_says_something() {
     let nameless: Vec<_> = sources()
         .map(|file| file.path)
         .filter(|path| {
-            path.with_extension("").iter().any(|part| NAMELESS.iter().any(|name| part == *name))
+            path.with_extension("")
+                .iter()
+                .any(|part| NAMELESS.iter().any(|name| part == *name))
         })
         .collect();
-    assert!(nameless.is_empty(), "{nameless:?}: name a module for the noun it holds, or put its code where it is used");
+    assert!(
+        nameless.is_empty(),
+        "{nameless:?}: name a module for the noun it holds, or put its code where it is used"
+    );
 }
 
 #[test]
@@ -138,7 +168,10 @@ struct Source {
 impl Source {
     /// The other top-level modules that it names.
     fn imports(&self) -> BTreeSet<String> {
-        let tokens = self.text.parse().unwrap_or_else(|error| panic!("{}: {error}", self.path.display()));
+        let tokens = self
+            .text
+            .parse()
+            .unwrap_or_else(|error| panic!("{}: {error}", self.path.display()));
         let mut found = BTreeSet::new();
         collect(tokens, self.depth(), &mut found);
         found.remove(&self.module);
@@ -165,8 +198,18 @@ fn sources() -> impl Iterator<Item = Source> {
     paths.into_iter().map(move |path| {
         let text = fs::read_to_string(&path).unwrap();
         let path = path.strip_prefix(&root).unwrap().to_owned();
-        let top = path.with_extension("").iter().next().unwrap().to_string_lossy().into_owned();
-        let module = if top == "lib" || top == "main" { String::new() } else { top };
+        let top = path
+            .with_extension("")
+            .iter()
+            .next()
+            .unwrap()
+            .to_string_lossy()
+            .into_owned();
+        let module = if top == "lib" || top == "main" {
+            String::new()
+        } else {
+            top
+        };
         Source { path, module, text }
     })
 }

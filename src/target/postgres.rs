@@ -6,7 +6,8 @@ use std::{sync::Arc, time::Duration};
 use futures_util::{StreamExt as _, pin_mut};
 use tokio::time::{Instant, timeout};
 use tokio_postgres::{
-    Client, Config, Error, NoTls, SimpleQueryMessage, Statement as Prepared, config::Host, config::SslMode, types::Type,
+    CancelToken, Client, Config, Error, NoTls, SimpleQueryMessage, Statement as Prepared, config::Host,
+    config::SslMode, types::Type,
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -19,6 +20,9 @@ use crate::{
     sample::{ErrorClass, Outcome},
     workload::{DEFAULT_TIMEOUT, PostgresTarget, Protocol, Request, Statement, Target, Values, split_sql},
 };
+
+/// How long may be spent on asking the server to give up a statement.
+const CANCEL_WITHIN: Duration = Duration::from_secs(5);
 
 /// A server with its settings.
 #[derive(Debug, Clone)]
@@ -146,6 +150,7 @@ impl Connector {
         Session {
             shared: Arc::clone(&self.shared),
             connection: None,
+            cancel: None,
         }
     }
 }
@@ -174,6 +179,17 @@ impl Shared {
         }
     }
 
+    async fn cancel(&self, token: &CancelToken) -> Result<(), Error> {
+        match &self.tls {
+            Some(config) => {
+                token
+                    .cancel_query(MakeRustlsConnect::new(config.as_ref().clone()))
+                    .await
+            }
+            None => token.cancel_query(NoTls).await,
+        }
+    }
+
     async fn connect_and_prepare(&self) -> Result<Connection, Failure> {
         let client = self.connect().await.map_err(|error| Failure {
             class: error.code().map_or(ErrorClass::Connect, |_| classify(&error)),
@@ -190,17 +206,27 @@ impl Shared {
 }
 
 /// One connection.
-#[derive(Debug)]
 pub(super) struct Session {
     shared: Arc<Shared>,
     /// Taken out while in use: an operation that is cut off leaves none behind.
     connection: Option<Connection>,
+    /// Reaches the server beside that connection while it is in use.
+    cancel: Option<Box<CancelToken>>,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("connection", &self.connection)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Session {
     /// Connects now; a failure is left for the first operation to meet.
     pub(super) async fn connect_ahead(&mut self) {
         if let Ok(Ok(connection)) = timeout(DEFAULT_TIMEOUT, self.shared.connect_and_prepare()).await {
+            self.cancel = Some(Box::new(connection.client.cancel_token()));
             self.connection = Some(connection);
         }
     }
@@ -223,10 +249,20 @@ impl Session {
         match ended {
             Ok(Ok(())) => Outcome::Completed,
             Ok(Err(failure)) => reply.failed(failure.class, failure.message),
-            Err(_) => reply.failed(
-                ErrorClass::Timeout,
-                format!("not done within {}", crate::units::format_duration(step.timeout)),
-            ),
+            Err(_) => {
+                self.give_up();
+                let allowed = crate::units::format_duration(step.timeout);
+                reply.failed(ErrorClass::Timeout, format!("not done within {allowed}"))
+            }
+        }
+    }
+
+    /// Asks the server to end what was cut off. It would go on otherwise, and
+    /// the connections of what times out would pile up on it.
+    fn give_up(&mut self) {
+        if let Some(token) = self.cancel.take() {
+            let shared = Arc::clone(&self.shared);
+            tokio::spawn(async move { timeout(CANCEL_WITHIN, shared.cancel(&token)).await });
         }
     }
 
@@ -255,9 +291,14 @@ impl Session {
         {
             return Ok(connection);
         }
+        self.cancel = None;
         let before = Instant::now();
         let connection = self.shared.connect_and_prepare().await;
         *took = Some(before.elapsed());
+        self.cancel = connection
+            .as_ref()
+            .ok()
+            .map(|made| Box::new(made.client.cancel_token()));
         connection
     }
 }

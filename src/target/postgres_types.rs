@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use serde_json::Value as Json;
 use tokio_postgres::{
     Row,
-    types::{Format, FromSql, IsNull, ToSql, Type, to_sql_checked},
+    types::{Format, FromSql, IsNull, Kind, ToSql, Type, to_sql_checked},
 };
 
 use super::answer;
@@ -75,7 +75,7 @@ pub(super) fn row_to_json(row: &Row) -> answer::Row {
         .collect()
 }
 
-/// Any value in binary format, as JSON: numbers, booleans and text as
+/// Any value in binary format, as JSON: numbers, booleans, text and arrays as
 /// themselves, times as RFC 3339, what has no obvious form as `\x` and hex.
 struct Cell(Json);
 
@@ -90,21 +90,22 @@ impl<'a> FromSql<'a> for Cell {
             Type::INT4 => i32::from_sql(kind, raw)?.into(),
             Type::INT8 => i64::from_sql(kind, raw)?.into(),
             Type::OID => u32::from_sql(kind, raw)?.into(),
-            Type::FLOAT4 => f32::from_sql(kind, raw)?.into(),
-            Type::FLOAT8 => f64::from_sql(kind, raw)?.into(),
+            Type::FLOAT4 => float(f32::from_sql(kind, raw)?.into()),
+            Type::FLOAT8 => float(f64::from_sql(kind, raw)?),
             Type::JSON => serde_json::from_slice(raw)?,
             // The first byte of jsonb is its version.
             Type::JSONB => serde_json::from_slice(raw.get(1..).unwrap_or_default())?,
-            Type::TIMESTAMP | Type::TIMESTAMPTZ => {
-                let microseconds = i64::from_be_bytes(raw.try_into()?);
-                jiff::Timestamp::from_microsecond(microseconds.saturating_add(POSTGRES_EPOCH_US))?
-                    .to_string()
-                    .into()
-            }
+            Type::TIMESTAMP | Type::TIMESTAMPTZ => timestamp(i64::from_be_bytes(raw.try_into()?))?.into(),
+            Type::DATE => date(i32::from_be_bytes(raw.try_into()?))?.into(),
             Type::UUID => uuid(raw).into(),
             Type::NUMERIC => numeric(raw).ok_or("not a numeric")?.into(),
-            _ => match std::str::from_utf8(raw) {
-                Ok(text) if <&str as FromSql<'_>>::accepts(kind) => text.into(),
+            _ => match (kind.kind(), std::str::from_utf8(raw)) {
+                (Kind::Array(_), _) => Vec::<Self>::from_sql(kind, raw)?
+                    .into_iter()
+                    .map(|cell| cell.0)
+                    .collect(),
+                (Kind::Enum(_), Ok(label)) => label.into(),
+                (_, Ok(text)) if <&str as FromSql<'_>>::accepts(kind) => text.into(),
                 _ => format!("\\x{}", hex::encode(raw)).into(),
             },
         }))
@@ -116,6 +117,38 @@ impl<'a> FromSql<'a> for Cell {
 
     fn accepts(_: &Type) -> bool {
         true
+    }
+}
+
+/// JSON has no number for what is not finite; the text is what PostgreSQL reads back.
+fn float(value: f64) -> Json {
+    match value {
+        f64::INFINITY => "Infinity".into(),
+        f64::NEG_INFINITY => "-Infinity".into(),
+        value if value.is_nan() => "NaN".into(),
+        value => value.into(),
+    }
+}
+
+/// Microseconds since 2000-01-01, the outermost two being infinite.
+fn timestamp(microseconds: i64) -> Result<String, jiff::Error> {
+    match microseconds {
+        i64::MAX => Ok("infinity".into()),
+        i64::MIN => Ok("-infinity".into()),
+        _ => jiff::Timestamp::from_microsecond(microseconds.saturating_add(POSTGRES_EPOCH_US))
+            .map(|time| time.to_string()),
+    }
+}
+
+/// Days since 2000-01-01, the outermost two being infinite.
+fn date(days: i32) -> Result<String, jiff::Error> {
+    match days {
+        i32::MAX => Ok("infinity".into()),
+        i32::MIN => Ok("-infinity".into()),
+        _ => {
+            let days = jiff::Span::new().try_days(days)?;
+            Ok(jiff::civil::date(2000, 1, 1).checked_add(days)?.to_string())
+        }
     }
 }
 
@@ -151,6 +184,8 @@ fn numeric(raw: &[u8]) -> Option<String> {
     let mut text = match sign {
         0x0000 => String::new(),
         0x4000 => "-".to_owned(),
+        0xD000 => return Some("Infinity".to_owned()),
+        0xF000 => return Some("-Infinity".to_owned()),
         _ => return Some("NaN".to_owned()),
     };
     text.push_str(&digit(weight.max(0))?.to_string());
@@ -184,6 +219,16 @@ mod tests {
         assert_eq!(numeric_of(&[1, -1, 0, 4, 25]), "0.0025");
         assert_eq!(numeric_of(&[1, 1, 0, 0, 3]), "30000");
         assert_eq!(numeric_of(&[0, 0, 0, 1]), "0.0");
+    }
+
+    #[test]
+    fn what_is_not_finite_is_not_lost() {
+        assert_eq!(numeric_of(&[0, 0, 0xD000_u16 as i16, 0]), "Infinity");
+        assert_eq!(float(f64::NEG_INFINITY), "-Infinity");
+        assert_eq!(timestamp(i64::MAX).unwrap(), "infinity");
+        assert_eq!(timestamp(0).unwrap(), "2000-01-01T00:00:00Z");
+        assert_eq!(date(i32::MIN).unwrap(), "-infinity");
+        assert_eq!(date(-1).unwrap(), "1999-12-31");
     }
 
     #[test]

@@ -198,7 +198,7 @@ fn call(
     let mut statement = connection.prepare_cached(sql)?;
     let returns_rows = statement.column_count() > 0;
     let names: Vec<String> = if keep {
-        statement.column_names().into_iter().map(str::to_owned).collect()
+        statement.column_names().map(str::to_owned).collect()
     } else {
         Vec::new()
     };

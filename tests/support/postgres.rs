@@ -47,7 +47,8 @@ impl Postgres {
     /// A new, empty server; `None` where PostgreSQL is not installed, which has then been said.
     pub(crate) fn start() -> Option<Self> {
         let Some(programs) = find_programs() else {
-            let missing = "PostgreSQL's server programs were not found: set PG_BINDIR, or run ci/test, which installs them";
+            let missing =
+                "PostgreSQL's server programs were not found: set PG_BINDIR, or run ci/test, which installs them";
             assert!(env::var_os("CI").is_none(), "{missing}");
             // Not eprintln, whose output the test harness swallows.
             let _ = writeln!(std::io::stderr(), "SKIPPED a test: {missing}");
@@ -92,7 +93,8 @@ impl Postgres {
 
     /// Performs statements and gives all rows as text, NULL as "NULL".
     pub(crate) fn sql(&self, statements: &str) -> Vec<Vec<String>> {
-        self.try_sql(statements).unwrap_or_else(|error| panic!("{statements}: {error:?}"))
+        self.try_sql(statements)
+            .unwrap_or_else(|error| panic!("{statements}: {error:?}"))
     }
 
     /// The only value of the only row, as a number.
@@ -120,16 +122,34 @@ impl Postgres {
     fn init(&self) {
         let output = self
             .command("initdb")
-            .args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync", "-D"])
+            .args([
+                "-A",
+                "trust",
+                "-U",
+                "postgres",
+                "-E",
+                "UTF8",
+                "--locale=C",
+                "--no-sync",
+                "-D",
+            ])
             .arg(self.data())
             .output()
             .unwrap();
-        assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "initdb: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 
     /// Starts the server and waits until it answers; false when it ended instead.
     fn serve(&mut self) -> bool {
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.log_path()).unwrap();
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.log_path())
+            .unwrap();
         let port = self.port.to_string();
         let settings = [
             "listen_addresses=127.0.0.1",
@@ -140,7 +160,12 @@ impl Postgres {
             "autovacuum=off",
         ];
         let mut command = self.command("postgres");
-        command.arg("-D").arg(self.data()).arg("-k").arg(self.directory.path()).args(["-p", &port]);
+        command
+            .arg("-D")
+            .arg(self.data())
+            .arg("-k")
+            .arg(self.directory.path())
+            .args(["-p", &port]);
         for setting in settings {
             command.args(["-c", setting]);
         }
@@ -166,7 +191,11 @@ impl Postgres {
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.programs.join(program));
         // Root's own directory may be closed to that user.
-        command.current_dir("/").stdin(Stdio::null()).env_clear().env("LC_ALL", "C");
+        command
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .env_clear()
+            .env("LC_ALL", "C");
         if let Some(Owner { uid, gid }) = self.owner {
             command.uid(uid).gid(gid);
         }
@@ -174,7 +203,10 @@ impl Postgres {
     }
 
     fn try_sql(&self, statements: &str) -> Result<Vec<Vec<String>>, tokio_postgres::Error> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         runtime.block_on(async {
             let (client, connection) = tokio_postgres::connect(&self.url(), NoTls).await?;
             tokio::spawn(connection);
@@ -216,22 +248,30 @@ impl Owner {
                 gid: fields.next()??,
             })
         };
-        entry("postgres").or_else(|| entry("nobody")).expect("no user to run PostgreSQL as")
+        entry("postgres")
+            .or_else(|| entry("nobody"))
+            .expect("no user to run PostgreSQL as")
     }
 }
 
 fn cells(message: &SimpleQueryMessage) -> Option<Vec<String>> {
     match message {
-        SimpleQueryMessage::Row(row) => {
-            Some((0..row.len()).map(|at| row.get(at).unwrap_or("NULL").to_owned()).collect())
-        }
+        SimpleQueryMessage::Row(row) => Some(
+            (0..row.len())
+                .map(|at| row.get(at).unwrap_or("NULL").to_owned())
+                .collect(),
+        ),
         _ => None,
     }
 }
 
 /// `$PG_BINDIR`, else what is in `$PATH`, else the newest that Debian has installed.
 fn find_programs() -> Option<PathBuf> {
-    let has_both = |directory: &PathBuf| ["initdb", "postgres"].iter().all(|program| directory.join(program).is_file());
+    let has_both = |directory: &PathBuf| {
+        ["initdb", "postgres"]
+            .iter()
+            .all(|program| directory.join(program).is_file())
+    };
     if let Some(given) = env::var_os("PG_BINDIR") {
         return Some(PathBuf::from(given)).filter(has_both);
     }
@@ -250,7 +290,11 @@ fn find_programs() -> Option<PathBuf> {
 }
 
 fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    TcpListener::bind(("127.0.0.1", 0))
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 fn signal(server: &Child, signal: Signal) {

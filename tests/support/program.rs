@@ -5,7 +5,7 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Output, Stdio},
 };
 
@@ -60,16 +60,22 @@ impl Desk {
 
     /// Starts the scenario, for tests that interfere.
     pub(crate) fn start(&self) -> Child {
-        self.run_command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        self.run_command()
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
     }
 
     /// What an ended program printed and left.
     pub(crate) fn ended(&self, output: Output) -> Ended {
+        let out = self.path().join("out");
         Ended {
             code: output.status.code().expect("the program was killed by a signal"),
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
-            out: self.path().join("out"),
+            stored_text: fs::read_to_string(out.join(run::FILE_NAME)).unwrap_or_default(),
+            stored: run::load(&out).map_err(|error| error.to_string()),
         }
     }
 }
@@ -79,20 +85,18 @@ pub(crate) struct Ended {
     pub(crate) code: i32,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
-    out: PathBuf,
+    /// The text of `run.json`, empty without one.
+    pub(crate) stored_text: String,
+    stored: Result<Run, String>,
 }
 
 impl Ended {
     /// The run it stored; its accounting has been checked.
     pub(crate) fn stored(&self) -> Run {
-        let run = run::load(&self.out).unwrap_or_else(|error| panic!("{error}\nexit {}\n{}", self.code, self.stderr));
+        let run = self.stored.clone();
+        let run = run.unwrap_or_else(|error| panic!("{error}\nexit {}\n{}", self.code, self.stderr));
         assert!(run.accounting.adds_up(), "{:?}", run.accounting);
         run
-    }
-
-    /// The text of `run.json`.
-    pub(crate) fn stored_text(&self) -> String {
-        fs::read_to_string(self.out.join(run::FILE_NAME)).unwrap()
     }
 
     /// Everything it printed.
@@ -103,10 +107,16 @@ impl Ended {
 
 /// The measured step of that name.
 pub(crate) fn step<'a>(run: &'a Run, name: &str) -> &'a Step {
-    run.steps.iter().find(|step| step.name == name).unwrap_or_else(|| panic!("no step \"{name}\""))
+    run.steps
+        .iter()
+        .find(|step| step.name == name)
+        .unwrap_or_else(|| panic!("no step \"{name}\""))
 }
 
 /// Classes of the errors of a step, with their counts.
 pub(crate) fn errors(step: &Step) -> Vec<(String, u64)> {
-    step.errors.iter().map(|error| (error.class.to_string(), error.count)).collect()
+    step.errors
+        .iter()
+        .map(|error| (error.class.to_string(), error.count))
+        .collect()
 }
