@@ -51,7 +51,11 @@ pub(super) fn examine(step: &Step, values: &mut Values<'_>, reply: &mut Reply) -
         if found.as_ref() != Some(wanted) {
             return reply.failed(
                 ErrorClass::Expectation,
-                format!("expected {} in the answer, found {}", shown(Some(wanted)), shown(found.as_ref())),
+                format!(
+                    "expected {} in the answer, found {}",
+                    shown(Some(wanted)),
+                    shown(found.as_ref())
+                ),
             );
         }
     }

@@ -1,7 +1,7 @@
 //! HTTP/1.1 on hyper's client connections: one per session, kept alive, never
 //! retried behind the caller's back.
 
-use std::{io::ErrorKind, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt::Display, io::ErrorKind, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt as _, Full};
@@ -53,7 +53,7 @@ struct ConnectError {
 }
 
 impl ConnectError {
-    fn new(class: ErrorClass, reason: impl ToString) -> Self {
+    fn new(class: ErrorClass, reason: &impl Display) -> Self {
         Self {
             class,
             reason: reason.to_string(),
@@ -156,11 +156,11 @@ fn default_headers(authority: &str, http: &HttpTarget) -> Result<HeaderMap, Stri
 impl Shared {
     async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, ConnectError> {
         // lookup_host gives at least one address or an error.
-        let mut refused = ConnectError::new(ErrorClass::Connect, "no address");
+        let mut refused = ConnectError::new(ErrorClass::Connect, &"no address");
         for address in &self.addresses {
             match TcpStream::connect(address).await {
                 Ok(stream) => return self.handshake(stream).await,
-                Err(error) => refused = ConnectError::new(ErrorClass::Connect, error),
+                Err(error) => refused = ConnectError::new(ErrorClass::Connect, &error),
             }
         }
         Err(refused)
@@ -169,7 +169,7 @@ impl Shared {
     async fn handshake(&self, stream: TcpStream) -> Result<SendRequest<Full<Bytes>>, ConnectError> {
         stream
             .set_nodelay(true)
-            .map_err(|error| ConnectError::new(ErrorClass::Connect, error))?;
+            .map_err(|error| ConnectError::new(ErrorClass::Connect, &error))?;
         match &self.tls {
             None => http1(stream).await,
             Some((config, name)) => {
@@ -177,7 +177,7 @@ impl Shared {
                 let stream = connector
                     .connect(name.clone(), stream)
                     .await
-                    .map_err(|error| ConnectError::new(ErrorClass::Tls, tls::describe(&error)))?;
+                    .map_err(|error| ConnectError::new(ErrorClass::Tls, &tls::describe(&error)))?;
                 http1(stream).await
             }
         }
@@ -190,7 +190,7 @@ where
 {
     let (sender, connection) = handshake(TokioIo::new(stream))
         .await
-        .map_err(|error| ConnectError::new(ErrorClass::Protocol, error))?;
+        .map_err(|error| ConnectError::new(ErrorClass::Protocol, &error))?;
     // Its errors reach the request that meets them.
     tokio::spawn(connection);
     Ok(sender)
@@ -283,9 +283,12 @@ impl Session {
                 // written: it never saw the request, so this is no retry.
                 Some(request) if reused => {
                     connection = self.connection(&mut reply.connect).await?;
-                    connection.send_request(request).await.map_err(classify)?
+                    connection
+                        .send_request(request)
+                        .await
+                        .map_err(|error| classify(&error))?
                 }
-                _ => return Err(classify(refused.into_error())),
+                _ => return Err(classify(refused.error())),
             },
         };
         receive(answer, step, reply).await?;
@@ -324,14 +327,14 @@ async fn receive(response: hyper::Response<Incoming>, step: &Step, reply: &mut R
     }
     let mut kept = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(classify)?.into_data() else {
+        let Ok(data) = frame.map_err(|error| classify(&error))?.into_data() else {
             continue;
         };
         answer.body_bytes += data.len() as u64;
         if answer.body_bytes > LARGEST_BODY {
             return Err(ConnectError::new(
                 ErrorClass::TooLarge,
-                "the body is larger than 64 MiB",
+                &"the body is larger than 64 MiB",
             ));
         }
         if keep {
@@ -344,8 +347,8 @@ async fn receive(response: hyper::Response<Incoming>, step: &Step, reply: &mut R
     Ok(())
 }
 
-fn classify(error: hyper::Error) -> ConnectError {
-    let source = std::error::Error::source(&error);
+fn classify(error: &hyper::Error) -> ConnectError {
+    let source = std::error::Error::source(error);
     let lost =
         error.is_closed() || error.is_canceled() || error.is_incomplete_message() || error.is_body_write_aborted();
     // hyper reports a broken chunk of a body as invalid input or data.

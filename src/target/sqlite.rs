@@ -238,7 +238,7 @@ fn call(
     let mut statement = connection.prepare_cached(sql)?;
     let reads_only = statement.readonly();
     let names: Vec<String> = if keep {
-        statement.column_names().into_iter().map(str::to_owned).collect()
+        statement.column_names().map(str::to_owned).collect()
     } else {
         Vec::new()
     };
