@@ -26,7 +26,7 @@ use goose::{
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -154,15 +154,16 @@ impl Attack {
         let attack = self
             .configure()
             .map_err(|error| WorkerError::Goose(error.to_string()))?;
-        self.running = Some(tokio::spawn(async move {
+        let running = self.running.insert(tokio::spawn(async move {
             attack.execute().await.map(drop).map_err(|error| error.to_string())
         }));
         let wanted = if self.ramp.is_zero() { self.users } else { 1 };
         let mut arrived = self.arrived.clone();
         tokio::select! {
             all = arrived.wait_for(|arrived| *arrived >= wanted) => all.map(|_| self.ramp).map_err(|_| WorkerError::Died),
-            ended = async { self.running.as_mut().map(|running| async { running.await })?.await.ok() } => {
-                Err(WorkerError::Goose(ended.and_then(Result::err).unwrap_or_else(|| "Goose ended at once".into())))
+            ended = running => {
+                let reason = ended.map_or_else(|error| Some(error.to_string()), Result::err);
+                Err(WorkerError::Goose(reason.unwrap_or_else(|| "Goose ended at once".into())))
             }
         }
     }
@@ -251,7 +252,7 @@ pub(super) async fn run(
     mut phases: watch::Receiver<Phase>,
     plan: &Plan,
 ) -> Option<Instant> {
-    // The window begins while users already perform: until then nothing is recorded.
+    // With a warm-up users perform before the window begins: that is not recorded.
     let begun = phases
         .wait_for(|phase| matches!(phase, Phase::Measure(_) | Phase::Cancelled))
         .await
@@ -260,6 +261,11 @@ pub(super) async fn run(
         recorder.into_inner().finish();
         return None;
     };
+    let load = &plan.workload.load;
+    if course.ramp.max(load.warm_up).is_zero() {
+        // Without a warm-up the target sees what is measured and nothing else.
+        sleep_until(t0).await;
+    }
     let recording = Recording {
         t0,
         recorder: Some(recorder),
@@ -285,7 +291,7 @@ pub(super) async fn run(
     let all_done = async { while users.next().await.is_some() {} };
     let too_late = async {
         course.over.cancelled().await;
-        sleep(plan.workload.load.drain).await;
+        sleep(load.drain).await;
     };
     tokio::select! {
         () = all_done => {}

@@ -150,6 +150,10 @@ async fn measure(
                 workers.close_window();
                 return window_length(&plan.workload).unwrap_or_else(|| t0.elapsed());
             }
+            () = workers.any_ended() => {
+                workers.close_window();
+                return window_length(&plan.workload).unwrap_or_else(|| t0.elapsed());
+            }
             () = collector.receive() => {}
             _ = ticks.tick() => on_event(Event::Progress { elapsed: t0.elapsed(), snapshot: collector.snapshot() }),
         }

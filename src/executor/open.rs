@@ -171,7 +171,7 @@ impl Lobby {
 
 fn dropped(arrival: &Arrival, recording: &Recording) {
     recording.with(recording.t0 + arrival.due, |recorder, _| {
-        recorder.flows(arrival.due).dropped += 1
+        recorder.flows(arrival.due).dropped += 1;
     });
 }
 

@@ -16,16 +16,17 @@ use crate::{
 /// Where samples of one thread go, as offsets from the start of the window.
 #[derive(Debug)]
 pub struct Recording {
-    /// The start of the window; what was due before it is warm-up and not recorded.
+    /// The start of the window; passes due before it are warm-up and not recorded.
     pub t0: Instant,
     /// `None` while nothing is to be recorded at all.
     pub recorder: Option<RefCell<Recorder>>,
 }
 
 impl Recording {
-    /// Lets `count` count, unless `due` lies before the window.
-    pub(super) fn with(&self, due: Instant, count: impl FnOnce(&mut Recorder, &Self)) {
-        if let Some(recorder) = self.recorder.as_ref().filter(|_| due >= self.t0) {
+    /// Lets `count` count, unless the pass was due before the window. A pass and
+    /// its operations are recorded together or not at all, however long it takes.
+    pub(super) fn with(&self, pass_due: Instant, count: impl FnOnce(&mut Recorder, &Self)) {
+        if let Some(recorder) = self.recorder.as_ref().filter(|_| pass_due >= self.t0) {
             count(&mut recorder.borrow_mut(), self);
         }
     }
@@ -175,8 +176,8 @@ impl<'w, S: Session> Performer<'w, S> {
         flight: &Cell<Option<Flight>>,
     ) -> PassEnd {
         let before = flight.get();
-        let now = Instant::now();
         if let Some(before) = before {
+            let now = Instant::now();
             let due = if self.model == Model::Closed { now } else { *due };
             flight.set(Some(Flight {
                 operation: Some((step.index, due, now)),
@@ -185,7 +186,9 @@ impl<'w, S: Session> Performer<'w, S> {
         }
         let outcome = target::perform(&mut self.session, step, &mut self.values, &mut self.reply).await;
         flight.set(before);
-        self.record(step, *due, outcome, recording);
+        if let Some(Flight { due: pass_due, .. }) = before {
+            recording.with(pass_due, |recorder, at| self.record(step, *due, outcome, recorder, at));
+        }
         *due = self.reply.end;
         match outcome {
             Outcome::Failed(class) => PassEnd::Failed(class),
@@ -193,7 +196,7 @@ impl<'w, S: Session> Performer<'w, S> {
         }
     }
 
-    fn record(&self, step: &Step, due: Instant, outcome: Outcome, recording: &Recording) {
+    fn record(&self, step: &Step, due: Instant, outcome: Outcome, recorder: &mut Recorder, at: &Recording) {
         let Reply {
             start,
             end,
@@ -202,20 +205,18 @@ impl<'w, S: Session> Performer<'w, S> {
             ..
         } = &self.reply;
         let due = if self.model == Model::Closed { *start } else { due };
-        recording.with(due, |recorder, at| {
-            let sample = Sample {
-                step: step.index,
-                due: at.offset(due),
-                start: at.offset(*start),
-                end: at.offset(*end),
-                outcome,
-            };
-            recorder.record(&sample, *connect);
-            if let Outcome::Failed(class) = outcome {
-                let message = message.as_ref().map(|message| self.workload.secrets.mask(message));
-                recorder.error(step.index, class, sample.end, message.as_deref());
-            }
-        });
+        let sample = Sample {
+            step: step.index,
+            due: at.offset(due),
+            start: at.offset(*start),
+            end: at.offset(*end),
+            outcome,
+        };
+        recorder.record(&sample, *connect);
+        if let Outcome::Failed(class) = outcome {
+            let message = message.as_ref().map(|message| self.workload.secrets.mask(message));
+            recorder.error(step.index, class, sample.end, message.as_deref());
+        }
     }
 }
 
@@ -223,10 +224,8 @@ impl Flight {
     /// Counts what was cut off, at what it had reached.
     pub(super) fn record_unfinished(&self, recording: &Recording, cut: Instant) {
         recording.with(self.due, |recorder, at| {
-            recorder.flows(at.offset(self.start)).unfinished += 1
-        });
-        if let Some((step, due, start)) = self.operation {
-            recording.with(due, |recorder, at| {
+            recorder.flows(at.offset(self.start)).unfinished += 1;
+            if let Some((step, due, start)) = self.operation {
                 let sample = Sample {
                     step,
                     due: at.offset(due),
@@ -235,7 +234,7 @@ impl Flight {
                     outcome: Outcome::Unfinished,
                 };
                 recorder.record(&sample, None);
-            });
-        }
+            }
+        });
     }
 }

@@ -65,10 +65,10 @@ impl Iterator for Schedule {
             Arrivals::Even => self.number as f64 / self.rate,
             Arrivals::Poisson => self.poisson_at,
         };
-        let due = Duration::from_secs_f64(seconds);
-        if due >= self.window {
-            return None;
-        }
+        // What is too far away for a Duration is past the window, too.
+        let due = Duration::try_from_secs_f64(seconds)
+            .ok()
+            .filter(|due| *due < self.window)?;
         let arrival = Arrival {
             number: self.number,
             due,

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{StreamExt as _, stream};
 use tokio::{
     runtime,
     sync::watch,
@@ -33,6 +34,9 @@ use crate::{
 
 /// Between the announcement of a start and the start, for all threads to hear of it.
 const NOTICE: Duration = Duration::from_millis(10);
+
+/// How many connections one thread makes at once, lest a slow handshake delays all others.
+const CONNECTING_AT_ONCE: usize = 16;
 
 /// Why load could not be driven.
 #[derive(Debug, thiserror::Error)]
@@ -166,13 +170,20 @@ impl Workers {
     }
 
     /// Waits until all threads have come to the end of that phase.
-    async fn all_ready(&mut self, phase: usize) -> Result<(), WorkerError> {
+    async fn all_ready(&self, phase: usize) -> Result<(), WorkerError> {
         let wanted = self.threads.len() * phase;
-        self.ready
-            .wait_for(|ready| *ready >= wanted)
-            .await
-            .map(drop)
-            .map_err(|_| WorkerError::Died)
+        let mut ready = self.ready.clone();
+        tokio::select! {
+            ready = ready.wait_for(|ready| *ready >= wanted) => ready.map(drop).map_err(|_| WorkerError::Died),
+            () = self.any_ended() => Err(WorkerError::Died),
+        }
+    }
+
+    /// Returns when a thread has ended, which only a bug makes it do before the window is over.
+    pub(super) async fn any_ended(&self) {
+        while !self.threads.iter().any(JoinHandle::is_finished) {
+            sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// Returns when the measured window is over by itself.
@@ -253,81 +264,84 @@ impl Worker {
             .map_or(Phase::Cancelled, |phase| *phase)
     }
 
+    /// Makes the connections of all performers, some at a time; not for an interrupted run.
+    async fn connect(&self, performers: &mut [Performer<'_, Sessions>]) {
+        let connected = stream::iter(performers).for_each_concurrent(CONNECTING_AT_ONCE, |performer| async {
+            performer.session().connect().await;
+        });
+        tokio::select! {
+            () = connected => {}
+            () = self.plan.interrupt.stop.cancelled() => {}
+        }
+    }
+
     async fn open(&self, recorder: RefCell<Recorder>) -> Finished {
         prompt_thread();
         let load = &self.plan.workload.load;
-        let Profile::Open {
-            rate, arrivals, queue, ..
-        } = load.profile
-        else {
-            return None;
-        };
-        let End::After(window) = load.end else { return None };
         let mut performers = self.performers(Model::Open);
-        for performer in &mut performers {
-            performer.session().connect().await;
-        }
+        self.connect(&mut performers).await;
         self.report_ready();
 
         let mut pacer = Pacer::precise();
-        let bounds = |window| Bounds {
-            queue: queue / self.count,
-            window,
-            drain: load.drain,
-        };
-        let shard =
-            |window| Schedule::new(rate, arrivals, self.plan.workload.seed, window).shard(self.index, self.count);
         if load.warm_up > Duration::ZERO
             && let Phase::WarmUp(t0) = self.phase(|phase| *phase != Phase::Preparing).await
         {
-            let recording = Recording { t0, recorder: None };
-            let arrivals = shard(load.warm_up).map(|arrival| Arrival {
-                number: arrival.number + WARM_UP_PASSES,
-                ..arrival
-            });
-            open::run(
-                &mut performers,
-                arrivals,
-                bounds(load.warm_up),
-                &recording,
-                &mut pacer,
-                &self.plan.interrupt,
-            )
-            .await;
+            let unrecorded = Recording { t0, recorder: None };
+            self.arrivals(&mut performers, load.warm_up, WARM_UP_PASSES, &unrecorded, &mut pacer)
+                .await;
             self.report_ready();
         }
 
         let phase = self.phase(|phase| matches!(phase, Phase::Measure(_))).await;
-        let t0 = if let Phase::Measure(t0) = phase {
-            t0
+        if let (Phase::Measure(t0), End::After(window)) = (phase, load.end) {
+            let recording = Recording {
+                t0,
+                recorder: Some(recorder),
+            };
+            self.arrivals(&mut performers, window, 0, &recording, &mut pacer).await;
+            recording.finish();
         } else {
-            Instant::now()
-        };
-        let recording = Recording {
-            t0,
-            recorder: Some(recorder),
-        };
-        if phase != Phase::Cancelled {
-            open::run(
-                &mut performers,
-                shard(window),
-                bounds(window),
-                &recording,
-                &mut pacer,
-                &self.plan.interrupt,
-            )
-            .await;
+            recorder.into_inner().finish();
         }
-        recording.finish();
         Some(Instant::now())
+    }
+
+    /// This thread's share of the arrivals of one window, numbered from `first`, to the end of the drain.
+    async fn arrivals(
+        &self,
+        performers: &mut [Performer<'_, Sessions>],
+        window: Duration,
+        first: u64,
+        recording: &Recording,
+        pacer: &mut Pacer,
+    ) {
+        let Plan {
+            workload, interrupt, ..
+        } = &self.plan;
+        let Profile::Open {
+            rate, arrivals, queue, ..
+        } = workload.load.profile
+        else {
+            return;
+        };
+        let schedule = Schedule::new(rate, arrivals, workload.seed, window).shard(self.index, self.count);
+        let numbered = schedule.map(|arrival| Arrival {
+            number: first + arrival.number,
+            ..arrival
+        });
+        let bounds = Bounds {
+            // The places are dealt out in turn, as the performers are.
+            queue: (queue + self.count - 1 - self.index) / self.count,
+            window,
+            drain: workload.load.drain,
+        };
+        open::run(performers, numbered, bounds, recording, pacer, interrupt).await;
     }
 
     async fn closed(&self, course: &Course, recorder: RefCell<Recorder>) -> Finished {
         let mut performers = self.performers(Model::Closed);
         if course.ramp.is_zero() {
-            for performer in &mut performers {
-                performer.session().connect().await;
-            }
+            self.connect(&mut performers).await;
         }
         self.report_ready();
         let lessees = course.lessees(self.index);

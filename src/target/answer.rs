@@ -9,6 +9,10 @@ use crate::{
     workload::{Step, Value, Values},
 };
 
+/// Of a body that nobody needs, this many bytes are kept to explain a failure.
+/// More than is ever shown: a secret must not be cut in half before it is masked.
+pub(super) const KEPT_FOR_MESSAGE: usize = 2048;
+
 /// One row: column names with values.
 pub type Row = Map<String, Json>;
 
@@ -47,7 +51,11 @@ pub(super) fn examine(step: &Step, values: &mut Values<'_>, reply: &mut Reply) -
         if found.as_ref() != Some(wanted) {
             return reply.failed(
                 ErrorClass::Expectation,
-                format!("expected {wanted:?} in the answer, found {found:?}"),
+                format!(
+                    "expected {} in the answer, found {}",
+                    shown(Some(wanted)),
+                    shown(found.as_ref())
+                ),
             );
         }
     }
@@ -65,18 +73,19 @@ pub(super) fn examine(step: &Step, values: &mut Values<'_>, reply: &mut Reply) -
     Outcome::Completed
 }
 
+/// Whether the step takes an answer of that status.
+pub(super) fn allows_status(step: &Step, status: u16) -> bool {
+    match step.expect.status.as_slice() {
+        [] => status < 400,
+        allowed => allowed.contains(&status),
+    }
+}
+
 /// The first expectation that does not hold, except those about JSON.
 fn unexpected(step: &Step, values: &mut Values<'_>, answer: &Answer) -> Option<(ErrorClass, String)> {
     let expect = &step.expect;
-    if let Some(status) = answer.status {
-        let fine = if expect.status.is_empty() {
-            status < 400
-        } else {
-            expect.status.contains(&status)
-        };
-        if !fine {
-            return Some((ErrorClass::Status(status), start_of(&answer.body)));
-        }
+    if let Some(status) = answer.status.filter(|status| !allows_status(step, *status)) {
+        return Some((ErrorClass::Status(status), start_of(&answer.body)));
     }
     let count = |wanted: Option<u64>, found: u64, what: &str| {
         wanted.filter(|wanted| *wanted != found).map(|wanted| {
@@ -116,5 +125,15 @@ fn as_json(answer: &Answer) -> Option<Json> {
 }
 
 fn start_of(body: &Bytes) -> String {
-    String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned()
+    String::from_utf8_lossy(&body[..body.len().min(KEPT_FOR_MESSAGE)]).into_owned()
+}
+
+/// As JSON, for people.
+fn shown(value: Option<&Value>) -> String {
+    let mut text = String::new();
+    match value {
+        Some(value) => value.write_json(&mut text),
+        None => text.push_str("nothing"),
+    }
+    text
 }

@@ -1,7 +1,7 @@
 //! HTTP/1.1 on hyper's client connections: one per session, kept alive, never
 //! retried behind the caller's back.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt::Display, io::ErrorKind, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt as _, Full};
@@ -20,17 +20,14 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::{Operation, Reply, TargetError, tls};
+use super::{Operation, Reply, TargetError, answer, tls};
 use crate::{
     sample::{ErrorClass, Outcome},
-    workload::{DEFAULT_TIMEOUT, HttpRequest, HttpTarget, Request, Target, Values},
+    workload::{DEFAULT_TIMEOUT, HttpRequest, HttpTarget, Request, Step, Target, Values},
 };
 
 /// A body larger than this is an error of class `too large`: 64 MiB.
 const LARGEST_BODY: u64 = 64 << 20;
-
-/// Of a body that nobody needs, this much is kept to explain a failure.
-const KEPT_FOR_MESSAGE: usize = 200;
 
 /// An HTTP service with its address resolved.
 #[derive(Debug, Clone)]
@@ -56,7 +53,7 @@ struct ConnectError {
 }
 
 impl ConnectError {
-    fn new(class: ErrorClass, reason: impl ToString) -> Self {
+    fn new(class: ErrorClass, reason: &impl Display) -> Self {
         Self {
             class,
             reason: reason.to_string(),
@@ -159,11 +156,11 @@ fn default_headers(authority: &str, http: &HttpTarget) -> Result<HeaderMap, Stri
 impl Shared {
     async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, ConnectError> {
         // lookup_host gives at least one address or an error.
-        let mut refused = ConnectError::new(ErrorClass::Connect, "no address");
+        let mut refused = ConnectError::new(ErrorClass::Connect, &"no address");
         for address in &self.addresses {
             match TcpStream::connect(address).await {
                 Ok(stream) => return self.handshake(stream).await,
-                Err(error) => refused = ConnectError::new(ErrorClass::Connect, error),
+                Err(error) => refused = ConnectError::new(ErrorClass::Connect, &error),
             }
         }
         Err(refused)
@@ -172,7 +169,7 @@ impl Shared {
     async fn handshake(&self, stream: TcpStream) -> Result<SendRequest<Full<Bytes>>, ConnectError> {
         stream
             .set_nodelay(true)
-            .map_err(|error| ConnectError::new(ErrorClass::Connect, error))?;
+            .map_err(|error| ConnectError::new(ErrorClass::Connect, &error))?;
         match &self.tls {
             None => http1(stream).await,
             Some((config, name)) => {
@@ -180,7 +177,7 @@ impl Shared {
                 let stream = connector
                     .connect(name.clone(), stream)
                     .await
-                    .map_err(|error| ConnectError::new(ErrorClass::Tls, error))?;
+                    .map_err(|error| ConnectError::new(ErrorClass::Tls, &tls::describe(&error)))?;
                 http1(stream).await
             }
         }
@@ -193,7 +190,7 @@ where
 {
     let (sender, connection) = handshake(TokioIo::new(stream))
         .await
-        .map_err(|error| ConnectError::new(ErrorClass::Protocol, error))?;
+        .map_err(|error| ConnectError::new(ErrorClass::Protocol, &error))?;
     // Its errors reach the request that meets them.
     tokio::spawn(connection);
     Ok(sender)
@@ -229,8 +226,7 @@ impl Session {
             }
         };
         reply.begin();
-        let keep = reply.keep || step.needs_body();
-        let ended = timeout(step.timeout, self.exchange(request, keep, reply)).await;
+        let ended = timeout(step.timeout, self.exchange(request, step, reply)).await;
         reply.end = Instant::now();
         match ended {
             Ok(Ok(())) => Outcome::Completed,
@@ -275,12 +271,27 @@ impl Session {
     async fn exchange(
         &mut self,
         request: hyper::Request<Full<Bytes>>,
-        keep: bool,
+        step: &Step,
         reply: &mut Reply,
     ) -> Result<(), ConnectError> {
         let mut connection = self.connection(&mut reply.connect).await?;
-        let answer = connection.send_request(request).await.map_err(classify)?;
-        receive(answer, keep, reply).await?;
+        let reused = reply.connect.is_none();
+        let answer = match connection.try_send_request(request).await {
+            Ok(answer) => answer,
+            Err(mut refused) => match refused.take_message() {
+                // The server had closed the kept connection before anything was
+                // written: it never saw the request, so this is no retry.
+                Some(request) if reused => {
+                    connection = self.connection(&mut reply.connect).await?;
+                    connection
+                        .send_request(request)
+                        .await
+                        .map_err(|error| classify(&error))?
+                }
+                _ => return Err(classify(refused.error())),
+            },
+        };
+        receive(answer, step, reply).await?;
         self.connection = Some(connection);
         Ok(())
     }
@@ -299,10 +310,13 @@ impl Session {
     }
 }
 
-async fn receive(response: hyper::Response<Incoming>, keep: bool, reply: &mut Reply) -> Result<(), ConnectError> {
+async fn receive(response: hyper::Response<Incoming>, step: &Step, reply: &mut Reply) -> Result<(), ConnectError> {
     let (head, mut body) = response.into_parts();
+    let status = head.status.as_u16();
+    let keep = reply.keep || step.needs_body();
+    let explains = !answer::allows_status(step, status);
     let answer = &mut reply.answer;
-    answer.status = Some(head.status.as_u16());
+    answer.status = Some(status);
     if reply.keep {
         let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         answer.headers = head
@@ -313,36 +327,40 @@ async fn receive(response: hyper::Response<Incoming>, keep: bool, reply: &mut Re
     }
     let mut kept = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(classify)?.into_data() else {
+        let Ok(data) = frame.map_err(|error| classify(&error))?.into_data() else {
             continue;
         };
         answer.body_bytes += data.len() as u64;
         if answer.body_bytes > LARGEST_BODY {
             return Err(ConnectError::new(
                 ErrorClass::TooLarge,
-                "the body is larger than 64 MiB",
+                &"the body is larger than 64 MiB",
             ));
         }
         if keep {
             kept.extend_from_slice(&data);
-        } else if head.status.as_u16() >= 400 && kept.len() < KEPT_FOR_MESSAGE {
-            kept.extend_from_slice(&data[..data.len().min(KEPT_FOR_MESSAGE)]);
+        } else if explains && kept.len() < answer::KEPT_FOR_MESSAGE {
+            kept.extend_from_slice(&data[..data.len().min(answer::KEPT_FOR_MESSAGE)]);
         }
     }
     answer.body = kept.freeze();
     Ok(())
 }
 
-fn classify(error: hyper::Error) -> ConnectError {
+fn classify(error: &hyper::Error) -> ConnectError {
+    let source = std::error::Error::source(error);
     let lost =
         error.is_closed() || error.is_canceled() || error.is_incomplete_message() || error.is_body_write_aborted();
-    let io = std::error::Error::source(&error).is_some_and(|source| source.is::<std::io::Error>());
-    let class = if lost || (io && !error.is_parse()) {
+    // hyper reports a broken chunk of a body as invalid input or data.
+    let broken = |io: &std::io::Error| matches!(io.kind(), ErrorKind::InvalidInput | ErrorKind::InvalidData);
+    let cut = source
+        .and_then(|source| source.downcast_ref::<std::io::Error>())
+        .is_some_and(|io| !broken(io));
+    let class = if lost || (cut && !error.is_parse()) {
         ErrorClass::Disconnected
     } else {
         ErrorClass::Protocol
     };
-    let reason =
-        std::error::Error::source(&error).map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
+    let reason = source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
     ConnectError { class, reason }
 }

@@ -2,17 +2,18 @@
 //!
 //! Each thread has a connection and takes jobs from one queue; start and end
 //! are stamped on the thread that does the work, so waiting for a thread is
-//! part of the response time and not of the service time.
+//! part of the response time and not of the service time. A job that nobody
+//! waits for any more is interrupted, or never begun.
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     thread,
     time::Duration,
 };
 
 use rusqlite::{
-    Connection, ErrorCode, OpenFlags,
+    Connection, ErrorCode, InterruptHandle, OpenFlags,
     types::{ToSqlOutput, ValueRef},
 };
 use serde_json::Value as Json;
@@ -30,7 +31,8 @@ use crate::{
 /// No more threads than this, whatever the number of sessions: SQLite has one writer at a time.
 const MOST_THREADS: usize = 8;
 
-/// How long a statement waits for another connection's lock.
+/// How long a statement waits for another connection's lock; half the step's
+/// timeout if that is less, so that the lock is told and not the timeout.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A database file and the threads that work on it.
@@ -41,17 +43,51 @@ pub struct Connector {
     jobs: mpsc::Sender<Job>,
 }
 
-#[derive(Debug)]
 enum Job {
-    /// Statements with their parameters, to be executed on any of the threads.
-    Perform {
-        statements: Vec<(usize, Vec<Value>)>,
-        transaction: bool,
-        keep: bool,
-        done: oneshot::Sender<Done>,
-    },
+    /// To be done on any of the threads.
+    Perform(Work),
     /// Whether every statement prepares: the first that does not, and why.
     Probe(oneshot::Sender<Result<(), (String, String)>>),
+}
+
+/// An operation on its way to a thread.
+struct Work {
+    /// Index of each statement, with its parameters.
+    calls: Vec<(usize, Vec<Value>)>,
+    transaction: bool,
+    keep: bool,
+    /// How long to wait for another connection's lock.
+    patience: Duration,
+    state: Arc<Mutex<State>>,
+    done: oneshot::Sender<Done>,
+}
+
+/// How far an operation is.
+enum State {
+    Waiting,
+    Running(InterruptHandle),
+    Over,
+    /// Nobody waits for it any more.
+    Abandoned,
+}
+
+/// Held by who waits for an operation; dropped before its end, the operation is stopped.
+struct Claim(Arc<Mutex<State>>);
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut state = lock(&self.0);
+        // While the state is locked the thread cannot go on to another operation.
+        if let State::Running(statement) = &*state {
+            statement.interrupt();
+        }
+        *state = State::Abandoned;
+    }
+}
+
+/// A thread that panicked while holding a lock leaves what is behind it usable.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[derive(Debug)]
@@ -128,24 +164,9 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
 /// One thread: takes jobs until the connector and all sessions are gone.
 fn serve(connection: &Connection, statements: &[String], queue: &Mutex<mpsc::Receiver<Job>>) {
     loop {
-        // A thread that panicked while holding the queue leaves it usable.
-        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let job = lock(queue).recv();
         match job {
-            Ok(Job::Perform {
-                statements: calls,
-                transaction,
-                keep,
-                done,
-            }) => {
-                let start = Instant::now();
-                let result = execute(connection, statements, &calls, transaction, keep);
-                // The other end may have given up waiting.
-                let _ = done.send(Done {
-                    start,
-                    end: Instant::now(),
-                    result,
-                });
-            }
+            Ok(Job::Perform(work)) => perform(connection, statements, work),
             Ok(Job::Probe(answer)) => {
                 let refused = statements.iter().find_map(|sql| {
                     connection
@@ -160,22 +181,37 @@ fn serve(connection: &Connection, statements: &[String], queue: &Mutex<mpsc::Rec
     }
 }
 
-fn execute(
-    connection: &Connection,
-    statements: &[String],
-    calls: &[(usize, Vec<Value>)],
-    transaction: bool,
-    keep: bool,
-) -> Result<Answer, (ErrorClass, String)> {
+fn perform(connection: &Connection, statements: &[String], work: Work) {
+    {
+        let mut state = lock(&work.state);
+        if matches!(*state, State::Abandoned) {
+            return;
+        }
+        *state = State::Running(connection.get_interrupt_handle());
+    }
+    let start = Instant::now();
+    let result = execute(connection, statements, &work);
+    let end = Instant::now();
+    *lock(&work.state) = State::Over;
+    // The other end may have given up waiting.
+    let _ = work.done.send(Done { start, end, result });
+}
+
+fn execute(connection: &Connection, statements: &[String], work: &Work) -> Result<Answer, (ErrorClass, String)> {
     let mut answer = Answer::default();
     let run = |answer: &mut Answer| {
-        if transaction {
+        connection.busy_timeout(work.patience)?;
+        if work.transaction {
             connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         }
-        calls
-            .iter()
-            .try_for_each(|(index, parameters)| call(connection, &statements[*index], parameters, keep, answer))?;
-        if transaction {
+        for (index, parameters) in &work.calls {
+            // Between two statements there is nothing that could be interrupted.
+            if matches!(*lock(&work.state), State::Abandoned) {
+                return Err(interrupted());
+            }
+            call(connection, &statements[*index], parameters, work.keep, answer)?;
+        }
+        if work.transaction {
             connection.prepare_cached("COMMIT")?.execute([])?;
         }
         Ok(())
@@ -188,6 +224,10 @@ fn execute(
     result.map(|()| answer).map_err(|error| classify(&error))
 }
 
+fn interrupted() -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_INTERRUPT), None)
+}
+
 fn call(
     connection: &Connection,
     sql: &str,
@@ -196,7 +236,7 @@ fn call(
     answer: &mut Answer,
 ) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(sql)?;
-    let returns_rows = statement.column_count() > 0;
+    let reads_only = statement.readonly();
     let names: Vec<String> = if keep {
         statement.column_names().map(str::to_owned).collect()
     } else {
@@ -216,7 +256,7 @@ fn call(
             answer.rows.push(cells.collect::<rusqlite::Result<Row>>()?);
         }
     }
-    answer.affected = if returns_rows { 0 } else { connection.changes() };
+    answer.affected = if reads_only { 0 } else { connection.changes() };
     Ok(())
 }
 
@@ -266,16 +306,18 @@ pub(super) struct Session {
 impl Session {
     pub(super) async fn perform(&mut self, operation: Operation<'_, '_>, reply: &mut Reply) -> Outcome {
         let Operation { step, values } = operation;
-        let (statements, transaction) = calls(step, values);
+        let (calls, transaction) = calls(step, values);
         let (done, ended) = oneshot::channel();
+        let claim = Claim(Arc::new(Mutex::new(State::Waiting)));
         reply.begin();
-        let keep = reply.keep || step.needs_body();
-        let sent = self.jobs.send(Job::Perform {
-            statements,
+        let sent = self.jobs.send(Job::Perform(Work {
+            calls,
             transaction,
-            keep,
+            keep: reply.keep || step.needs_body(),
+            patience: BUSY_TIMEOUT.min(step.timeout / 2),
+            state: Arc::clone(&claim.0),
             done,
-        });
+        }));
         let ended = match sent {
             Ok(()) => timeout(step.timeout, ended).await,
             Err(_) => return reply.failed(ErrorClass::Disconnected, "the SQLite threads are gone"),

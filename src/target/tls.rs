@@ -1,9 +1,9 @@
 //! TLS for targets: rustls with aws-lc-rs, the system's authorities or the target's own.
 
-use std::{path::Path, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::CryptoProvider,
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
@@ -39,12 +39,26 @@ fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
                 let certificate = certificate.map_err(|error| unreadable(error.to_string()))?;
                 roots.add(certificate).map_err(|error| unreadable(error.to_string()))?;
             }
+            if roots.is_empty() {
+                return Err(unreadable("holds no certificate in PEM form".into()));
+            }
         }
         None => {
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         }
     }
     Ok(roots)
+}
+
+/// Why a handshake failed, and what mends it where that is known.
+pub(super) fn describe(error: &io::Error) -> String {
+    let reason = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match reason {
+        Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+            format!("{error}; name the authority to trust with ca = \"….pem\"")
+        }
+        _ => error.to_string(),
+    }
 }
 
 /// For `insecure = true`: the certificate is not looked at, the signatures are.
