@@ -50,7 +50,11 @@ fn workplace(scenario: &str) -> TempDir {
 fn program(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
     command.current_dir(directory).args(arguments).stdin(Stdio::null());
-    for name in ["LOADGATE_DEMO_DELAY", "LOADGATE_DEMO_ERROR_RATE", "LOADGATE_DEMO_EXTRA_QUERY"] {
+    for name in [
+        "LOADGATE_DEMO_DELAY",
+        "LOADGATE_DEMO_ERROR_RATE",
+        "LOADGATE_DEMO_EXTRA_QUERY",
+    ] {
         command.env_remove(name);
     }
     command
@@ -68,7 +72,10 @@ fn stdout(output: &Output) -> String {
 }
 
 fn code(output: &Output) -> i32 {
-    output.status.code().unwrap_or_else(|| panic!("no exit code: {output:?}"))
+    output
+        .status
+        .code()
+        .unwrap_or_else(|| panic!("no exit code: {output:?}"))
 }
 
 fn json(path: &Path) -> Value {
@@ -81,10 +88,21 @@ fn from_a_first_run_to_a_baseline_to_a_failed_gate() {
     let place = workplace(CLOSED);
     let first = run(place.path(), &["run", "scenario.toml", "--out", "first"]);
     assert_eq!(code(&first), 0, "{first:?}");
-    assert!(stdout(&first).contains("loadgate baseline accept"), "{}", stdout(&first));
-    let charts = ["charts/02-percentiles.png", "charts/05-latency-time.png", "charts/06-throughput.png"];
+    assert!(
+        stdout(&first).contains("loadgate baseline accept"),
+        "{}",
+        stdout(&first)
+    );
+    let charts = [
+        "charts/02-percentiles.png",
+        "charts/05-latency-time.png",
+        "charts/06-throughput.png",
+    ];
     for file in ["run.json", "report.json", "report.html"].iter().chain(&charts) {
-        assert!(place.path().join("first").join(file).metadata().unwrap().len() > 1000, "{file}");
+        assert!(
+            place.path().join("first").join(file).metadata().unwrap().len() > 1000,
+            "{file}"
+        );
     }
     let report = json(&place.path().join("first/report.json"));
     assert_eq!(report["schema"], "loadgate.report/1");
@@ -101,11 +119,22 @@ fn from_a_first_run_to_a_baseline_to_a_failed_gate() {
     assert_eq!(code(&slow), 3, "{slow:?}");
     let text = stdout(&slow);
     let sentence = text.trim_end().lines().last().unwrap();
-    for part in ["critical", "get user", "p50", "slower than the baseline", "interval", "limit +400%", "[exit 3]"] {
+    for part in [
+        "critical",
+        "get user",
+        "p50",
+        "slower than the baseline",
+        "interval",
+        "limit +400%",
+        "[exit 3]",
+    ] {
         assert!(sentence.contains(part), "{part} is missing in: {sentence}");
     }
     let report = json(&place.path().join("slow/report.json"));
-    assert_eq!((&report["verdict"], &report["exit_code"]), (&"critical".into(), &3.into()));
+    assert_eq!(
+        (&report["verdict"], &report["exit_code"]),
+        (&"critical".into(), &3.into())
+    );
     let comparison = &report["comparisons"][0];
     assert_eq!(comparison["verdict"], "critical");
     assert!(comparison["change"].as_f64().unwrap() > 4.0, "{comparison}");
@@ -122,7 +151,10 @@ fn from_a_first_run_to_a_baseline_to_a_failed_gate() {
 #[test]
 fn no_baseline_can_be_made_a_failure_and_a_broken_one_always_is() {
     let place = workplace(CLOSED);
-    let required = run(place.path(), &["run", "scenario.toml", "--out", "run", "--require-baseline"]);
+    let required = run(
+        place.path(),
+        &["run", "scenario.toml", "--out", "run", "--require-baseline"],
+    );
     assert_eq!(code(&required), 4, "{required:?}");
 
     assert_eq!(code(&run(place.path(), &["baseline", "accept", "run"])), 0);
@@ -131,7 +163,10 @@ fn no_baseline_can_be_made_a_failure_and_a_broken_one_always_is() {
     fs::write(&file, &whole[..whole.len() / 2]).unwrap();
     let broken = run(place.path(), &["run", "scenario.toml", "--out", "never"]);
     assert_eq!(code(&broken), 2);
-    assert!(String::from_utf8_lossy(&broken.stderr).contains("default.json"), "{broken:?}");
+    assert!(
+        String::from_utf8_lossy(&broken.stderr).contains("default.json"),
+        "{broken:?}"
+    );
     // It is found before any load: nothing was made.
     assert!(!place.path().join("never").exists());
 }
@@ -151,7 +186,10 @@ fn a_one_liner_performs_exactly_as_many_operations_as_asked() {
     let place = workplace("");
     let demo = Demo::start(place.path());
     let url = format!("http://{}/api/users/1", demo.address);
-    let output = run(place.path(), &["http", &url, "-n", "1000", "-c", "50", "--format", "json"]);
+    let output = run(
+        place.path(),
+        &["http", &url, "-n", "1000", "-c", "50", "--format", "json"],
+    );
     assert_eq!(code(&output), 0, "{output:?}");
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let step = &report["steps"][0];
@@ -161,22 +199,52 @@ fn a_one_liner_performs_exactly_as_many_operations_as_asked() {
     assert!(time["hdr"]["data"].as_str().unwrap().starts_with("HISTFAAA"));
 
     let select = "SELECT name FROM users WHERE id = $1";
-    let sql = ["sql", "demo.db", select, "--param", "uniform:1..10000", "-n", "500", "--format", "json"];
+    let sql = [
+        "sql",
+        "demo.db",
+        select,
+        "--param",
+        "uniform:1..10000",
+        "-n",
+        "500",
+        "--format",
+        "json",
+    ];
     let sql = run(place.path(), &sql);
     assert_eq!(code(&sql), 0, "{sql:?}");
     let report: Value = serde_json::from_slice(&sql.stdout).unwrap();
     assert_eq!(report["steps"][0]["completed"], 500);
 
     // Every answer is a 404: nothing completed, so there is no answer to trust.
-    let missing = run(place.path(), &["http", &format!("http://{}/nowhere", demo.address), "-n", "20"]);
+    let missing = run(
+        place.path(),
+        &["http", &format!("http://{}/nowhere", demo.address), "-n", "20"],
+    );
     assert_eq!(code(&missing), 4);
     assert!(stdout(&missing).contains("http 404"));
 }
 
 #[test]
+fn a_machine_without_certificate_authorities_can_load_plain_http() {
+    let place = workplace("");
+    let demo = Demo::start(place.path());
+    let url = format!("http://{}/api/health", demo.address);
+    let mut command = program(place.path(), &["http", &url, "-n", "10"]);
+    let output = command
+        .env("SSL_CERT_FILE", "/nowhere")
+        .env("SSL_CERT_DIR", "/nowhere")
+        .output()
+        .unwrap();
+    assert_eq!(code(&output), 0, "{output:?}");
+    assert!(output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
 fn ctrl_c_drains_and_leaves_a_partial_report_in_both_models() {
     for (model, load) in [("closed", "users = 2"), ("open", "rate = \"50/s\"")] {
-        let scenario = CLOSED.replace("users = 2", load).replace("duration = \"2s\"", "duration = \"60s\"");
+        let scenario = CLOSED
+            .replace("users = 2", load)
+            .replace("duration = \"2s\"", "duration = \"60s\"");
         let place = workplace(&scenario);
         let output = interrupted(place.path(), "INT");
         assert_eq!(code(&output), 130, "{model}: {output:?}");
@@ -187,7 +255,10 @@ fn ctrl_c_drains_and_leaves_a_partial_report_in_both_models() {
         let run = json(&place.path().join("run/run.json"));
         assert_adds_up(&run);
         // The managed demo is gone.
-        let address = run["targets"][0]["address"].as_str().unwrap().trim_start_matches("http://");
+        let address = run["targets"][0]["address"]
+            .as_str()
+            .unwrap()
+            .trim_start_matches("http://");
         assert!(TcpStream::connect(address).is_err(), "{model}: {address} still answers");
     }
 }
@@ -231,7 +302,10 @@ fn a_target_that_dies_in_mid_run_is_counted_and_told() {
     let output = run(place.path(), &["run", "scenario.toml", "--out", "run"]);
     let run = json(&place.path().join("run/run.json"));
     assert_adds_up(&run);
-    assert!(run["incidents"][0].as_str().unwrap().contains("target \"api\" ended"), "{output:?}");
+    assert!(
+        run["incidents"][0].as_str().unwrap().contains("target \"api\" ended"),
+        "{output:?}"
+    );
     let errors = run["steps"][0]["errors"].as_array().unwrap();
     assert!(errors.iter().any(|error| error["class"] == "connect"), "{errors:?}");
     assert!(place.path().join("run/report.html").exists());
@@ -262,11 +336,18 @@ fn interrupted(directory: &Path, name: &str) -> Output {
 }
 
 fn spawn(directory: &Path, arguments: &[&str]) -> Child {
-    program(directory, arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    program(directory, arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
 }
 
 fn signal(child: &Child, name: &str) {
-    let sent = Command::new("kill").args(["-s", name, &child.id().to_string()]).status().unwrap();
+    let sent = Command::new("kill")
+        .args(["-s", name, &child.id().to_string()])
+        .status()
+        .unwrap();
     assert!(sent.success());
 }
 
@@ -326,7 +407,10 @@ impl Demo {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let address = format!("127.0.0.1:{port}");
         let mut demo = program(directory, &["demo", "--listen", &address, "--database", "demo.db"]);
-        let demo = Self { child: demo.stderr(Stdio::null()).spawn().unwrap(), address };
+        let demo = Self {
+            child: demo.stderr(Stdio::null()).spawn().unwrap(),
+            address,
+        };
         let until = Instant::now() + Duration::from_secs(30);
         while TcpStream::connect(&demo.address).is_err() {
             assert!(Instant::now() < until, "the demo does not start");
