@@ -1,6 +1,8 @@
 //! Bad files, arguments and surroundings: a clear message and the exit code of
 //! the table, before any load, and never a panic.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::{
     fs,
     path::Path,

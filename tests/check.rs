@@ -1,6 +1,8 @@
 //! `loadgate check` and `run --once` with the real program: what ships is right,
 //! and what is wrong is told, all of it, each with its place.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::{
     fs,
     path::{Path, PathBuf},

@@ -1,5 +1,7 @@
 //! The JSON Schema that editors use: committed, current, and true to every shipped scenario.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::{
     fs,
     path::{Path, PathBuf},
