@@ -1,6 +1,13 @@
 //! From a scenario to a verdict, an exit code and reports, with the real
 //! program against its own demo service as a managed process.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use std::{
     fs,
     net::{TcpListener, TcpStream},
