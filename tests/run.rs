@@ -232,6 +232,43 @@ fn a_one_liner_performs_exactly_as_many_operations_as_asked() {
 }
 
 #[test]
+fn setup_may_create_what_the_flows_use() {
+    let place = workplace(
+        r#"
+name = "setup"
+[target.db]
+sqlite = "made.db"
+[load]
+users = 2
+iterations = 40
+[data.id]
+sequence = { from = 1 }
+[[setup]]
+sql = "CREATE TABLE made (id INTEGER PRIMARY KEY)"
+[[flow]]
+name = "insert"
+[[flow.step]]
+name = "insert"
+sql = "INSERT INTO made VALUES ($1)"
+params = ["{{ id }}"]
+expect = { affected = 1 }
+[[teardown]]
+sql = "INSERT INTO made SELECT -count(*) FROM made"
+"#,
+    );
+    // SQLite takes an empty file as an empty database.
+    fs::write(place.path().join("made.db"), "").unwrap();
+    let output = run(place.path(), &["run", "scenario.toml", "--out", "run"]);
+    assert_eq!(code(&output), 0, "{output:?}");
+    let database = rusqlite::Connection::open(place.path().join("made.db")).unwrap();
+    let ids = |sql: &str| database.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(
+        (ids("SELECT max(id) FROM made"), ids("SELECT min(id) FROM made")),
+        (40, -40)
+    );
+}
+
+#[test]
 fn a_machine_without_certificate_authorities_can_load_plain_http() {
     let place = workplace("");
     let demo = Demo::start(place.path());

@@ -31,7 +31,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Plan, WARM_UP_PASSES,
+    Plan,
     pass::{Flight, PassEnd, Performer, Recording},
     worker::{Phase, WorkerError},
 };
@@ -84,7 +84,7 @@ impl Course {
     /// The number of the next pass that starts now; `None` when there is none left.
     fn next_pass(&self, now: Instant, t0: Instant) -> Option<u64> {
         if now < t0 {
-            return Some(WARM_UP_PASSES + self.shared.warm_up.fetch_add(1, Relaxed));
+            return Some(self.shared.warm_up.fetch_add(1, Relaxed));
         }
         let number = match self.shared.end {
             End::After(window) if now >= t0 + window => None,
@@ -126,7 +126,7 @@ pub(super) fn prepare(
     let shared = Shared {
         workers,
         measured: AtomicU64::new(0),
-        warm_up: AtomicU64::new(0),
+        warm_up: AtomicU64::new(workload.warm_up_pass(0)),
         end: workload.load.end,
         lessees: Mutex::new(lessees),
     };

@@ -30,9 +30,6 @@ use crate::{
     workload::{End, Profile, Value, Workload},
 };
 
-/// Warm-up passes are numbered from here, so that they draw other data than measured ones.
-pub const WARM_UP_PASSES: u64 = 1_000_000_000;
-
 /// Asks running load to end early.
 #[derive(Debug, Clone, Default)]
 pub struct Interrupt {

@@ -17,7 +17,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Event, Plan, WARM_UP_PASSES,
+    Event, Plan,
     closed::{self, Attack, Course},
     open::{self, Bounds},
     pacer::{Pacer, prompt_thread},
@@ -287,7 +287,8 @@ impl Worker {
             && let Phase::WarmUp(t0) = self.phase(|phase| *phase != Phase::Preparing).await
         {
             let unrecorded = Recording { t0, recorder: None };
-            self.arrivals(&mut performers, load.warm_up, WARM_UP_PASSES, &unrecorded, &mut pacer)
+            let first = self.plan.workload.warm_up_pass(0);
+            self.arrivals(&mut performers, load.warm_up, first, &unrecorded, &mut pacer)
                 .await;
             self.report_ready();
         }

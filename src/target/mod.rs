@@ -170,15 +170,27 @@ impl Connector {
         }
     }
 
-    /// Connects once: learns the version, and whether every statement prepares.
+    /// Connects once and learns the version, where the protocol tells it.
     ///
     /// # Errors
-    /// When the target cannot be reached or refuses a statement.
+    /// When the target cannot be reached.
     pub async fn probe(&self) -> Result<Option<String>, TargetError> {
         match self {
             Self::Http(connector) => connector.probe().await,
-            Self::Sqlite(connector) => connector.probe().await,
+            Self::Sqlite(_) => Ok(Some(sqlite::Connector::version())),
             Self::Postgres(connector) => connector.probe().await,
+        }
+    }
+
+    /// Whether these statements prepare, by index into the target's.
+    ///
+    /// # Errors
+    /// The first that is refused.
+    pub async fn check_statements(&self, statements: &[usize]) -> Result<(), TargetError> {
+        match self {
+            Self::Http(_) => Ok(()),
+            Self::Sqlite(connector) => connector.check_statements(statements).await,
+            Self::Postgres(connector) => connector.check_statements(statements).await,
         }
     }
 

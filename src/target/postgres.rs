@@ -1,7 +1,7 @@
 //! PostgreSQL on tokio-postgres: one connection per session, statements
 //! prepared once per connection, or sent extended or simple.
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::OnceCell, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, pin_mut};
 use tokio::time::{Instant, timeout};
@@ -44,7 +44,7 @@ struct Shared {
 struct Connection {
     client: Client,
     /// By index of the statement; dropping one would close it on the server.
-    prepared: Vec<Prepared>,
+    prepared: Vec<OnceCell<Prepared>>,
 }
 
 /// How an operation failed.
@@ -113,21 +113,20 @@ impl Connector {
     }
 
     pub(super) async fn probe(&self) -> Result<Option<String>, TargetError> {
-        let unreachable = |reason: String| TargetError::Unreachable {
-            target: self.shared.name.clone(),
-            address: self.address(),
-            reason,
-        };
-        let client = match timeout(DEFAULT_TIMEOUT, self.shared.connect()).await {
-            Ok(connected) => connected.map_err(|error| unreachable(describe(&error)))?,
-            Err(_) => {
-                return Err(unreachable(format!(
-                    "no connection within {} s",
-                    DEFAULT_TIMEOUT.as_secs()
-                )));
-            }
-        };
-        for sql in &self.shared.statements {
+        let client = self.client().await?;
+        let row = client
+            .query_one("SHOW server_version", &[])
+            .await
+            .map_err(|error| self.unreachable(describe(&error)))?;
+        Ok(row
+            .try_get::<_, String>(0)
+            .ok()
+            .map(|version| format!("PostgreSQL {version}")))
+    }
+
+    pub(super) async fn check_statements(&self, statements: &[usize]) -> Result<(), TargetError> {
+        let client = self.client().await?;
+        for sql in statements.iter().map(|index| &self.shared.statements[*index]) {
             if let Err(error) = client.prepare(sql).await {
                 return Err(TargetError::Statement {
                     target: self.shared.name.clone(),
@@ -136,14 +135,23 @@ impl Connector {
                 });
             }
         }
-        let row = client
-            .query_one("SHOW server_version", &[])
-            .await
-            .map_err(|error| unreachable(describe(&error)))?;
-        Ok(row
-            .try_get::<_, String>(0)
-            .ok()
-            .map(|version| format!("PostgreSQL {version}")))
+        Ok(())
+    }
+
+    /// A connection outside of any load.
+    async fn client(&self) -> Result<Client, TargetError> {
+        match timeout(DEFAULT_TIMEOUT, self.shared.connect()).await {
+            Ok(connected) => connected.map_err(|error| self.unreachable(describe(&error))),
+            Err(_) => Err(self.unreachable(format!("no connection within {} s", DEFAULT_TIMEOUT.as_secs()))),
+        }
+    }
+
+    fn unreachable(&self, reason: String) -> TargetError {
+        TargetError::Unreachable {
+            target: self.shared.name.clone(),
+            address: self.address(),
+            reason,
+        }
     }
 
     pub(super) fn session(&self) -> Session {
@@ -195,13 +203,28 @@ impl Shared {
             class: error.code().map_or(ErrorClass::Connect, |_| classify(&error)),
             message: describe(&error),
         })?;
-        let mut prepared = Vec::new();
+        let connection = Connection {
+            client,
+            prepared: self.statements.iter().map(|_| OnceCell::new()).collect(),
+        };
         if self.protocol == Protocol::Prepared {
-            for sql in &self.statements {
-                prepared.push(client.prepare(sql).await?);
+            for index in 0..self.statements.len() {
+                // What does not prepare (yet: setup may be about to create its
+                // table) is for the operation that needs it to meet.
+                let _ = self.prepared(&connection, index).await;
             }
         }
-        Ok(Connection { client, prepared })
+        Ok(connection)
+    }
+
+    /// The statement prepared on that connection, now or earlier.
+    async fn prepared<'c>(&self, connection: &'c Connection, index: usize) -> Result<&'c Prepared, Error> {
+        let cell = &connection.prepared[index];
+        if let Some(prepared) = cell.get() {
+            return Ok(prepared);
+        }
+        let prepared = connection.client.prepare(&self.statements[index]).await?;
+        Ok(cell.get_or_init(|| prepared))
     }
 }
 
@@ -368,10 +391,8 @@ impl Shared {
         let index = call.statement.index;
         let rows = match self.protocol {
             Protocol::Prepared => {
-                connection
-                    .client
-                    .query_raw(&connection.prepared[index], &call.parameters)
-                    .await?
+                let prepared = self.prepared(connection, index).await?;
+                connection.client.query_raw(prepared, &call.parameters).await?
             }
             _ => {
                 let typed = call.parameters.iter().map(|parameter| (parameter, Type::UNKNOWN));

@@ -46,8 +46,8 @@ pub struct Connector {
 enum Job {
     /// To be done on any of the threads.
     Perform(Work),
-    /// Whether every statement prepares: the first that does not, and why.
-    Probe(oneshot::Sender<Result<(), (String, String)>>),
+    /// Whether these statements prepare: the first that does not, and why.
+    Check(Vec<usize>, oneshot::Sender<Result<(), (String, String)>>),
 }
 
 /// An operation on its way to a thread.
@@ -127,12 +127,17 @@ impl Connector {
         self.path.clone()
     }
 
-    pub(super) async fn probe(&self) -> Result<Option<String>, TargetError> {
+    /// The file was opened when the connector was bound.
+    pub(super) fn version() -> String {
+        format!("SQLite {}", rusqlite::version())
+    }
+
+    pub(super) async fn check_statements(&self, statements: &[usize]) -> Result<(), TargetError> {
         let (answer, result) = oneshot::channel();
         // The threads live as long as the sender.
-        let _ = self.jobs.send(Job::Probe(answer));
+        let _ = self.jobs.send(Job::Check(statements.to_vec(), answer));
         match result.await {
-            Ok(Ok(())) => Ok(Some(format!("SQLite {}", rusqlite::version()))),
+            Ok(Ok(())) => Ok(()),
             Ok(Err((sql, reason))) => Err(TargetError::Statement {
                 target: self.name.clone(),
                 sql,
@@ -167,8 +172,8 @@ fn serve(connection: &Connection, statements: &[String], queue: &Mutex<mpsc::Rec
         let job = lock(queue).recv();
         match job {
             Ok(Job::Perform(work)) => perform(connection, statements, work),
-            Ok(Job::Probe(answer)) => {
-                let refused = statements.iter().find_map(|sql| {
+            Ok(Job::Check(wanted, answer)) => {
+                let refused = wanted.iter().map(|index| &statements[*index]).find_map(|sql| {
                     connection
                         .prepare_cached(sql)
                         .err()

@@ -32,7 +32,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Starts processes, reaches every target, prepares every statement, performs setup.
+    /// Starts processes, reaches every target, performs setup, checks every statement of the flows.
     /// Nothing is left running when it fails or is dropped.
     pub(super) async fn set_up(workload: &Workload, setting: &Setting) -> Result<Self, TrialError> {
         RunDirectory::sweep();
@@ -59,6 +59,10 @@ impl Stage {
             connectors.push(connector);
         }
         let globals = set_up(workload, &connectors).await?;
+        // Only now: setup may have created what the flows' statements use.
+        for (number, connector) in connectors.iter().enumerate() {
+            connector.check_statements(&workload.flow_statements(number)).await?;
+        }
         Ok(Self {
             processes,
             connectors: connectors.into(),

@@ -349,6 +349,24 @@ pub struct Expect {
 }
 
 impl Workload {
+    /// The statements that flows execute on a target, by index into [`Target::statements`].
+    pub fn flow_statements(&self, target: usize) -> Vec<usize> {
+        let mut found = Vec::new();
+        for flow in &self.flows {
+            collect_statements(&flow.actions, target, &mut found);
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    /// The number of a pass before the measured window: far from those within
+    /// it, so that warm-up draws other data, yet such that a sequence stays
+    /// within the integers of any database as long as passes draw little.
+    pub fn warm_up_pass(&self, number: u64) -> u64 {
+        (1_000_000_000 / self.draws_per_pass).max(1_000_000) + number
+    }
+
     /// What templates call a variable.
     pub fn variable_name(&self, variable: usize) -> &str {
         &self.variable_names[variable]
@@ -366,5 +384,19 @@ impl Workload {
         };
         let at = self.flows.partition_point(|flow| flow.cumulative_weight <= ticket);
         &self.flows[at]
+    }
+}
+
+fn collect_statements(actions: &[Action], target: usize, found: &mut Vec<usize>) {
+    for action in actions {
+        match action {
+            Action::Step(step) if step.target == target => match &step.request {
+                Request::Sql(statement) => found.push(statement.index),
+                Request::Transaction(statements) => found.extend(statements.iter().map(|statement| statement.index)),
+                Request::Http(_) => {}
+            },
+            Action::Repeat { actions, .. } => collect_statements(actions, target, found),
+            Action::Step(_) | Action::Pause(_) => {}
+        }
     }
 }
