@@ -168,8 +168,15 @@ fn y_axis(scene: &Scene<'_>, candidate: &Latency, curves: &[Curve]) -> Axis {
         .into_iter()
         .map(|(_, value, _)| value)
         .filter(|value| *value < 3.0 * highest);
+    // The milder of the two medians: both curves must be readable.
+    let medians = scene
+        .baseline
+        .map(|baseline| scene.latency(baseline))
+        .into_iter()
+        .chain([candidate.clone()]);
+    let typical = medians.filter_map(|latency| latency.quantile(0.5)).reduce(f64::min);
     axis::latency(
-        candidate.quantile(0.5).unwrap_or(0.0),
+        typical.unwrap_or(0.0),
         values().fold(f64::INFINITY, f64::min),
         limits.fold(highest, f64::max),
     )
