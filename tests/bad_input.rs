@@ -3,13 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Stdio},
-};
+mod support;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_loadgate");
+use std::{fs, path::Path};
+
+use support::program::loadgate;
 
 /// A scenario on a target that nothing listens on.
 const UNREACHABLE: &str = r#"name = "test"
@@ -26,12 +24,7 @@ step = [{ get = "/" }]
 /// Everything the program says, with the name of the directory left out.
 #[track_caller]
 fn told(directory: &Path, arguments: &[&str], code: i32) -> String {
-    let output = Command::new(PROGRAM)
-        .current_dir(directory)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+    let output = loadgate(directory, arguments).output().unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(code), "{told}");
     assert!(output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stdout));

@@ -3,25 +3,16 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod support;
+
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::Output,
 };
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_loadgate");
-
 fn loadgate(directory: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(PROGRAM);
-    command.current_dir(directory).args(arguments).stdin(Stdio::null());
-    for name in [
-        "LOADGATE_DEMO_DELAY",
-        "LOADGATE_DEMO_ERROR_RATE",
-        "LOADGATE_DEMO_EXTRA_QUERY",
-    ] {
-        command.env_remove(name);
-    }
-    command.output().unwrap()
+    support::program::loadgate(directory, arguments).output().unwrap()
 }
 
 fn repository() -> &'static Path {

@@ -8,6 +8,8 @@
     reason = "a test fails by panicking"
 )]
 
+mod support;
+
 use std::{
     fs,
     net::{TcpListener, TcpStream},
@@ -18,9 +20,8 @@ use std::{
 };
 
 use serde_json::Value;
+use support::program::loadgate;
 use tempfile::TempDir;
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_loadgate");
 
 /// A scenario on the demo: two users for two seconds, one step, one relative limit.
 const CLOSED: &str = r#"
@@ -54,21 +55,8 @@ fn workplace(scenario: &str) -> TempDir {
     directory
 }
 
-fn program(directory: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(PROGRAM);
-    command.current_dir(directory).args(arguments).stdin(Stdio::null());
-    for name in [
-        "LOADGATE_DEMO_DELAY",
-        "LOADGATE_DEMO_ERROR_RATE",
-        "LOADGATE_DEMO_EXTRA_QUERY",
-    ] {
-        command.env_remove(name);
-    }
-    command
-}
-
 fn run(directory: &Path, arguments: &[&str]) -> Output {
-    let output = program(directory, arguments).output().unwrap();
+    let output = loadgate(directory, arguments).output().unwrap();
     let said = format!("{}{}", stdout(&output), String::from_utf8_lossy(&output.stderr));
     assert!(!said.contains("panicked"), "{said}");
     output
@@ -121,7 +109,7 @@ fn from_a_first_run_to_a_baseline_to_a_failed_gate() {
     assert!(stdout(&run(place.path(), &["baseline", "list"])).contains("the first"));
     assert_eq!(code(&run(place.path(), &["compare", "first"])), 0);
 
-    let mut slow = program(place.path(), &["run", "scenario.toml", "--out", "slow"]);
+    let mut slow = loadgate(place.path(), &["run", "scenario.toml", "--out", "slow"]);
     let slow = slow.env("LOADGATE_DEMO_DELAY", "30ms").output().unwrap();
     assert_eq!(code(&slow), 3, "{slow:?}");
     let text = stdout(&slow);
@@ -273,7 +261,7 @@ fn a_machine_without_certificate_authorities_can_load_plain_http() {
     let place = workplace("");
     let demo = Demo::start(place.path());
     let url = format!("http://{}/api/health", demo.address);
-    let mut command = program(place.path(), &["http", &url, "-n", "10"]);
+    let mut command = loadgate(place.path(), &["http", &url, "-n", "10"]);
     let output = command
         .env("SSL_CERT_FILE", "/nowhere")
         .env("SSL_CERT_DIR", "/nowhere")
@@ -340,7 +328,10 @@ fn a_second_ctrl_c_cuts_the_drain_short_and_counts_what_was_cut_off() {
 
 #[test]
 fn a_target_that_dies_in_mid_run_is_counted_and_told() {
-    let start = format!("timeout 2 {PROGRAM} demo --listen 127.0.0.1:{{port}}");
+    let start = format!(
+        "timeout 2 {} demo --listen 127.0.0.1:{{port}}",
+        env!("CARGO_BIN_EXE_loadgate")
+    );
     let scenario = CLOSED.replace("loadgate demo --listen 127.0.0.1:{port}", &start);
     let place = workplace(&scenario.replace("duration = \"2s\"", "duration = \"5s\""));
     let output = run(place.path(), &["run", "scenario.toml", "--out", "run"]);
@@ -380,7 +371,7 @@ fn interrupted(directory: &Path, name: &str) -> Output {
 }
 
 fn spawn(directory: &Path, arguments: &[&str]) -> Child {
-    program(directory, arguments)
+    loadgate(directory, arguments)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -450,7 +441,7 @@ impl Demo {
     fn start(directory: &Path) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let address = format!("127.0.0.1:{port}");
-        let mut demo = program(directory, &["demo", "--listen", &address, "--database", "demo.db"]);
+        let mut demo = loadgate(directory, &["demo", "--listen", &address, "--database", "demo.db"]);
         let demo = Self {
             child: demo.stderr(Stdio::null()).spawn().unwrap(),
             address,

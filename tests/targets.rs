@@ -5,17 +5,13 @@
 
 #[path = "targets/server.rs"]
 mod server;
+mod support;
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Output, Stdio},
-    thread,
-    time::Duration,
-};
+use std::{fs, path::Path, process::Output, thread, time::Duration};
 
 use rusqlite::Connection as Database;
 use serde_json::Value;
+use support::program::loadgate;
 use tempfile::TempDir;
 
 use self::server::{Server, answer, certificate, ok};
@@ -41,10 +37,7 @@ impl Place {
     }
 
     fn output(&self) -> Output {
-        let output = Command::new(env!("CARGO_BIN_EXE_loadgate"))
-            .current_dir(self.path())
-            .args(["run", "scenario.toml", "--out", "run"])
-            .stdin(Stdio::null())
+        let output = loadgate(self.path(), &["run", "scenario.toml", "--out", "run"])
             .output()
             .unwrap();
         assert!(!stderr(&output).contains("panicked"), "{}", stderr(&output));

@@ -140,8 +140,8 @@ fn the_page_asks_for_nothing_and_shows_the_same_figures() {
 fn worst_limits_stand_first_and_passing_ones_are_folded() {
     let (_directory, _, page) = written(&example::run(), &example::comparison(), None, "no-baseline-run");
     let at = |text: &str| page.find(text).unwrap();
-    assert!(at("<tr class=\"critical\">") < at("<tr class=\"warning\">"));
-    assert!(at("2 within limits") < at("<tr class=\"pass\">"));
+    assert!(at("<tr class=\"critical lead\">") < at("<tr class=\"warning lead\">"));
+    assert!(at("2 within limits") < at("<tr class=\"pass lead\">"));
 }
 
 #[test]

@@ -12,6 +12,23 @@ use std::{
 use loadgate::run::{self, Run, Step};
 use tempfile::TempDir;
 
+/// The program with these arguments in that directory, not yet started. It sees
+/// no variables that name a database or make the demo faulty.
+pub(crate) fn loadgate(directory: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadgate"));
+    command.args(arguments).current_dir(directory).stdin(Stdio::null());
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if ["PG", "DB_", "LOADGATE_DEMO_"]
+            .iter()
+            .any(|prefix| text.starts_with(prefix))
+        {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
 /// A directory to call the program in.
 pub(crate) struct Desk {
     directory: TempDir,
@@ -35,17 +52,9 @@ impl Desk {
         self.directory.path()
     }
 
-    /// The program with these arguments, not yet started. It sees no variables that name a database.
+    /// The program with these arguments, not yet started.
     pub(crate) fn loadgate(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_loadgate"));
-        command.args(arguments).current_dir(self.path()).stdin(Stdio::null());
-        for (name, _) in std::env::vars_os() {
-            let text = name.to_string_lossy();
-            if text.starts_with("PG") || text.starts_with("DB_") {
-                command.env_remove(&name);
-            }
-        }
-        command
+        loadgate(self.path(), arguments)
     }
 
     /// `loadgate run scenario.toml --out out`, not yet started.
