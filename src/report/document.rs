@@ -3,7 +3,7 @@
 //! Additive within the major: readers ignore unknown keys and refuse another
 //! major. Numbers are in base units and never formatted; what is unknown is
 //! `null`, never 0. This module says how the document looks; who fills it in is
-//! [`super::json`].
+//! `super::json`.
 
 use std::collections::BTreeMap;
 

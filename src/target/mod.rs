@@ -1,7 +1,7 @@
 //! How one operation is done: HTTP/1.1, SQLite, PostgreSQL.
 //!
 //! A [`Connector`] is a target with its address filled in, shared by all
-//! workers; a [`TargetSession`] is one worker's live connection to it;
+//! workers; a `TargetSession` is one worker's live connection to it;
 //! [`Sessions`] holds one per target and performs the steps of flows. When an
 //! operation is due is none of this module's business.
 
