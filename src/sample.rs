@@ -34,6 +34,19 @@ impl Sample {
     }
 }
 
+/// Where the time of an operation went, as far as its protocol tells; `None` where a phase did not happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Phases {
+    /// Making a connection, without TLS.
+    pub connect: Option<Duration>,
+    /// The TLS handshake.
+    pub tls: Option<Duration>,
+    /// From sending the request to the head of the answer.
+    pub first_byte: Option<Duration>,
+    /// From the head of the answer to its end.
+    pub body: Option<Duration>,
+}
+
 /// How an operation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {

@@ -8,7 +8,7 @@ use super::pacer::Pacer;
 use crate::{
     recorder::Recorder,
     run::Model,
-    sample::{ErrorClass, Outcome, Sample},
+    sample::{ErrorClass, Outcome, Phases, Sample},
     target::{self, Reply, Session},
     workload::{Action, Step, Value, Values, Workload},
 };
@@ -200,7 +200,7 @@ impl<'w, S: Session> Performer<'w, S> {
         let Reply {
             start,
             end,
-            connect,
+            phases,
             message,
             ..
         } = &self.reply;
@@ -212,7 +212,7 @@ impl<'w, S: Session> Performer<'w, S> {
             end: at.offset(*end),
             outcome,
         };
-        recorder.record(&sample, *connect);
+        recorder.record(&sample, phases);
         if let Outcome::Failed(class) = outcome {
             let message = message.as_ref().map(|message| self.workload.secrets.mask(message));
             recorder.error(step.index, class, sample.end, message.as_deref());
@@ -233,7 +233,7 @@ impl Flight {
                     end: at.offset(cut),
                     outcome: Outcome::Unfinished,
                 };
-                recorder.record(&sample, None);
+                recorder.record(&sample, &Phases::default());
             }
         });
     }

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 pub use self::collector::{Collector, Recorded, Snapshot, StepRecorded};
 use crate::{
     run::Latency,
-    sample::{ErrorClass, Outcome, Sample},
+    sample::{ErrorClass, Outcome, Phases, Sample},
 };
 
 /// Messages of failures are cut to this many characters.
@@ -159,14 +159,14 @@ impl std::fmt::Debug for Handover {
 
 impl Recorder {
     /// Counts one operation in the second in which it ended.
-    pub fn record(&mut self, sample: &Sample, connect: Option<Duration>) {
+    pub fn record(&mut self, sample: &Sample, phases: &Phases) {
         self.advance(sample.end);
         self.current.dirty = true;
         let step = &mut self.current.steps[sample.step];
         let spans = step.spans(sample.outcome);
         spans.response.record(nanoseconds(sample.response_time()));
         spans.service.record(nanoseconds(sample.service_time()));
-        if let Some(connect) = connect {
+        if let Some(connect) = phases.connect {
             step.connect.get_or_insert_default().record(nanoseconds(connect));
         }
     }
@@ -245,14 +245,20 @@ mod tests {
     fn samples_of_two_threads_meet_in_their_second_and_in_the_totals() {
         let mut collector = Collector::new(1);
         let (mut one, mut two) = (collector.recorder(), collector.recorder());
-        one.record(&sample(0, 10, 30, Outcome::Completed), None);
+        one.record(&sample(0, 10, 30, Outcome::Completed), &Phases::default());
         one.record(
             &sample(1000, 1010, 1030, Outcome::Completed),
-            Some(Duration::from_millis(5)),
+            &Phases {
+                connect: Some(Duration::from_millis(5)),
+                ..Phases::default()
+            },
         );
-        two.record(&sample(100, 110, 130, Outcome::Failed(ErrorClass::Timeout)), None);
+        two.record(
+            &sample(100, 110, 130, Outcome::Failed(ErrorClass::Timeout)),
+            &Phases::default(),
+        );
         two.error(0, ErrorClass::Timeout, Duration::from_millis(130), Some("no answer"));
-        two.record(&sample(1100, 1100, 2130, Outcome::Unfinished), None);
+        two.record(&sample(1100, 1100, 2130, Outcome::Unfinished), &Phases::default());
         *one.flows(Duration::ZERO) = FlowCounts {
             planned: 3,
             ..FlowCounts::default()
@@ -294,11 +300,11 @@ mod tests {
     fn a_late_buffer_is_merged_into_its_second() {
         let mut collector = Collector::new(1);
         let (mut quick, mut late) = (collector.recorder(), collector.recorder());
-        late.record(&sample(0, 0, 100, Outcome::Completed), None);
+        late.record(&sample(0, 0, 100, Outcome::Completed), &Phases::default());
         for second in 0..10 {
             quick.record(
                 &sample(second * 1000, second * 1000, second * 1000 + 50, Outcome::Completed),
-                None,
+                &Phases::default(),
             );
         }
         collector.receive_all();

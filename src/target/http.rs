@@ -274,15 +274,15 @@ impl Session {
         step: &Step,
         reply: &mut Reply,
     ) -> Result<(), ConnectError> {
-        let mut connection = self.connection(&mut reply.connect).await?;
-        let reused = reply.connect.is_none();
+        let mut connection = self.connection(&mut reply.phases.connect).await?;
+        let reused = reply.phases.connect.is_none();
         let answer = match connection.try_send_request(request).await {
             Ok(answer) => answer,
             Err(mut refused) => match refused.take_message() {
                 // The server had closed the kept connection before anything was
                 // written: it never saw the request, so this is no retry.
                 Some(request) if reused => {
-                    connection = self.connection(&mut reply.connect).await?;
+                    connection = self.connection(&mut reply.phases.connect).await?;
                     connection
                         .send_request(request)
                         .await

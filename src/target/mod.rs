@@ -12,13 +12,13 @@ mod postgres_types;
 mod sqlite;
 mod tls;
 
-use std::{future::Future, path::Path, time::Duration};
+use std::{future::Future, path::Path};
 
 use tokio::time::Instant;
 
 pub use self::answer::{Answer, Row};
 use crate::{
-    sample::{ErrorClass, Outcome},
+    sample::{ErrorClass, Outcome, Phases},
     workload::{Kind, Step, Target, Values},
 };
 
@@ -36,6 +36,12 @@ pub trait Session {
     /// Performs an operation to its end. Stamps start and end in the reply,
     /// whatever the outcome; does not judge expectations.
     fn perform(&mut self, operation: Operation<'_, '_>, reply: &mut Reply) -> impl Future<Output = Outcome>;
+
+    /// What the connections know of their user now (cookies), they will know after every [`Session::renew`].
+    fn settle(&mut self) {}
+
+    /// Forgets what was learnt of the user since [`Session::settle`]: the next pass is somebody else's.
+    fn renew(&mut self) {}
 }
 
 /// What came back from an operation; reused from one to the next.
@@ -45,8 +51,8 @@ pub struct Reply {
     pub start: Instant,
     /// When it ended.
     pub end: Instant,
-    /// Time spent on making a connection within it, if it had to make one.
-    pub connect: Option<Duration>,
+    /// Where its time went.
+    pub phases: Phases,
     /// What was answered.
     pub answer: Answer,
     /// Keep the whole answer even where no expectation needs it.
@@ -61,7 +67,7 @@ impl Default for Reply {
         Self {
             start: now,
             end: now,
-            connect: None,
+            phases: Phases::default(),
             answer: Answer::default(),
             keep: false,
             message: None,
@@ -72,7 +78,7 @@ impl Default for Reply {
 impl Reply {
     /// Empties it and stamps the start.
     fn begin(&mut self) {
-        self.connect = None;
+        self.phases = Phases::default();
         self.answer = Answer::default();
         self.message = None;
         self.start = Instant::now();

@@ -296,7 +296,7 @@ impl Session {
         keep: bool,
         reply: &mut Reply,
     ) -> Result<(), Failure> {
-        let connection = self.connection(&mut reply.connect).await?;
+        let connection = self.connection(&mut reply.phases.connect).await?;
         let result = if transaction {
             self.shared.transaction(&connection, calls, keep, reply).await
         } else {
