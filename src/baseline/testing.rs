@@ -175,6 +175,9 @@ fn empty_step(name: &str) -> Step {
         response_time: Default::default(),
         service_time: Default::default(),
         connect: Latency::new(),
+        tls: Latency::new(),
+        first_byte: Latency::new(),
+        body: Latency::new(),
         errors: Vec::new(),
     }
 }

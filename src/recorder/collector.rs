@@ -7,7 +7,10 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::{Buffer, ErrorTally, FlowCounts, Handover, Recorder, Rest, Spans, Spares, StepBuffer};
+use super::{
+    Buffer, Depth, ErrorTally, FlowCounts, Handover, PhaseBuffer, Recorder, Rest, Spans, Spares, StepBuffer, UserTimes,
+    spill::Spill,
+};
 use crate::{
     run::{Encoded, ErrorCount, Interval, Latency, LatencyByOutcome, StepInterval},
     sample::ErrorClass,
@@ -25,11 +28,39 @@ pub struct Collector {
     receiver: mpsc::UnboundedReceiver<Handover>,
     totals: Vec<StepRecorded>,
     open: BTreeMap<u64, Buffer>,
-    closed: BTreeMap<u64, Vec<StepInterval>>,
+    closed: Spill,
+    /// Closed seconds that nobody has looked at yet; filled only while somebody watches.
+    watched: Option<Vec<Second>>,
     timeline: Vec<FlowCounts>,
     send_lag: Latency,
     errors: HashMap<(usize, ErrorClass), ErrorTally>,
+    depth: Depth,
+    users: UserTimes,
     finished: usize,
+}
+
+/// A second that has passed, for those who watch a run.
+#[derive(Debug)]
+pub struct Second {
+    /// Since the start of the window, from 0.
+    pub k: u64,
+    /// Flow starts of it.
+    pub flows: FlowCounts,
+    /// Operations that ended in it, by index of the step.
+    pub steps: Vec<StepSecond>,
+}
+
+/// What one step did in a second.
+#[derive(Debug, Default)]
+pub struct StepSecond {
+    /// Operations that completed.
+    pub completed: u64,
+    /// Operations that failed.
+    pub failed: u64,
+    /// Response times of both.
+    pub response_time: Latency,
+    /// Service times of both.
+    pub service_time: Latency,
 }
 
 /// Everything recorded of one step.
@@ -41,6 +72,12 @@ pub struct StepRecorded {
     pub service_time: LatencyByOutcome,
     /// Making connections within operations.
     pub connect: Latency,
+    /// Handshakes of TLS within operations.
+    pub tls: Latency,
+    /// From sending to the head of the answer.
+    pub first_byte: Latency,
+    /// From the head of the answer to its end.
+    pub body: Latency,
     /// By class, most frequent first.
     pub errors: Vec<ErrorCount>,
 }
@@ -56,6 +93,10 @@ pub struct Recorded {
     pub flows: FlowCounts,
     /// How late flows were dispatched.
     pub send_lag: Latency,
+    /// The most that waited and was under way.
+    pub depth: Depth,
+    /// How users of the closed model spent their time.
+    pub users: UserTimes,
 }
 
 /// The state in mid-run, for a progress line.
@@ -84,10 +125,13 @@ impl Collector {
             receiver,
             totals: (0..steps).map(|_| StepRecorded::default()).collect(),
             open: BTreeMap::new(),
-            closed: BTreeMap::new(),
+            closed: Spill::default(),
+            watched: None,
             timeline: Vec::new(),
             send_lag: Latency::new(),
             errors: HashMap::new(),
+            depth: Depth::default(),
+            users: UserTimes::default(),
             finished: 0,
         }
     }
@@ -96,7 +140,13 @@ impl Collector {
     pub fn recorder(&self) -> Recorder {
         Recorder {
             current: Buffer::new(self.steps),
-            rest: Rest::default(),
+            rest: Rest {
+                phases: (0..self.steps).map(|_| PhaseBuffer::default()).collect(),
+                send_lag: Latency::new(),
+                errors: HashMap::new(),
+                depth: Depth::default(),
+                users: UserTimes::default(),
+            },
             to_collector: self.sender.clone(),
             spares: Arc::clone(&self.spares),
         }
@@ -150,6 +200,13 @@ impl Collector {
         for (total, step) in self.totals.iter_mut().zip(&buffer.steps) {
             total.add(step);
         }
+        for (second, counts) in &buffer.flows {
+            let second = *second as usize;
+            if self.timeline.len() <= second {
+                self.timeline.resize(second + 1, FlowCounts::default());
+            }
+            self.timeline[second].add(counts);
+        }
         let second = buffer.second;
         match self.open.get_mut(&second) {
             Some(open) => {
@@ -166,41 +223,44 @@ impl Collector {
     }
 
     fn rest(&mut self, rest: Rest) {
-        if self.timeline.len() < rest.timeline.len() {
-            self.timeline.resize(rest.timeline.len(), FlowCounts::default());
+        for (total, phases) in self.totals.iter_mut().zip(&rest.phases) {
+            total.add_phases(phases);
         }
-        for (into, from) in self.timeline.iter_mut().zip(&rest.timeline) {
-            into.add(from);
-        }
+        self.depth.queue += rest.depth.queue;
+        self.depth.in_flight += rest.depth.in_flight;
+        self.users.present += rest.users.present;
+        self.users.waited += rest.users.waited;
         self.send_lag.add(&rest.send_lag);
         for (key, tally) in rest.errors {
             self.errors
                 .entry(key)
-                .and_modify(|known| {
-                    known.count += tally.count;
-                    known.first = known.first.min(tally.first);
-                    known.last = known.last.max(tally.last);
-                })
+                .and_modify(|known| known.add(&tally))
                 .or_insert(tally);
         }
         self.finished += 1;
     }
 
-    /// Compresses the seconds before `second`.
+    /// Compresses the seconds before `second` and puts them away.
     fn close_before(&mut self, second: u64) {
         while let Some(entry) = self.open.first_entry().filter(|entry| *entry.key() < second) {
             let buffer = entry.remove();
-            let steps = self.closed.entry(buffer.second).or_default();
-            for (index, step) in buffer.steps.iter().enumerate() {
-                if let Some(interval) = step.interval(index) {
-                    match steps.iter_mut().find(|known| known.step == index) {
-                        Some(known) => merge(known, &interval),
-                        None => steps.push(interval),
-                    }
-                }
+            let steps = buffer.steps.iter().enumerate();
+            let steps = steps.filter_map(|(index, step)| step.interval(index)).collect();
+            self.closed.append(buffer.second, steps);
+            if let Some(watched) = &mut self.watched {
+                watched.push(Second {
+                    k: buffer.second,
+                    flows: self.timeline.get(buffer.second as usize).copied().unwrap_or_default(),
+                    steps: buffer.steps.iter().map(StepBuffer::second).collect(),
+                });
             }
             self.recycle(buffer);
         }
+    }
+
+    /// The seconds that have passed since this was last asked; the first asking begins the watch.
+    pub fn watch(&mut self) -> Vec<Second> {
+        self.watched.replace(Vec::new()).unwrap_or_default()
     }
 
     fn recycle(&self, mut buffer: Buffer) {
@@ -227,14 +287,31 @@ impl Collector {
         }
         let mut flows = FlowCounts::default();
         self.timeline.iter().for_each(|counts| flows.add(counts));
-        let intervals = timeline(&self.timeline, self.closed);
+        let intervals = timeline(&self.timeline, by_second(self.closed));
         Recorded {
             steps,
             intervals,
             flows,
             send_lag: self.send_lag,
+            depth: self.depth,
+            users: self.users,
         }
     }
+}
+
+/// What was put away, by second; what came late is merged into its second.
+fn by_second(closed: Spill) -> BTreeMap<u64, Vec<StepInterval>> {
+    let mut seconds: BTreeMap<u64, Vec<StepInterval>> = BTreeMap::new();
+    for (second, steps) in closed.into_seconds() {
+        let known = seconds.entry(second).or_default();
+        for interval in steps {
+            match known.iter_mut().find(|known| known.step == interval.step) {
+                Some(known) => merge(known, &interval),
+                None => known.push(interval),
+            }
+        }
+    }
+    seconds
 }
 
 /// One interval per second, those without operations included.
@@ -271,7 +348,6 @@ impl StepRecorded {
         let StepRecorded {
             response_time: response,
             service_time: service,
-            connect,
             ..
         } = self;
         for (from, response, service) in [
@@ -284,9 +360,31 @@ impl StepRecorded {
                 service.add(&spans.service);
             }
         }
-        if let Some(from) = &buffer.connect {
-            connect.add(from);
+    }
+
+    fn add_phases(&mut self, buffer: &PhaseBuffer) {
+        for (into, from) in [
+            (&mut self.connect, &buffer.connect),
+            (&mut self.tls, &buffer.tls),
+            (&mut self.first_byte, &buffer.first_byte),
+            (&mut self.body, &buffer.body),
+        ] {
+            if let Some(from) = from {
+                into.add(from);
+            }
         }
+    }
+}
+
+impl ErrorTally {
+    /// Of two threads the one that met it first tells the example.
+    fn add(&mut self, other: &Self) {
+        if other.first < self.first {
+            self.example.clone_from(&other.example);
+        }
+        self.count += other.count;
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
     }
 }
 
@@ -301,28 +399,44 @@ impl StepBuffer {
                 into.get_or_insert_default().add(from);
             }
         }
-        if let Some(from) = &from.connect {
-            self.connect.get_or_insert_default().add(from);
+    }
+
+    fn second(&self) -> StepSecond {
+        let all = self.ended();
+        StepSecond {
+            completed: count(self.completed.as_deref()),
+            failed: count(self.failed.as_deref()),
+            response_time: all.response,
+            service_time: all.service,
         }
     }
 
-    /// Its form in the run; `None` where nothing ended in this second.
-    fn interval(&self, step: usize) -> Option<StepInterval> {
+    /// Completed and failed operations together.
+    fn ended(&self) -> Spans {
         let mut all = Spans::default();
         for spans in [&self.completed, &self.failed].into_iter().flatten() {
             all.add(spans);
         }
-        let count = |spans: &Option<Box<Spans>>| spans.as_ref().map_or(0, |spans| spans.service.count());
+        all
+    }
+
+    /// Its form in the run; `None` where nothing ended in this second.
+    fn interval(&self, step: usize) -> Option<StepInterval> {
+        let all = self.ended();
         (!all.response.is_empty()).then(|| StepInterval {
             step,
-            completed: count(&self.completed),
-            failed: count(&self.failed),
+            completed: count(self.completed.as_deref()),
+            failed: count(self.failed.as_deref()),
             response_sum_ns: all.response.sum_ns,
             response_time: all.response.encode(),
             service_sum_ns: all.service.sum_ns,
             service_time: all.service.encode(),
         })
     }
+}
+
+fn count(spans: Option<&Spans>) -> u64 {
+    spans.map_or(0, |spans| spans.service.count())
 }
 
 impl Spans {

@@ -6,6 +6,7 @@
 //! an operation started or what its numbers are worth.
 
 mod collector;
+mod spill;
 
 use std::{
     collections::HashMap,
@@ -15,7 +16,7 @@ use std::{
 
 use tokio::sync::mpsc;
 
-pub use self::collector::{Collector, Recorded, Snapshot, StepRecorded};
+pub use self::collector::{Collector, Recorded, Second, Snapshot, StepRecorded, StepSecond};
 use crate::{
     run::Latency,
     sample::{ErrorClass, Outcome, Phases, Sample},
@@ -58,7 +59,6 @@ struct StepBuffer {
     completed: Option<Box<Spans>>,
     failed: Option<Box<Spans>>,
     unfinished: Option<Box<Spans>>,
-    connect: Option<Box<Latency>>,
 }
 
 /// One latency per span.
@@ -86,17 +86,16 @@ impl StepBuffer {
             spans.response.clear();
             spans.service.clear();
         }
-        if let Some(connect) = &mut self.connect {
-            connect.clear();
-        }
     }
 }
 
-/// One second of all steps on one thread.
+/// What one thread recorded while a second lasted: the operations that ended in
+/// it, and flow starts by the second they belong to, which may be an earlier one.
 #[derive(Debug)]
 struct Buffer {
     second: u64,
     steps: Vec<StepBuffer>,
+    flows: Vec<(u64, FlowCounts)>,
     dirty: bool,
 }
 
@@ -105,6 +104,7 @@ impl Buffer {
         Self {
             second: 0,
             steps: (0..steps).map(|_| StepBuffer::default()).collect(),
+            flows: Vec::with_capacity(4),
             dirty: false,
         }
     }
@@ -112,6 +112,7 @@ impl Buffer {
     fn clear(&mut self) {
         if self.dirty {
             self.steps.iter_mut().for_each(StepBuffer::clear);
+            self.flows.clear();
             self.dirty = false;
         }
     }
@@ -127,11 +128,55 @@ struct ErrorTally {
 }
 
 /// What a recorder hands over besides its buffers, once, at the end.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Rest {
-    timeline: Vec<FlowCounts>,
+    phases: Vec<PhaseBuffer>,
     send_lag: Latency,
     errors: HashMap<(usize, ErrorClass), ErrorTally>,
+    depth: Depth,
+    users: UserTimes,
+}
+
+/// The phases of one step over the whole window; made when first needed.
+#[derive(Debug, Default)]
+struct PhaseBuffer {
+    connect: Option<Box<Latency>>,
+    tls: Option<Box<Latency>>,
+    first_byte: Option<Box<Latency>>,
+    body: Option<Box<Latency>>,
+}
+
+impl PhaseBuffer {
+    fn record(&mut self, phases: &Phases) {
+        for (into, took) in [
+            (&mut self.connect, phases.connect),
+            (&mut self.tls, phases.tls),
+            (&mut self.first_byte, phases.first_byte),
+            (&mut self.body, phases.body),
+        ] {
+            if let Some(took) = took {
+                into.get_or_insert_default().record(nanoseconds(took));
+            }
+        }
+    }
+}
+
+/// The most that was waiting and under way at once; over several threads an upper bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Depth {
+    /// Due flow starts that waited for a session.
+    pub queue: usize,
+    /// Flows under way.
+    pub in_flight: usize,
+}
+
+/// How virtual users of the closed model spent the measured window, summed over all users.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct UserTimes {
+    /// Being there.
+    pub present: Duration,
+    /// Pausing, thinking, waiting for the throttle: not waiting for a target.
+    pub waited: Duration,
 }
 
 enum Handover {
@@ -162,13 +207,10 @@ impl Recorder {
     pub fn record(&mut self, sample: &Sample, phases: &Phases) {
         self.advance(sample.end);
         self.current.dirty = true;
-        let step = &mut self.current.steps[sample.step];
-        let spans = step.spans(sample.outcome);
+        let spans = self.current.steps[sample.step].spans(sample.outcome);
         spans.response.record(nanoseconds(sample.response_time()));
         spans.service.record(nanoseconds(sample.service_time()));
-        if let Some(connect) = phases.connect {
-            step.connect.get_or_insert_default().record(nanoseconds(connect));
-        }
+        self.rest.phases[sample.step].record(phases);
     }
 
     /// Counts a failure by its class; the first message of a class is kept.
@@ -190,11 +232,27 @@ impl Recorder {
 
     /// The counts of flow starts in the second of that offset.
     pub fn flows(&mut self, at: Duration) -> &mut FlowCounts {
-        let second = at.as_secs() as usize;
-        if self.rest.timeline.len() <= second {
-            self.rest.timeline.resize(second + 1, FlowCounts::default());
-        }
-        &mut self.rest.timeline[second]
+        let second = at.as_secs();
+        let Buffer { flows, dirty, .. } = &mut self.current;
+        *dirty = true;
+        let known = flows.iter().rposition(|(known, _)| *known == second);
+        let index = known.unwrap_or_else(|| {
+            flows.push((second, FlowCounts::default()));
+            flows.len() - 1
+        });
+        &mut flows[index].1
+    }
+
+    /// Notes how many flow starts wait and how many flows are under way.
+    pub fn depth(&mut self, queue: usize, in_flight: usize) {
+        let depth = &mut self.rest.depth;
+        depth.queue = depth.queue.max(queue);
+        depth.in_flight = depth.in_flight.max(in_flight);
+    }
+
+    /// How virtual users of the closed model spent their time.
+    pub fn users(&mut self) -> &mut UserTimes {
+        &mut self.rest.users
     }
 
     /// Hands over the current second if it has passed.

@@ -239,6 +239,12 @@ pub struct StepEntry {
     pub service_time: LatencyEntry,
     /// Time to make a connection, where an operation had to make one.
     pub connect: LatencyEntry,
+    /// The handshake of TLS, where an operation had to make a connection.
+    pub tls: LatencyEntry,
+    /// From sending the request to the head of the answer; HTTP only.
+    pub first_byte: LatencyEntry,
+    /// From the head of the answer to its end; HTTP only.
+    pub body: LatencyEntry,
 }
 
 /// One class of error at one step.

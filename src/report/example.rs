@@ -341,6 +341,9 @@ fn step(name: &str, protocol: &str, target: &str) -> Step {
         response_time: Default::default(),
         service_time: Default::default(),
         connect: Latency::new(),
+        tls: Latency::new(),
+        first_byte: Latency::new(),
+        body: Latency::new(),
         errors: vec![],
     }
 }

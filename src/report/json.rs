@@ -159,6 +159,9 @@ fn step_entry(run: &Run, step: &Step) -> StepEntry {
         response_time: latency_entry(&step.response_time.all()),
         service_time: latency_entry(&step.service_time.all()),
         connect: latency_entry(&step.connect),
+        tls: latency_entry(&step.tls),
+        first_byte: latency_entry(&step.first_byte),
+        body: latency_entry(&step.body),
     }
 }
 

@@ -66,8 +66,11 @@ impl Latency {
         self.above_range += other.above_range;
     }
 
-    /// Empties it, keeping its memory.
+    /// Empties it, keeping its memory; what is empty is not touched, so that unused pages stay unused.
     pub fn clear(&mut self) {
+        if self.is_empty() {
+            return;
+        }
         self.hdr.reset();
         self.sum_ns = 0;
         self.above_range = 0;

@@ -159,6 +159,15 @@ pub struct Step {
     pub service_time: LatencyByOutcome,
     /// Time to make a connection, where an operation had to make one.
     pub connect: Latency,
+    /// The handshake of TLS, where an operation had to make a connection.
+    #[serde(default)]
+    pub tls: Latency,
+    /// From sending the request to the head of the answer; HTTP only.
+    #[serde(default)]
+    pub first_byte: Latency,
+    /// From the head of the answer to its end; HTTP only.
+    #[serde(default)]
+    pub body: Latency,
     /// Failures by class, most frequent first.
     pub errors: Vec<ErrorCount>,
 }

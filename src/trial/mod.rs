@@ -214,6 +214,9 @@ fn step(workload: &Workload, measured: &crate::workload::MeasuredStep, recorded:
         response_time: recorded.response_time,
         service_time: recorded.service_time,
         connect: recorded.connect,
+        tls: recorded.tls,
+        first_byte: recorded.first_byte,
+        body: recorded.body,
         errors: recorded.errors,
     }
 }

@@ -1,0 +1,109 @@
+//! Seconds of the timeline that nobody adds to any more, out of the memory: a
+//! run of hours keeps no more of them than a run of minutes.
+
+use std::{
+    fs::File,
+    io::{self, BufRead as _, BufReader, BufWriter, Seek as _, Write as _},
+};
+
+use crate::run::StepInterval;
+
+/// One second with what the steps did in it, compressed.
+pub(super) type ClosedSecond = (u64, Vec<StepInterval>);
+
+/// Seconds in the order in which they were put away: a temporary file of one
+/// JSON document per line, deleted by the system when it is closed. Where no
+/// file can be had or written, they stay in memory: nothing is lost.
+#[derive(Debug, Default)]
+pub(super) struct Spill {
+    file: Option<BufWriter<File>>,
+    /// No file could be made, or it is full.
+    broken: bool,
+    kept: Vec<ClosedSecond>,
+}
+
+impl Spill {
+    /// Puts a second away.
+    pub(super) fn append(&mut self, second: u64, steps: Vec<StepInterval>) {
+        let closed = (second, steps);
+        if self.broken || self.write(&closed).is_err() {
+            self.broken = true;
+            self.kept.push(closed);
+        }
+    }
+
+    fn write(&mut self, closed: &ClosedSecond) -> io::Result<()> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => self.file.insert(BufWriter::new(tempfile::tempfile()?)),
+        };
+        serde_json::to_writer(&mut *file, closed)?;
+        file.write_all(b"\n")?;
+        // A full disk is met here, while the second is still at hand.
+        file.flush()
+    }
+
+    /// All that was put away. A line that was cut off by a full disk is in memory.
+    pub(super) fn into_seconds(self) -> Vec<ClosedSecond> {
+        let read = |file: BufWriter<File>| {
+            let mut file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+            file.rewind()?;
+            BufReader::new(file).lines().collect::<io::Result<Vec<String>>>()
+        };
+        let lines = self.file.and_then(|file| read(file).ok()).unwrap_or_default();
+        let mut seconds: Vec<ClosedSecond> = lines
+            .iter()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect();
+        seconds.extend(self.kept);
+        seconds
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn second(k: u64) -> ClosedSecond {
+        let step = StepInterval {
+            step: 3,
+            completed: k,
+            failed: 1,
+            response_sum_ns: 5,
+            response_time: crate::run::Latency::new().encode(),
+            service_sum_ns: 4,
+            service_time: crate::run::Latency::new().encode(),
+        };
+        (k, vec![step])
+    }
+
+    fn counts(spill: Spill) -> Vec<(u64, u64)> {
+        let seconds = spill.into_seconds();
+        seconds.iter().map(|(k, steps)| (*k, steps[0].completed)).collect()
+    }
+
+    #[test]
+    fn what_was_put_away_comes_back_in_order() {
+        let mut spill = Spill::default();
+        for k in [0, 1, 2, 1] {
+            let (k, steps) = second(k);
+            spill.append(k, steps);
+        }
+        assert!(spill.kept.is_empty());
+        assert_eq!(counts(spill), [(0, 0), (1, 1), (2, 2), (1, 1)]);
+    }
+
+    #[test]
+    fn what_cannot_be_written_stays_in_memory() {
+        let full = File::options().read(true).write(true).open("/dev/full");
+        let Ok(full) = full else { return };
+        let mut spill = Spill {
+            file: Some(BufWriter::new(full)),
+            ..Spill::default()
+        };
+        let (k, steps) = second(7);
+        spill.append(k, steps);
+        assert!(spill.broken);
+        assert_eq!(spill.kept.len(), 1);
+    }
+}
