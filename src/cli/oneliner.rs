@@ -292,7 +292,10 @@ mod tests {
             workload.load.profile,
             Profile::Closed {
                 users: 50,
-                ramp: std::time::Duration::ZERO
+                ramp: std::time::Duration::ZERO,
+                stages: Vec::new(),
+                think: None,
+                throttle: None,
             }
         );
         assert_eq!(workload.measured[0].name, "GET /a?b=1");
@@ -301,14 +304,13 @@ mod tests {
     #[test]
     fn a_rate_makes_it_open() {
         let workload = compiled(&["http", "127.0.0.1:8080", "-r", "300", "-d", "5s", "--limit", "p95<80ms"]).unwrap();
-        assert!(matches!(
-            workload.load.profile,
-            Profile::Open {
-                rate: 300.0,
-                max_in_flight: 10,
-                ..
-            }
-        ));
+        let Profile::Open {
+            rates, max_in_flight, ..
+        } = &workload.load.profile
+        else {
+            panic!("not open")
+        };
+        assert_eq!((rates.highest(), *max_in_flight), (300.0, 10));
         assert_eq!(workload.thresholds.len(), 1);
     }
 

@@ -9,9 +9,10 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::BTreeSet,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -20,7 +21,7 @@ use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use goose::{
     GooseAttack,
     client::GooseClientBuilder,
-    config::GooseConfiguration,
+    config::{GooseConfiguration, GooseDefault, GooseDefaultType},
     goose::{GooseUser, Scenario, Transaction, TransactionFunction},
 };
 use tokio::{
@@ -39,7 +40,7 @@ use crate::{
     recorder::Recorder,
     sample::ErrorClass,
     target::Sessions,
-    workload::{End, Workload},
+    workload::{End, Load, Profile, Wait, Workload},
 };
 
 /// How long a Goose transaction performs passes before it reports back.
@@ -48,15 +49,24 @@ const LEASE: Duration = Duration::from_millis(5);
 /// A user whose connection is refused waits this long, lest it does nothing but being refused.
 const AFTER_REFUSAL: Duration = Duration::from_millis(100);
 
-/// A request of a Goose user: perform passes, and tell when done.
-type Lease = oneshot::Sender<()>;
+/// The stream of random numbers that think times draw from.
+const THINKING: u64 = 0x7468_696e;
+
+/// What a Goose user asks of the worker that performs for it; answered when done.
+#[derive(Debug)]
+pub(super) enum Wish {
+    /// Perform passes for the length of a lease.
+    Perform(oneshot::Sender<()>),
+    /// The user ends; another may take its place later.
+    Leave(oneshot::Sender<()>),
+}
 
 /// What all users share.
 #[derive(Debug, Clone)]
 pub(super) struct Course {
     shared: Arc<Shared>,
-    /// Time over which users are started.
-    pub(super) ramp: Duration,
+    /// Whether users come one after the other, and connect only then.
+    pub(super) ramped: bool,
     over: CancellationToken,
 }
 
@@ -66,13 +76,32 @@ struct Shared {
     measured: AtomicU64,
     warm_up: AtomicU64,
     end: End,
-    /// One per user, taken by the worker that performs for it.
-    lessees: Mutex<Vec<Option<mpsc::Receiver<Lease>>>>,
+    think: Option<Wait>,
+    throttle: Option<Throttle>,
+    /// One per virtual user, taken by the worker that performs for it.
+    lessees: Mutex<Vec<Option<mpsc::Receiver<Wish>>>>,
+}
+
+/// Passes start at least this far apart, over all users; time not used is not made up for.
+#[derive(Debug)]
+struct Throttle {
+    gap: Duration,
+    next: Mutex<Instant>,
+}
+
+impl Throttle {
+    /// When the pass may start that asks for its turn now.
+    fn turn(&self, now: Instant) -> Instant {
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = now.max(*next);
+        *next = turn + self.gap;
+        turn
+    }
 }
 
 impl Course {
-    /// The ends at which the users of one worker hand in their leases.
-    pub(super) fn lessees(&self, worker: usize) -> Vec<mpsc::Receiver<Lease>> {
+    /// The ends at which the users of one worker hand in their wishes.
+    pub(super) fn lessees(&self, worker: usize) -> Vec<mpsc::Receiver<Wish>> {
         let mut all = self.shared.lessees.lock().unwrap_or_else(PoisonError::into_inner);
         all.iter_mut()
             .skip(worker)
@@ -101,55 +130,141 @@ impl Course {
 /// Goose and its users.
 #[derive(Debug)]
 pub(super) struct Attack {
-    users: usize,
-    ramp: Duration,
-    leases: Arc<[mpsc::Sender<Lease>]>,
-    arrived: watch::Receiver<usize>,
-    report_arrived: Arc<watch::Sender<usize>>,
+    /// How many users there are at once, at most; they are counted from 0.
+    seats: Arc<Seats>,
+    plan: UserPlan,
     over: CancellationToken,
     running: Option<JoinHandle<Result<(), String>>>,
+}
+
+/// How the number of users changes.
+#[derive(Debug, Clone)]
+struct UserPlan {
+    users: usize,
+    ramp: Duration,
+    warm_up: Duration,
+    stages: Vec<(usize, Duration)>,
+}
+
+impl UserPlan {
+    /// From the first user to the begin of the window.
+    fn lead(&self) -> Duration {
+        self.ramp.max(self.warm_up)
+    }
+
+    /// In Goose's words, where the number changes: so many users after so many seconds, step by step.
+    fn test_plan(&self) -> Option<String> {
+        let held = (self.users, self.lead().saturating_sub(self.ramp));
+        let steps = [(self.users, self.ramp), held]
+            .into_iter()
+            .chain(self.stages.iter().copied());
+        let steps = steps.map(|(users, time)| format!("{users},{}s", time.as_secs()));
+        (!self.stages.is_empty()).then(|| steps.collect::<Vec<_>>().join(";"))
+    }
+
+    /// How many users start per second.
+    fn increase_rate(&self) -> f64 {
+        if self.ramp.is_zero() {
+            100_000.0
+        } else {
+            (self.users as f64 / self.ramp.as_secs_f64()).max(0.001)
+        }
+    }
+}
+
+/// The virtual users that Goose's users take up and give back. Goose counts
+/// its users on and on; a virtual user is there as long as its sessions are.
+#[derive(Debug)]
+struct Seats {
+    wishes: Vec<mpsc::Sender<Wish>>,
+    free: Mutex<BTreeSet<usize>>,
+    /// How many have been taken so far.
+    taken: watch::Sender<usize>,
+}
+
+/// The seat a Goose user has taken.
+#[derive(Debug, Clone, Copy)]
+struct Seat(usize);
+
+impl Seats {
+    fn take(&self) -> Option<Seat> {
+        let seat = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop_first();
+        self.taken.send_modify(|taken| *taken += 1);
+        seat.map(Seat)
+    }
+
+    fn give_back(&self, seat: Seat) {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).insert(seat.0);
+    }
+
+    /// Hands in a wish and waits until it is granted; false when nobody grants any more.
+    async fn wish(&self, seat: Seat, wish: impl FnOnce(oneshot::Sender<()>) -> Wish) -> bool {
+        let (done, granted) = oneshot::channel();
+        self.wishes[seat.0].send(wish(done)).await.is_ok() && granted.await.is_ok()
+    }
 }
 
 /// Makes the channels between Goose's users and the workers; starts nothing.
 pub(super) fn prepare(
     workload: &Workload,
-    users: usize,
-    ramp: Duration,
+    load: &Load,
+    sessions: usize,
     workers: usize,
     over: CancellationToken,
-) -> (Course, Attack) {
-    let (leases, lessees): (Vec<_>, Vec<_>) = (0..users)
+) -> Option<(Course, Attack)> {
+    let Profile::Closed {
+        users,
+        ramp,
+        stages,
+        think,
+        throttle,
+    } = &load.profile
+    else {
+        return None;
+    };
+    let (wishes, lessees): (Vec<_>, Vec<_>) = (0..sessions)
         .map(|_| mpsc::channel(1))
         .map(|(sender, receiver)| (sender, Some(receiver)))
         .unzip();
-    let (report_arrived, arrived) = watch::channel(0);
     let shared = Shared {
         workers,
         measured: AtomicU64::new(0),
         warm_up: AtomicU64::new(workload.warm_up_pass(0)),
-        end: workload.load.end,
+        end: load.end,
+        think: think.clone(),
+        throttle: throttle.map(|rate| Throttle {
+            gap: Duration::from_secs_f64(1.0 / rate),
+            next: Mutex::new(Instant::now()),
+        }),
         lessees: Mutex::new(lessees),
     };
     let course = Course {
         shared: Arc::new(shared),
-        ramp,
+        ramped: !ramp.is_zero(),
         over: over.clone(),
     };
     let attack = Attack {
-        users,
-        ramp,
-        leases: leases.into(),
-        arrived,
-        report_arrived: Arc::new(report_arrived),
+        seats: Arc::new(Seats {
+            wishes,
+            free: Mutex::new((0..sessions).collect()),
+            taken: watch::Sender::new(0),
+        }),
+        plan: UserPlan {
+            users: *users,
+            ramp: *ramp,
+            warm_up: load.warm_up,
+            stages: stages.clone(),
+        },
         over,
         running: None,
     };
-    (course, attack)
+    Some((course, attack))
 }
 
 impl Attack {
-    /// Lets Goose start the users. Without a ramp, returns when all are there;
-    /// with one, when the first is. Returns how long the ramp still takes.
+    /// Lets Goose start the users. Without a ramp, returns when all of the
+    /// beginning are there; with one, when the first is. Returns the time from
+    /// then to the begin of the window.
     pub(super) async fn start(&mut self) -> Result<Duration, WorkerError> {
         let attack = self
             .configure()
@@ -157,10 +272,10 @@ impl Attack {
         let running = self.running.insert(tokio::spawn(async move {
             attack.execute().await.map(drop).map_err(|error| error.to_string())
         }));
-        let wanted = if self.ramp.is_zero() { self.users } else { 1 };
-        let mut arrived = self.arrived.clone();
+        let wanted = if self.plan.ramp.is_zero() { self.plan.users } else { 1 };
+        let mut taken = self.seats.taken.subscribe();
         tokio::select! {
-            all = arrived.wait_for(|arrived| *arrived >= wanted) => all.map(|_| self.ramp).map_err(|_| WorkerError::Died),
+            all = taken.wait_for(|taken| *taken >= wanted) => all.map(|_| self.plan.lead()).map_err(|_| WorkerError::Died),
             ended = running => {
                 let reason = ended.map_or_else(|error| Some(error.to_string()), Result::err);
                 Err(WorkerError::Goose(reason.unwrap_or_else(|| "Goose ended at once".into())))
@@ -169,16 +284,14 @@ impl Attack {
     }
 
     fn configure(&self) -> Result<GooseAttack, goose::GooseError> {
-        let per_second = if self.ramp.is_zero() {
-            100_000.0
-        } else {
-            (self.users as f64 / self.ramp.as_secs_f64()).max(0.001)
-        };
         let mut configuration = GooseConfiguration::default();
         // Goose insists on a host; its client is never used.
         configuration.host = Some("http://127.0.0.1:9".into());
-        configuration.users = Some(self.users);
-        configuration.increase_rate = Some(format!("{per_second:.3}"));
+        let test_plan = self.plan.test_plan();
+        if test_plan.is_none() {
+            configuration.users = Some(self.plan.users);
+            configuration.increase_rate = Some(format!("{:.3}", self.plan.increase_rate()));
+        }
         configuration.quiet = 3;
         configuration.no_metrics = true;
         configuration.no_print_metrics = true;
@@ -187,29 +300,55 @@ impl Attack {
         // The client is never used; but one that checks certificates cannot
         // even be made on a machine without certificate authorities.
         let client = GooseClientBuilder::new().accept_invalid_certs(true).without_cookies();
-        Ok(GooseAttack::initialize_with_config(configuration)?
+        let scenario = Scenario::new("loadgate")
+            .register_transaction(Transaction::new(self.arrival()).set_on_start())
+            .register_transaction(Transaction::new(self.performance()))
+            .register_transaction(Transaction::new(self.departure()).set_on_stop());
+        let mut attack = GooseAttack::initialize_with_config(configuration)?;
+        if let Some(test_plan) = test_plan {
+            attack = *attack.set_default(GooseDefault::TestPlan, test_plan.as_str())?;
+        }
+        Ok(attack
             .set_client_builder_without_cookies(client)?
-            .register_scenario(Scenario::new("loadgate").register_transaction(Transaction::new(self.transaction()))))
+            .register_scenario(scenario))
+    }
+
+    fn arrival(&self) -> TransactionFunction {
+        let seats = Arc::clone(&self.seats);
+        Arc::new(move |user: &mut GooseUser| {
+            if let Some(seat) = seats.take() {
+                user.set_session_data(seat);
+            }
+            Box::pin(async { Ok(()) })
+        })
     }
 
     /// Leases the user's worker; once all is over, waits to be stopped.
-    fn transaction(&self) -> TransactionFunction {
-        let leases = Arc::clone(&self.leases);
-        let arrived = Arc::clone(&self.report_arrived);
+    fn performance(&self) -> TransactionFunction {
+        let seats = Arc::clone(&self.seats);
         let over = self.over.clone();
-        let seen: Arc<[AtomicUsize]> = (0..self.users).map(|_| AtomicUsize::new(0)).collect();
         Arc::new(move |user: &mut GooseUser| {
-            let index = user.weighted_users_index;
-            let lease = leases.get(index).cloned();
-            if seen.get(index).is_some_and(|seen| seen.swap(1, Relaxed) == 0) {
-                arrived.send_modify(|arrived| *arrived += 1);
-            }
-            let over = over.clone();
+            let seat = user.get_session_data::<Seat>().copied();
+            let (seats, over) = (Arc::clone(&seats), over.clone());
             Box::pin(async move {
-                let (done, performed) = oneshot::channel();
-                match lease {
-                    Some(lease) if !over.is_cancelled() && lease.send(done).await.is_ok() => drop(performed.await),
+                match seat {
+                    Some(seat) if !over.is_cancelled() && seats.wish(seat, Wish::Perform).await => {}
                     _ => sleep(Duration::from_millis(10)).await,
+                }
+                Ok(())
+            })
+        })
+    }
+
+    fn departure(&self) -> TransactionFunction {
+        let seats = Arc::clone(&self.seats);
+        Arc::new(move |user: &mut GooseUser| {
+            let seat = user.get_session_data::<Seat>().copied();
+            let seats = Arc::clone(&seats);
+            Box::pin(async move {
+                if let Some(seat) = seat {
+                    seats.wish(seat, Wish::Leave).await;
+                    seats.give_back(seat);
                 }
                 Ok(())
             })
@@ -246,7 +385,8 @@ fn silence() {
 /// Performs for the users of one worker until all is over; then drains.
 pub(super) async fn run(
     performers: &mut [Performer<'_, Sessions>],
-    lessees: Vec<mpsc::Receiver<Lease>>,
+    first: usize,
+    lessees: Vec<mpsc::Receiver<Wish>>,
     course: &Course,
     recorder: RefCell<Recorder>,
     mut phases: watch::Receiver<Phase>,
@@ -261,8 +401,8 @@ pub(super) async fn run(
         recorder.into_inner().finish();
         return None;
     };
-    let load = &plan.workload.load;
-    if course.ramp.max(load.warm_up).is_zero() {
+    let load = &plan.load;
+    if load.warm_up.is_zero() && !course.ramped {
         // Without a warm-up the target sees what is measured and nothing else.
         sleep_until(t0).await;
     }
@@ -270,20 +410,21 @@ pub(super) async fn run(
         t0,
         recorder: Some(recorder),
     };
-    let flights: Vec<Cell<Option<Flight>>> = performers.iter().map(|_| Cell::new(None)).collect();
-    let last_end = Cell::new(None);
+    let traces: Vec<Trace> = performers.iter().map(|_| Trace::default()).collect();
     let mut users: FuturesUnordered<_> = performers
         .iter_mut()
         .zip(lessees)
-        .zip(&flights)
-        .map(|((performer, leases), flight)| {
+        .zip(&traces)
+        .enumerate()
+        .map(|(at, ((performer, wishes), trace))| {
             User {
+                number: (first + at * course.shared.workers) as u64,
+                seed: plan.workload.seed,
                 performer,
-                leases,
+                wishes,
                 course,
                 recording: &recording,
-                flight,
-                last_end: &last_end,
+                trace,
             }
             .live()
         })
@@ -300,62 +441,144 @@ pub(super) async fn run(
     }
     drop(users);
     let cut = Instant::now();
-    for flight in flights.iter().filter_map(Cell::get) {
-        flight.record_unfinished(&recording, cut);
-        last_end.set(Some(cut));
+    for trace in &traces {
+        if let Some(flight) = trace.flight.get() {
+            flight.record_unfinished(&recording, cut);
+            trace.last_end.set(Some(cut));
+        }
+        recording.with(t0, |recorder, _| recorder.users().present += trace.present());
     }
     recording.finish();
-    last_end.get()
+    traces.iter().filter_map(|trace| trace.last_end.get()).max()
+}
+
+/// What is known of a user after it was cut off.
+#[derive(Debug, Default)]
+struct Trace {
+    flight: Cell<Option<Flight>>,
+    /// When its first recorded pass of its present stay started.
+    since: Cell<Option<Instant>>,
+    /// Its stays before.
+    earlier: Cell<Duration>,
+    /// When its last recorded pass, or the wait after it, ended.
+    last_end: Cell<Option<Instant>>,
+}
+
+impl Trace {
+    fn present(&self) -> Duration {
+        let stay = self.since.get().zip(self.last_end.get());
+        self.earlier.get() + stay.map_or(Duration::ZERO, |(since, end)| end.saturating_duration_since(since))
+    }
+
+    /// The user leaves; it may come back.
+    fn leave(&self) {
+        self.earlier.set(self.present());
+        self.since.set(None);
+    }
 }
 
 /// One virtual user on its worker.
 struct User<'a, 'w> {
+    number: u64,
+    seed: u64,
     performer: &'a mut Performer<'w, Sessions>,
-    leases: mpsc::Receiver<Lease>,
+    wishes: mpsc::Receiver<Wish>,
     course: &'a Course,
     recording: &'a Recording,
-    flight: &'a Cell<Option<Flight>>,
-    last_end: &'a Cell<Option<Instant>>,
+    trace: &'a Trace,
 }
 
 impl User<'_, '_> {
     async fn live(mut self) {
-        let mut connected = self.course.ramp.is_zero();
         loop {
-            let lease = tokio::select! {
+            let wish = tokio::select! {
                 biased;
-                () = self.course.over.cancelled() => return,
-                lease = self.leases.recv() => lease,
+                () = self.course.over.cancelled() => break,
+                wish = self.wishes.recv() => wish,
             };
-            let Some(done) = lease else { return };
-            if !connected {
-                self.performer.session().connect().await;
-                connected = true;
+            // Goose may have given up waiting for the answer.
+            match wish {
+                Some(Wish::Perform(done)) => {
+                    if self.arrive().await {
+                        self.perform().await;
+                    } else {
+                        self.wait_until(Instant::now() + AFTER_REFUSAL).await;
+                    }
+                    let _ = done.send(());
+                }
+                Some(Wish::Leave(done)) => {
+                    self.depart().await;
+                    let _ = done.send(());
+                }
+                None => break,
             }
-            self.perform().await;
-            // Goose may have given up waiting.
-            let _ = done.send(());
         }
+        self.depart().await;
+    }
+
+    /// Connects and performs the user's setup, where that was not done ahead; whether it may perform.
+    async fn arrive(&mut self) -> bool {
+        if self.performer.has_arrived() {
+            return true;
+        }
+        self.performer.session().connect().await;
+        let result = self.performer.set_up(self.number).await;
+        self.recording.user_failed("user_setup", &result);
+        result.is_ok()
+    }
+
+    async fn depart(&mut self) {
+        self.trace.leave();
+        let result = self.performer.tear_down(self.number).await;
+        self.recording.user_failed("user_teardown", &result);
     }
 
     /// Passes for the length of a lease.
     async fn perform(&mut self) {
         let until = Instant::now() + LEASE;
-        loop {
-            let now = Instant::now();
-            if now >= until || self.course.over.is_cancelled() {
-                return;
+        while Instant::now() < until && !self.course.over.is_cancelled() {
+            if let Some(throttle) = &self.course.shared.throttle {
+                self.wait_until(throttle.turn(Instant::now())).await;
             }
+            let now = Instant::now();
             let Some(number) = self.course.next_pass(now, self.recording.t0) else {
                 return;
             };
             self.recording
                 .with(now, |recorder, at| recorder.flows(at.offset(now)).planned += 1);
-            let end = self.performer.pass(number, now, self.recording, self.flight).await;
-            self.last_end.set(Some(Instant::now()));
-            if matches!(end, PassEnd::Failed(ErrorClass::Connect)) {
-                sleep(AFTER_REFUSAL).await;
+            if now >= self.recording.t0 && self.trace.since.get().is_none() {
+                self.trace.since.set(Some(now));
             }
+            let end = self
+                .performer
+                .pass(number, now, self.recording, &self.trace.flight)
+                .await;
+            self.trace.last_end.set(Some(Instant::now()));
+            if matches!(end, PassEnd::Failed(ErrorClass::Connect)) {
+                self.wait_until(Instant::now() + AFTER_REFUSAL).await;
+            }
+            if let Some(think) = &self.course.shared.think {
+                let length = think.length(self.seed, THINKING, number);
+                self.wait_until(Instant::now() + length).await;
+            }
+        }
+    }
+
+    /// Waits, but not beyond the end of all, and counts it as time that no target took.
+    async fn wait_until(&self, moment: Instant) {
+        let began = Instant::now();
+        if moment <= began {
+            return;
+        }
+        tokio::select! {
+            biased;
+            () = self.course.over.cancelled() => {}
+            () = sleep_until(moment) => {}
+        }
+        if self.trace.since.get().is_some() {
+            self.trace.last_end.set(Some(Instant::now()));
+            self.recording
+                .with(began, |recorder, _| recorder.users().waited += began.elapsed());
         }
     }
 }

@@ -9,6 +9,7 @@ mod open;
 mod pacer;
 mod pass;
 mod schedule;
+pub mod unmeasured;
 mod worker;
 
 use std::{sync::Arc, time::Duration};
@@ -27,7 +28,7 @@ pub use self::{
 use crate::{
     recorder::{Collector, Recorded, Snapshot},
     target::Connector,
-    workload::{End, Profile, Value, Workload},
+    workload::{End, Load, Profile, Value, Workload},
 };
 
 /// Asks running load to end early.
@@ -44,6 +45,8 @@ pub struct Interrupt {
 pub struct Plan {
     /// The compiled scenario.
     pub workload: Arc<Workload>,
+    /// How much load: the scenario's, or one rate of a search.
+    pub load: Load,
     /// Its targets, addresses filled in.
     pub connectors: Arc<[Connector]>,
     /// What setup saved, by variable.
@@ -108,7 +111,7 @@ pub async fn drive(plan: &Plan, on_event: &mut dyn FnMut(Event)) -> Result<Drive
     on_event(Event::Ended);
     workers.drained(&mut collector).await;
     let last_end = workers.end().await?;
-    let window = match plan.workload.load.end {
+    let window = match plan.load.end {
         // A window of passes lasts until the last of them has ended.
         End::Passes(_) if !plan.interrupt.stop.is_cancelled() => last_end.map_or(window, |end| end - t0),
         _ => window,
@@ -141,15 +144,15 @@ async fn measure(
             () = plan.interrupt.stop.cancelled() => {
                 workers.close_window();
                 let length = t0.elapsed();
-                return window_length(&plan.workload).map_or(length, |window| length.min(window));
+                return window_length(&plan.load).map_or(length, |window| length.min(window));
             }
             () = workers.window_over(t0) => {
                 workers.close_window();
-                return window_length(&plan.workload).unwrap_or_else(|| t0.elapsed());
+                return window_length(&plan.load).unwrap_or_else(|| t0.elapsed());
             }
             () = workers.any_ended() => {
                 workers.close_window();
-                return window_length(&plan.workload).unwrap_or_else(|| t0.elapsed());
+                return window_length(&plan.load).unwrap_or_else(|| t0.elapsed());
             }
             () = collector.receive() => {}
             _ = ticks.tick() => on_event(Event::Progress { elapsed: t0.elapsed(), snapshot: collector.snapshot() }),
@@ -157,17 +160,22 @@ async fn measure(
     }
 }
 
-fn window_length(workload: &Workload) -> Option<Duration> {
-    match workload.load.end {
+fn window_length(load: &Load) -> Option<Duration> {
+    match load.end {
         End::After(window) => Some(window),
         End::Passes(_) => None,
     }
+}
+
+/// The most users that there are at once.
+pub fn most_users(start: usize, stages: &[(usize, Duration)]) -> usize {
+    stages.iter().map(|(users, _)| *users).fold(start, usize::max)
 }
 
 /// How many sessions a profile keeps open.
 pub fn sessions(profile: &Profile) -> usize {
     match profile {
         Profile::Open { max_in_flight, .. } => *max_in_flight,
-        Profile::Closed { users, .. } => *users,
+        Profile::Closed { users, stages, .. } => most_users(*users, stages),
     }
 }

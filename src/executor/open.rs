@@ -46,7 +46,7 @@ pub async fn run<S: Session>(
     pacer: &mut Pacer,
     interrupt: &Interrupt,
 ) {
-    let lobby = Lobby::new(bounds.queue);
+    let lobby = Lobby::new(bounds.queue, performers.len());
     let flights: Vec<Cell<Option<Flight>>> = performers.iter().map(|_| Cell::new(None)).collect();
     let mut serving: FuturesUnordered<_> = performers
         .iter_mut()
@@ -104,16 +104,18 @@ async fn dispatch(arrivals: impl Iterator<Item = Arrival>, lobby: &Lobby, record
 struct Lobby {
     waiting: RefCell<VecDeque<Arrival>>,
     bound: usize,
+    performers: usize,
     free: Cell<usize>,
     closed: Cell<bool>,
     news: Notify,
 }
 
 impl Lobby {
-    fn new(bound: usize) -> Self {
+    fn new(bound: usize, performers: usize) -> Self {
         Self {
             waiting: RefCell::default(),
             bound,
+            performers,
             free: Cell::new(0),
             closed: Cell::new(false),
             news: Notify::new(),
@@ -122,6 +124,11 @@ impl Lobby {
 
     fn enter(&self, arrival: Arrival, recording: &Recording) {
         let mut waiting = self.waiting.borrow_mut();
+        let in_flight = self.performers - self.free.get();
+        let queue = waiting.len().saturating_sub(self.free.get());
+        recording.with(recording.t0 + arrival.due, |recorder, _| {
+            recorder.depth(queue, in_flight)
+        });
         // Those that a free performer will take at its next turn do not wait for anything.
         if waiting.len() < self.bound + self.free.get() {
             waiting.push_back(arrival);
@@ -177,6 +184,8 @@ fn dropped(arrival: &Arrival, recording: &Recording) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::{
         executor::Schedule,
@@ -185,7 +194,7 @@ mod tests {
         sample::{ErrorClass, Outcome},
         scenario,
         target::{Operation, Reply},
-        workload::{Arrivals, Workload, compile},
+        workload::{Arrivals, Rates, Workload, compile},
     };
 
     /// Answers after a millisecond; operations listed in the script take longer or fail.
@@ -249,14 +258,14 @@ mod tests {
         let workload = workload();
         let mut performers: Vec<_> = sessions
             .into_iter()
-            .map(|session| Performer::new(&workload, &[], Model::Open, session, false))
+            .map(|session| Performer::new(&workload, Arc::from([]), Model::Open, session, false))
             .collect();
         let mut collector = Collector::new(1);
         let recording = Recording {
             t0: Instant::now(),
             recorder: Some(RefCell::new(collector.recorder())),
         };
-        let arrivals = Schedule::new(100.0, Arrivals::Even, 1, bounds.window);
+        let arrivals = Schedule::new(&Rates::constant(100.0), Arrivals::Even, 1, bounds.window);
         run(
             &mut performers,
             arrivals,

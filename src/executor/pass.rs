@@ -1,10 +1,17 @@
 //! One pass of a flow by one virtual user: the same for both load models.
 
-use std::cell::{Cell, RefCell};
+use std::{
+    cell::{Cell, RefCell},
+    mem,
+    sync::Arc,
+};
 
 use tokio::time::Instant;
 
-use super::pacer::Pacer;
+use super::{
+    pacer::Pacer,
+    unmeasured::{self, Failed},
+};
 use crate::{
     recorder::Recorder,
     run::Model,
@@ -28,6 +35,13 @@ impl Recording {
     pub(super) fn with(&self, pass_due: Instant, count: impl FnOnce(&mut Recorder, &Self)) {
         if let Some(recorder) = self.recorder.as_ref().filter(|_| pass_due >= self.t0) {
             count(&mut recorder.borrow_mut(), self);
+        }
+    }
+
+    /// Notes a virtual user whose own setup or teardown failed.
+    pub(super) fn user_failed(&self, part: &'static str, result: &Result<(), Failed>) {
+        if let (Err(Failed { step, reason }), Some(recorder)) = (result, &self.recorder) {
+            recorder.borrow_mut().user_failed(part, step, reason);
         }
     }
 
@@ -58,9 +72,12 @@ pub(super) struct Flight {
 #[derive(Debug)]
 pub struct Performer<'w, S> {
     workload: &'w Workload,
-    globals: &'w [Option<Value>],
+    /// What setup saved, and what the user's own setup added.
+    globals: Arc<[Option<Value>]>,
     model: Model,
     session: S,
+    /// Whether it is connected and has performed its own setup.
+    arrived: bool,
     values: Values<'w>,
     reply: Reply,
     pacer: Option<Pacer>,
@@ -76,12 +93,13 @@ pub(super) enum PassEnd {
 
 impl<'w, S: Session> Performer<'w, S> {
     /// A virtual user with its own session. `precise` pauses do not obey a paused clock.
-    pub fn new(workload: &'w Workload, globals: &'w [Option<Value>], model: Model, session: S, precise: bool) -> Self {
+    pub fn new(workload: &'w Workload, globals: Arc<[Option<Value>]>, model: Model, session: S, precise: bool) -> Self {
         Self {
             workload,
             globals,
             model,
             session,
+            arrived: false,
             values: Values::new(workload),
             reply: Reply::default(),
             pacer: None,
@@ -94,6 +112,43 @@ impl<'w, S: Session> Performer<'w, S> {
         &mut self.session
     }
 
+    /// Performs the setup of virtual user number `number`, on its own connections.
+    pub(super) async fn set_up(&mut self, number: u64) -> Result<(), Failed> {
+        if self.arrived {
+            return Ok(());
+        }
+        let workload = self.workload;
+        if !workload.user_setup.is_empty() {
+            self.values.begin(number, &self.globals);
+            let Self {
+                session, values, reply, ..
+            } = self;
+            unmeasured::perform(&workload.user_setup, workload, session, values, reply).await?;
+            self.globals = self.values.saved().into();
+        }
+        self.session.settle();
+        self.arrived = true;
+        Ok(())
+    }
+
+    /// Performs the teardown of a virtual user that was set up.
+    pub(super) async fn tear_down(&mut self, number: u64) -> Result<(), Failed> {
+        if !mem::take(&mut self.arrived) {
+            return Ok(());
+        }
+        let workload = self.workload;
+        self.values.begin(number, &self.globals);
+        let Self {
+            session, values, reply, ..
+        } = self;
+        unmeasured::perform(&workload.user_teardown, workload, session, values, reply).await
+    }
+
+    /// Whether it was set up.
+    pub(super) fn has_arrived(&self) -> bool {
+        self.arrived
+    }
+
     /// Performs pass number `number`; a failed step ends it.
     pub(super) async fn pass(
         &mut self,
@@ -103,7 +158,11 @@ impl<'w, S: Session> Performer<'w, S> {
         flight: &Cell<Option<Flight>>,
     ) -> PassEnd {
         let workload = self.workload;
-        self.values.begin(number, self.globals);
+        if self.model == Model::Open {
+            // Arrivals are strangers to each other, whichever session serves them.
+            self.session.renew();
+        }
+        self.values.begin(number, &self.globals);
         let start = Instant::now();
         flight.set(Some(Flight {
             due,
@@ -142,9 +201,13 @@ impl<'w, S: Session> Performer<'w, S> {
                         return PassEnd::Failed(class);
                     }
                 }
-                Action::Pause(pause) => {
-                    *due += *pause;
+                Action::Pause(wait, purpose) => {
+                    let began = Instant::now();
+                    *due += wait.length(self.workload.seed, *purpose, self.values.draw());
                     self.wait_until(*due).await;
+                    if let Some(Flight { due, .. }) = flight.get() {
+                        recording.with(due, |recorder, _| recorder.users().waited += began.elapsed());
+                    }
                 }
                 Action::Repeat { times, actions } => {
                     for _ in 0..*times {
@@ -159,7 +222,7 @@ impl<'w, S: Session> Performer<'w, S> {
         PassEnd::Completed
     }
 
-    async fn wait_until(&mut self, moment: Instant) {
+    pub(super) async fn wait_until(&mut self, moment: Instant) {
         let precise = self.precise;
         self.pacer
             .get_or_insert_with(|| if precise { Pacer::precise() } else { Pacer::coarse() })

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 
-use crate::workload::{Arrivals, stream};
+use crate::workload::{Arrivals, Rates, stream};
 
 /// The stream of random numbers that arrivals draw from.
 const ARRIVALS: u64 = 0x6172_7269;
@@ -19,29 +19,70 @@ pub struct Arrival {
 }
 
 /// All arrivals of a window, in order.
+///
+/// Arrival `n` is due when the rate, summed up over time, has reached `n` (even
+/// spacing) or the sum of `n` exponential gaps of mean one (a Poisson process
+/// whose rate changes: Lewis and Shedler 1979, by inversion).
 #[derive(Debug, Clone)]
 pub struct Schedule {
-    rate: f64,
+    pieces: Vec<Piece>,
+    /// Index of the piece in which the next arrival lies.
+    piece: usize,
     spacing: Arrivals,
     seed: u64,
     window: Duration,
     number: u64,
-    /// Seconds; exact for even spacing only through `number`.
-    poisson_at: f64,
+    /// Sum of the exponential gaps so far.
+    gaps: f64,
+}
+
+/// A stretch in which the rate follows a straight line.
+#[derive(Debug, Clone, Copy)]
+struct Piece {
+    /// Its begin, in seconds.
+    begin: f64,
+    /// Its length; the last one is endless.
+    length: f64,
+    /// Arrivals before it.
+    before: f64,
+    /// Rate at its begin.
+    from: f64,
+    /// Rate at its end.
+    to: f64,
+}
+
+impl Piece {
+    /// Arrivals before its end.
+    fn after(&self) -> f64 {
+        self.before + (self.from + self.to) / 2.0 * self.length
+    }
+
+    /// When the summed rate reaches `arrivals`, in seconds.
+    fn when(&self, arrivals: f64) -> f64 {
+        let within = arrivals - self.before;
+        if self.from == self.to {
+            return self.begin + within / self.from;
+        }
+        // The root of from·t + (to − from)/(2·length)·t² = within, in the form that does not cancel.
+        let slope = (self.to - self.from) / self.length;
+        let root = (self.from * self.from + 2.0 * slope * within).max(0.0).sqrt();
+        self.begin + 2.0 * within / (self.from + root)
+    }
 }
 
 impl Schedule {
-    /// `rate` in flow starts per second, above zero.
-    pub fn new(rate: f64, spacing: Arrivals, seed: u64, window: Duration) -> Self {
+    /// The arrivals at these rates, as far as they are due within the window.
+    pub fn new(rates: &Rates, spacing: Arrivals, seed: u64, window: Duration) -> Self {
         let mut schedule = Self {
-            rate,
+            pieces: pieces(rates),
+            piece: 0,
             spacing,
             seed,
             window,
             number: 0,
-            poisson_at: 0.0,
+            gaps: 0.0,
         };
-        schedule.poisson_at = schedule.gap(0);
+        schedule.gaps = schedule.gap(0);
         schedule
     }
 
@@ -50,23 +91,53 @@ impl Schedule {
         self.filter(move |arrival| arrival.number % workers as u64 == worker as u64)
     }
 
-    /// The gap before arrival `number` in seconds, exponential with mean 1/rate.
+    /// The gap before arrival `number`, exponential with mean 1.
     fn gap(&self, number: u64) -> f64 {
         let uniform: f64 = stream(self.seed, ARRIVALS, number).random();
-        -(1.0 - uniform).ln() / self.rate
+        -(1.0 - uniform).ln()
     }
+}
+
+fn pieces(rates: &Rates) -> Vec<Piece> {
+    let mut pieces: Vec<Piece> = Vec::new();
+    let (mut begin, mut before, mut from) = (0.0, 0.0, rates.start);
+    for (to, length) in &rates.stages {
+        let piece = Piece {
+            begin,
+            length: length.as_secs_f64(),
+            before,
+            from,
+            to: *to,
+        };
+        if !length.is_zero() {
+            (begin, before) = (begin + piece.length, piece.after());
+            pieces.push(piece);
+        }
+        from = *to;
+    }
+    pieces.push(Piece {
+        begin,
+        length: f64::INFINITY,
+        before,
+        from,
+        to: from,
+    });
+    pieces
 }
 
 impl Iterator for Schedule {
     type Item = Arrival;
 
     fn next(&mut self) -> Option<Arrival> {
-        let seconds = match self.spacing {
-            Arrivals::Even => self.number as f64 / self.rate,
-            Arrivals::Poisson => self.poisson_at,
+        let arrivals = match self.spacing {
+            Arrivals::Even => self.number as f64,
+            Arrivals::Poisson => self.gaps,
         };
+        while self.piece + 1 < self.pieces.len() && self.pieces[self.piece].after() <= arrivals {
+            self.piece += 1;
+        }
         // What is too far away for a Duration is past the window, too.
-        let due = Duration::try_from_secs_f64(seconds)
+        let due = Duration::try_from_secs_f64(self.pieces[self.piece].when(arrivals))
             .ok()
             .filter(|due| *due < self.window)?;
         let arrival = Arrival {
@@ -75,7 +146,7 @@ impl Iterator for Schedule {
         };
         self.number += 1;
         if self.spacing == Arrivals::Poisson {
-            self.poisson_at += self.gap(self.number);
+            self.gaps += self.gap(self.number);
         }
         Some(arrival)
     }
@@ -86,7 +157,7 @@ mod tests {
     use super::*;
 
     fn schedule(spacing: Arrivals) -> Schedule {
-        Schedule::new(300.0, spacing, 7, Duration::from_secs(10))
+        Schedule::new(&Rates::constant(300.0), spacing, 7, Duration::from_secs(10))
     }
 
     #[test]

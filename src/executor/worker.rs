@@ -24,12 +24,13 @@ use super::{
     pass::{Performer, Recording},
     schedule::{Arrival, Schedule},
     sessions,
+    unmeasured::Failed,
 };
 use crate::{
     recorder::{Collector, Recorder},
     run::Model,
     target::Sessions,
-    workload::{End, Profile},
+    workload::{End, Profile, Rates},
 };
 
 /// Between the announcement of a start and the start, for all threads to hear of it.
@@ -83,20 +84,15 @@ pub(super) struct Workers {
 impl Workers {
     /// Starts the threads; they connect and wait.
     pub(super) fn start(plan: &Plan, collector: &Collector) -> Result<Self, WorkerError> {
-        let profile = &plan.workload.load.profile;
+        let profile = &plan.load.profile;
         let count = thread::available_parallelism()
             .map_or(1, usize::from)
             .min(sessions(profile));
         let (phase, phases) = watch::channel(Phase::Preparing);
         let (report_ready, ready) = watch::channel(0);
         let window_closed = CancellationToken::new();
-        let (course, attack) = match profile {
-            Profile::Open { .. } => (None, None),
-            Profile::Closed { users, ramp } => {
-                let (course, attack) = closed::prepare(&plan.workload, *users, *ramp, count, window_closed.clone());
-                (Some(course), Some(attack))
-            }
-        };
+        let over = window_closed.clone();
+        let (course, attack) = closed::prepare(&plan.workload, &plan.load, sessions(profile), count, over).unzip();
         let report_ready = Arc::new(report_ready);
         let mut threads = Vec::new();
         for index in 0..count {
@@ -118,7 +114,7 @@ impl Workers {
                 })
             })?);
         }
-        let window = match plan.workload.load.end {
+        let window = match plan.load.end {
             End::After(window) => Some(window),
             End::Passes(_) => None,
         };
@@ -129,7 +125,7 @@ impl Workers {
             window_closed,
             window,
             attack,
-            drain: plan.workload.load.drain,
+            drain: plan.load.drain,
         })
     }
 
@@ -153,10 +149,10 @@ impl Workers {
     }
 
     async fn warm_up(&mut self, plan: &Plan, on_event: &mut dyn FnMut(Event)) -> Result<Instant, WorkerError> {
-        let load = &plan.workload.load;
+        let load = &plan.load;
         self.all_ready(1).await?;
         if let Some(attack) = &mut self.attack {
-            let lead = attack.start().await?.max(load.warm_up);
+            let lead = attack.start().await?;
             on_event(Event::WarmUp);
             // Users perform from now on; what is due before the window is not recorded.
             return Ok(Instant::now() + NOTICE + lead);
@@ -242,12 +238,12 @@ impl Worker {
             workload,
             connectors,
             globals,
+            load,
             ..
         } = &self.plan;
-        let total = sessions(&workload.load.profile);
-        (self.index..total)
+        (self.index..sessions(&load.profile))
             .step_by(self.count)
-            .map(|_| Performer::new(workload, globals, model, Sessions::new(connectors), true))
+            .map(|_| Performer::new(workload, Arc::clone(globals), model, Sessions::new(connectors), true))
             .collect()
     }
 
@@ -264,11 +260,16 @@ impl Worker {
             .map_or(Phase::Cancelled, |phase| *phase)
     }
 
-    /// Makes the connections of all performers, some at a time; not for an interrupted run.
-    async fn connect(&self, performers: &mut [Performer<'_, Sessions>]) {
-        let connected = stream::iter(performers).for_each_concurrent(CONNECTING_AT_ONCE, |performer| async {
-            performer.session().connect().await;
-        });
+    /// Connects the first `users` of all virtual users and performs their setup, some at a time; not for an interrupted run.
+    async fn connect(&self, performers: &mut [Performer<'_, Sessions>], users: usize, recorder: &RefCell<Recorder>) {
+        let numbered = (self.index..users).step_by(self.count).zip(performers);
+        let connected =
+            stream::iter(numbered).for_each_concurrent(CONNECTING_AT_ONCE, |(number, performer)| async move {
+                performer.session().connect().await;
+                if let Err(Failed { step, reason }) = performer.set_up(number as u64).await {
+                    recorder.borrow_mut().user_failed("user_setup", &step, &reason);
+                }
+            });
         tokio::select! {
             () = connected => {}
             () = self.plan.interrupt.stop.cancelled() => {}
@@ -277,9 +278,9 @@ impl Worker {
 
     async fn open(&self, recorder: RefCell<Recorder>) -> Finished {
         prompt_thread();
-        let load = &self.plan.workload.load;
+        let load = &self.plan.load;
         let mut performers = self.performers(Model::Open);
-        self.connect(&mut performers).await;
+        self.connect(&mut performers, sessions(&load.profile), &recorder).await;
         self.report_ready();
 
         let mut pacer = Pacer::precise();
@@ -300,6 +301,7 @@ impl Worker {
                 recorder: Some(recorder),
             };
             self.arrivals(&mut performers, window, 0, &recording, &mut pacer).await;
+            self.tear_down(&mut performers, &recording).await;
             recording.finish();
         } else {
             recorder.into_inner().finish();
@@ -317,15 +319,21 @@ impl Worker {
         pacer: &mut Pacer,
     ) {
         let Plan {
-            workload, interrupt, ..
+            workload,
+            interrupt,
+            load,
+            ..
         } = &self.plan;
         let Profile::Open {
-            rate, arrivals, queue, ..
-        } = workload.load.profile
+            rates, arrivals, queue, ..
+        } = &load.profile
         else {
             return;
         };
-        let schedule = Schedule::new(rate, arrivals, workload.seed, window).shard(self.index, self.count);
+        // The warm-up has the rate with which the window begins.
+        let begin = Rates::constant(rates.start);
+        let rates = if recording.recorder.is_some() { rates } else { &begin };
+        let schedule = Schedule::new(rates, *arrivals, workload.seed, window).shard(self.index, self.count);
         let numbered = schedule.map(|arrival| Arrival {
             number: first + arrival.number,
             ..arrival
@@ -334,20 +342,35 @@ impl Worker {
             // The places are dealt out in turn, as the performers are.
             queue: (queue + self.count - 1 - self.index) / self.count,
             window,
-            drain: workload.load.drain,
+            drain: load.drain,
         };
         open::run(performers, numbered, bounds, recording, pacer, interrupt).await;
     }
 
+    /// The teardown of all virtual users, within the drain time.
+    async fn tear_down(&self, performers: &mut [Performer<'_, Sessions>], recording: &Recording) {
+        let numbered = (self.index..).step_by(self.count).zip(performers);
+        let all = stream::iter(numbered).for_each_concurrent(CONNECTING_AT_ONCE, |(number, performer)| async move {
+            let result = performer.tear_down(number as u64).await;
+            recording.user_failed("user_teardown", &result);
+        });
+        tokio::select! {
+            () = all => {}
+            () = sleep(self.plan.load.drain) => {}
+            () = self.plan.interrupt.cut.cancelled() => {}
+        }
+    }
+
     async fn closed(&self, course: &Course, recorder: RefCell<Recorder>) -> Finished {
         let mut performers = self.performers(Model::Closed);
-        if course.ramp.is_zero() {
-            self.connect(&mut performers).await;
+        if let (Profile::Closed { users, .. }, false) = (&self.plan.load.profile, course.ramped) {
+            self.connect(&mut performers, *users, &recorder).await;
         }
         self.report_ready();
         let lessees = course.lessees(self.index);
         closed::run(
             &mut performers,
+            self.index,
             lessees,
             course,
             recorder,

@@ -8,8 +8,8 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::{
-    Buffer, Depth, ErrorTally, FlowCounts, Handover, PhaseBuffer, Recorder, Rest, Spans, Spares, StepBuffer, UserTimes,
-    spill::Spill,
+    Buffer, Depth, ErrorTally, FlowCounts, Handover, PhaseBuffer, Recorder, Rest, Spans, Spares, StepBuffer,
+    UserFailures, UserTimes, spill::Spill,
 };
 use crate::{
     run::{Encoded, ErrorCount, Interval, Latency, LatencyByOutcome, StepInterval},
@@ -36,6 +36,7 @@ pub struct Collector {
     errors: HashMap<(usize, ErrorClass), ErrorTally>,
     depth: Depth,
     users: UserTimes,
+    user_failures: BTreeMap<&'static str, UserFailures>,
     finished: usize,
 }
 
@@ -97,6 +98,8 @@ pub struct Recorded {
     pub depth: Depth,
     /// How users of the closed model spent their time.
     pub users: UserTimes,
+    /// Virtual users whose `user_setup` or `user_teardown` failed, by the name of that part.
+    pub user_failures: BTreeMap<&'static str, UserFailures>,
 }
 
 /// The state in mid-run, for a progress line.
@@ -132,6 +135,7 @@ impl Collector {
             errors: HashMap::new(),
             depth: Depth::default(),
             users: UserTimes::default(),
+            user_failures: BTreeMap::new(),
             finished: 0,
         }
     }
@@ -146,6 +150,7 @@ impl Collector {
                 errors: HashMap::new(),
                 depth: Depth::default(),
                 users: UserTimes::default(),
+                user_failures: BTreeMap::new(),
             },
             to_collector: self.sender.clone(),
             spares: Arc::clone(&self.spares),
@@ -230,6 +235,12 @@ impl Collector {
         self.depth.in_flight += rest.depth.in_flight;
         self.users.present += rest.users.present;
         self.users.waited += rest.users.waited;
+        for (part, failures) in rest.user_failures {
+            self.user_failures
+                .entry(part)
+                .and_modify(|known| known.count += failures.count)
+                .or_insert(failures);
+        }
         self.send_lag.add(&rest.send_lag);
         for (key, tally) in rest.errors {
             self.errors
@@ -295,6 +306,7 @@ impl Collector {
             send_lag: self.send_lag,
             depth: self.depth,
             users: self.users,
+            user_failures: self.user_failures,
         }
     }
 }

@@ -9,7 +9,7 @@ mod collector;
 mod spill;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -135,6 +135,7 @@ struct Rest {
     errors: HashMap<(usize, ErrorClass), ErrorTally>,
     depth: Depth,
     users: UserTimes,
+    user_failures: BTreeMap<&'static str, UserFailures>,
 }
 
 /// The phases of one step over the whole window; made when first needed.
@@ -168,6 +169,15 @@ pub struct Depth {
     pub queue: usize,
     /// Flows under way.
     pub in_flight: usize,
+}
+
+/// Virtual users whose own setup or teardown failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserFailures {
+    /// How often.
+    pub count: u64,
+    /// The first step that failed, and why.
+    pub example: String,
 }
 
 /// How virtual users of the closed model spent the measured window, summed over all users.
@@ -248,6 +258,16 @@ impl Recorder {
         let depth = &mut self.rest.depth;
         depth.queue = depth.queue.max(queue);
         depth.in_flight = depth.in_flight.max(in_flight);
+    }
+
+    /// Counts a virtual user whose own setup or teardown failed.
+    pub fn user_failed(&mut self, part: &'static str, step: &str, reason: &str) {
+        let failures = &mut self.rest.user_failures;
+        let failures = failures.entry(part).or_insert_with(|| UserFailures {
+            count: 0,
+            example: format!("the step \"{step}\" failed: {reason}"),
+        });
+        failures.count += 1;
     }
 
     /// How virtual users of the closed model spent their time.

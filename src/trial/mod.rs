@@ -93,6 +93,7 @@ pub async fn conduct(
     };
     let plan = Plan {
         workload: Arc::clone(&workload),
+        load: workload.load.clone(),
         connectors: stage.connectors(),
         globals: stage.globals(),
         interrupt: setting.interrupt.clone(),
@@ -177,9 +178,9 @@ fn rounded(time: Timestamp) -> Timestamp {
 
 fn load(workload: &Workload) -> run::Load {
     let load = &workload.load;
-    let (model, rate, users) = match load.profile {
-        Profile::Open { rate, .. } => (Model::Open, Some(rate), None),
-        Profile::Closed { users, .. } => (Model::Closed, None, Some(users)),
+    let (model, rate, users) = match &load.profile {
+        Profile::Open { rates, .. } => (Model::Open, Some(rates.highest()), None),
+        Profile::Closed { users, stages, .. } => (Model::Closed, None, Some(executor::most_users(*users, stages))),
     };
     let (duration_s, iterations) = match load.end {
         End::After(duration) => (Some(duration.as_secs_f64()), None),

@@ -79,12 +79,13 @@ impl Debugger<'_, '_> {
         for action in actions {
             let fine = match action {
                 Action::Step(step) => self.step(step).await,
-                Action::Pause(pause) => {
+                Action::Pause(wait, purpose) => {
+                    let pause = wait.length(self.workload.seed, *purpose, self.values.draw());
                     (self.on_exchange)(Exchange {
-                        text: format!("pause {}", format_duration(*pause)),
+                        text: format!("pause {}", format_duration(pause)),
                         ok: true,
                     });
-                    tokio::time::sleep(*pause).await;
+                    tokio::time::sleep(pause).await;
                     true
                 }
                 Action::Repeat { times, actions } => {

@@ -7,11 +7,13 @@ use tokio::time::timeout;
 
 use super::{Setting, TrialError};
 use crate::{
-    executor,
+    executor::{
+        self,
+        unmeasured::{self, Failed},
+    },
     lab::{LabError, Process, Ready, RunDirectory, Spec, free_port},
     run,
-    sample::Outcome,
-    target::{self, Connector, Reply, Sessions, fill},
+    target::{Connector, Reply, Sessions, fill},
     workload::{Action, Kind, Managed, Target, Value, Values, Workload},
 };
 
@@ -176,18 +178,12 @@ fn described(target: &Target, connector: &Connector, version: Option<String>, wo
     }
 }
 
-/// The step that failed, and why.
-pub(super) struct Failed {
-    pub(super) step: String,
-    pub(super) reason: String,
-}
-
 async fn set_up(workload: &Workload, connectors: &[Connector]) -> Result<Vec<Option<Value>>, TrialError> {
     let mut values = Values::new(workload);
     perform_all(&workload.setup, workload, connectors, &mut values, &[])
         .await
         .map_err(|Failed { step, reason }| TrialError::Setup { step, reason })?;
-    Ok(values.into_saved())
+    Ok(values.saved())
 }
 
 /// Performs actions once, outside of any load, on connections of their own.
@@ -201,35 +197,5 @@ async fn perform_all(
     values.begin(0, globals);
     let mut sessions = Sessions::new(connectors);
     let mut reply = Reply::default();
-    perform(actions, workload, &mut sessions, values, &mut reply).await
-}
-
-async fn perform(
-    actions: &[Action],
-    workload: &Workload,
-    sessions: &mut Sessions,
-    values: &mut Values<'_>,
-    reply: &mut Reply,
-) -> Result<(), Failed> {
-    for action in actions {
-        match action {
-            Action::Step(step) => {
-                if let Outcome::Failed(class) = target::perform(sessions, step, values, reply).await {
-                    let message = workload.secrets.mask(reply.message.as_deref().unwrap_or_default());
-                    return Err(Failed {
-                        step: step.name.clone(),
-                        reason: format!("{class}: {message}"),
-                    });
-                }
-            }
-            Action::Pause(pause) => tokio::time::sleep(*pause).await,
-            Action::Repeat { times, actions } => {
-                for _ in 0..*times {
-                    values.redraw();
-                    Box::pin(perform(actions, workload, sessions, values, reply)).await?;
-                }
-            }
-        }
-    }
-    Ok(())
+    unmeasured::perform(actions, workload, &mut sessions, values, &mut reply).await
 }

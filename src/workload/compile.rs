@@ -3,13 +3,13 @@
 use std::{ops::RangeInclusive, path::Path, time::Duration};
 
 use super::{
-    Workload, data, fingerprint,
+    Load, Wait, Workload, data, fingerprint,
     secrets::{Secrets, is_secret_name},
     steps, target,
 };
 use crate::{
     run::ScenarioText,
-    scenario::{At, Loaded, Problems, Scenario, Text},
+    scenario::{self, At, Loaded, Problems, Scenario, Text},
     units,
 };
 
@@ -41,10 +41,12 @@ pub fn compile(loaded: Loaded, variable: &dyn Fn(&str) -> Option<String>) -> Res
     let name = compiler.name(&scenario);
     let seed = compiler.integer(scenario.seed.as_ref(), "the seed", 0..=i64::MAX, 1) as u64;
     let targets = target::compile(&mut compiler, &scenario.target);
-    let load = compiler.load(scenario.load.as_ref());
+    let load = compiler.load(&scenario);
     let data = data::compile(&mut compiler, &scenario.data, Path::new(&text.path));
     let steps = steps::compile(&mut compiler, &scenario, targets, &data);
     let thresholds = compiler.thresholds(&scenario, &steps.names, &text);
+    compiler.searchable(scenario.load.as_ref(), &thresholds);
+    let abort_when = compiler.abort_when(scenario.load.as_ref(), &steps);
 
     let (Some(load), true) = (load, compiler.problems.is_empty()) else {
         return Err(Box::new(compiler.reject(text)));
@@ -60,10 +62,12 @@ pub fn compile(loaded: Loaded, variable: &dyn Fn(&str) -> Option<String>) -> Res
         },
         fingerprint,
         targets: steps.targets,
-        load,
+        load: Load { abort_when, ..load },
         setup: steps.setup,
         flows: steps.flows,
         teardown: steps.teardown,
+        user_setup: steps.user_setup,
+        user_teardown: steps.user_teardown,
         measured: steps.measured,
         thresholds,
         variables: steps.variables,
@@ -188,6 +192,45 @@ impl Compiler<'_> {
     pub(super) fn duration(&mut self, at: Option<&At<String>>, default: Duration) -> Duration {
         at.and_then(|at| self.quantity(at, "duration", units::parse_duration))
             .unwrap_or(default)
+    }
+
+    /// A time to wait, fixed or random.
+    pub(super) fn wait(&mut self, at: &At<scenario::Wait>) -> Option<Wait> {
+        let mut length = |text: &str| self.quantity(&at.with(text.to_owned()), "duration", units::parse_duration);
+        let random = match &at.value {
+            scenario::Wait::Fixed(text) => return length(text).map(Wait::Fixed),
+            scenario::Wait::Random(random) => random,
+        };
+        match random {
+            scenario::RandomWait {
+                uniform:
+                    Some(scenario::WaitBounds {
+                        from: Some(from),
+                        to: Some(to),
+                    }),
+                exponential: None,
+            } => {
+                let (from, to) = (length(from)?, length(to)?);
+                if from > to {
+                    self.problem(at, "bounds the wrong way round", "`from` is longer than `to`", None);
+                }
+                Some(Wait::Uniform { from, to })
+            }
+            scenario::RandomWait {
+                uniform: None,
+                exponential: Some(mean),
+            } => length(mean).map(Wait::Exponential),
+            _ => {
+                let help = "write { uniform = { from = \"1s\", to = \"3s\" } } or { exponential = \"2s\" }";
+                self.problem(
+                    at,
+                    "not a time to wait",
+                    "exactly one of `uniform`, `exponential`",
+                    Some(help.into()),
+                );
+                None
+            }
+        }
     }
 
     /// A duration above zero, or the default where none is written.

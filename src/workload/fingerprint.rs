@@ -21,9 +21,17 @@ pub(super) fn compute(
         .iter()
         .map(|target| (target.name.as_str(), (target.kind.name(), protocol(target))))
         .collect();
+    // Those without steps of their own keep the fingerprint they always had.
+    let flows = if scenario.user_setup.is_empty() {
+        serde_json::to_value((&scenario.flow, &scenario.setup, kinds))
+    } else {
+        serde_json::to_value((&scenario.flow, &scenario.setup, kinds, &scenario.user_setup))
+    };
+    // What was read from TOML can be written as JSON.
+    let flows = flows.unwrap_or_default();
     let load = scenario.load.as_ref().map(|load| resolved(compiler, &load.value));
     Fingerprint {
-        flows: digest(&(&scenario.flow, &scenario.setup, kinds)),
+        flows: digest(&flows),
         data: digest(&(&scenario.data, file_hashes)),
         load: digest(&load),
         seed,
@@ -46,7 +54,34 @@ fn resolved(compiler: &mut Compiler<'_>, load: &scenario::Load) -> scenario::Loa
         text.as_ref()
             .map(|at| at.with(compiler.resolve(at).unwrap_or_default()))
     };
+    let stages = load.stages.as_ref().map(|stages| {
+        stages.with(
+            stages
+                .value
+                .iter()
+                .map(|stage| {
+                    stage.with(scenario::Stage {
+                        duration: resolve(&stage.value.duration),
+                        rate: resolve(&stage.value.rate),
+                        users: stage.value.users.clone(),
+                    })
+                })
+                .collect(),
+        )
+    });
+    let search = load.search.as_ref().map(|search| {
+        search.with(scenario::Search {
+            from: resolve(&search.value.from),
+            to: resolve(&search.value.to),
+            precision: resolve(&search.value.precision),
+        })
+    });
     scenario::Load {
+        stages,
+        search,
+        // What would end a run early is no part of its work.
+        abort_when: Vec::new(),
+        throttle: resolve(&load.throttle),
         rate: resolve(&load.rate),
         arrivals: resolve(&load.arrivals),
         ramp: resolve(&load.ramp),

@@ -12,7 +12,7 @@ pub(super) enum Kind<'s> {
     Http(&'static str, Method, &'s At<String>),
     Sql(&'s At<String>),
     Transaction(&'s At<Vec<At<scenario::Statement>>>),
-    Pause(&'s At<String>),
+    Pause(&'s At<scenario::Wait>),
     Repeat(&'s At<i64>),
 }
 

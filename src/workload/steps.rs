@@ -8,14 +8,12 @@ use super::{
     Action, DEFAULT_TIMEOUT, Flow, Kind as TargetKind, MeasuredStep, Request, Step, Target, Variable,
     compile::Compiler,
     data::DataSet,
+    generator::purpose,
     kind::{KINDS, Kind},
     scope::Scope,
     target::Compiled as CompiledTarget,
 };
-use crate::{
-    scenario::{self, At, Scenario},
-    units,
-};
+use crate::scenario::{self, At, Scenario};
 
 /// No more rounds than this in one pass, all nested repeats multiplied.
 const MOST_ROUNDS: u64 = 1_000_000;
@@ -26,6 +24,8 @@ pub(super) struct Compiled {
     pub(super) setup: Vec<Action>,
     pub(super) flows: Vec<Flow>,
     pub(super) teardown: Vec<Action>,
+    pub(super) user_setup: Vec<Action>,
+    pub(super) user_teardown: Vec<Action>,
     pub(super) measured: Vec<MeasuredStep>,
     /// Names of all steps of flows, those with problems included.
     pub(super) names: Vec<String>,
@@ -49,10 +49,15 @@ pub(super) fn compile(
         measured: Vec::new(),
         names: Vec::new(),
         flow: None,
+        pauses: 0,
     };
     let setup = steps.bounded(&scenario.setup);
     let globals = steps.scope.saved();
+    let user_setup = steps.bounded(&scenario.user_setup);
+    let users_know = steps.scope.saved();
     let flows = steps.flows(&scenario.flow);
+    steps.scope.forget_all_but(&users_know);
+    let user_teardown = steps.bounded(&scenario.user_teardown);
     steps.scope.forget_all_but(&globals);
     let teardown = steps.bounded(&scenario.teardown);
 
@@ -63,6 +68,8 @@ pub(super) fn compile(
         setup,
         flows,
         teardown,
+        user_setup,
+        user_teardown,
         measured: steps.measured,
         names: steps.names,
         variables,
@@ -90,6 +97,8 @@ pub(super) struct Steps<'c, 'a> {
     names: Vec<String>,
     /// The flow being compiled; `None` in setup and teardown.
     flow: Option<String>,
+    /// How many pauses there are so far.
+    pauses: u64,
 }
 
 /// Whether there is an operation among the steps, or one that could not be read.
@@ -189,10 +198,7 @@ impl Steps<'_, '_> {
         };
         self.misplaced(&at.value, &kind);
         match kind {
-            Kind::Pause(pause) => self
-                .compiler
-                .quantity(pause, "duration", units::parse_duration)
-                .map(Action::Pause),
+            Kind::Pause(pause) => self.pause(pause),
             Kind::Repeat(times) => Some(self.repeat(at, times)),
             kind => self.step(at, kind).map(Action::Step),
         }
@@ -205,6 +211,12 @@ impl Steps<'_, '_> {
         }
         self.save(&at.value.save);
         None
+    }
+
+    fn pause(&mut self, at: &At<scenario::Wait>) -> Option<Action> {
+        self.pauses += 1;
+        let number = purpose(&format!("pause {}", self.pauses));
+        self.compiler.wait(at).map(|wait| Action::Pause(wait, number))
     }
 
     fn repeat(&mut self, at: &At<scenario::Step>, times: &At<i64>) -> Action {

@@ -74,7 +74,7 @@ fn steps(workload: &Workload) -> Vec<&Step> {
         for action in actions {
             match action {
                 Action::Step(step) => into.push(step),
-                Action::Pause(_) => {}
+                Action::Pause(..) => {}
                 Action::Repeat { actions, .. } => collect(actions, into),
             }
         }

@@ -1,5 +1,7 @@
 //! The `[[threshold]]`s of a scenario → limits on metrics.
 
+use std::ops::Range;
+
 use super::compile::Compiler;
 use crate::{
     metric::{self, Better, Measure, Metric},
@@ -41,7 +43,7 @@ impl Compiler<'_> {
                 help,
             );
         }
-        let metric = self.metric(written, metric.as_ref())?;
+        let metric = self.metric(written.span(), metric.as_ref())?;
         if metric.measure == Measure::DroppedRate
             && let Some(step) = step
         {
@@ -58,7 +60,7 @@ impl Compiler<'_> {
         .inspect(|threshold| self.check_order(threshold, warning.as_ref()))
     }
 
-    fn limited_step(&mut self, step: Option<&At<String>>, steps: &[String]) {
+    pub(super) fn limited_step(&mut self, step: Option<&At<String>>, steps: &[String]) {
         if let Some(step) = step.filter(|step| !steps.contains(&step.value)) {
             let title = format!("no step is called \"{}\"", step.value);
             let help = Some(format!("steps: {}", steps.join(", ")));
@@ -66,15 +68,12 @@ impl Compiler<'_> {
         }
     }
 
-    fn metric(&mut self, written: &At<scenario::Threshold>, name: Option<&At<String>>) -> Option<&'static Metric> {
+    /// The metric of that name, which `place` must have.
+    pub(super) fn metric(&mut self, place: Range<usize>, name: Option<&At<String>>) -> Option<&'static Metric> {
         let Some(name) = name else {
             let help = Some("write for example metric = \"p95\"".into());
-            self.problems.add_missing(
-                written.span(),
-                "a threshold without a metric",
-                "`metric` is missing",
-                help,
-            );
+            self.problems
+                .add_missing(place, "a limit without a metric", "`metric` is missing", help);
             return None;
         };
         let found = metric::find(&name.value);

@@ -106,6 +106,11 @@ impl<'w> Values<'w> {
         }
     }
 
+    /// The number of the draw under way: distinct for all passes and all rounds in them.
+    pub fn draw(&self) -> u64 {
+        self.draw
+    }
+
     /// Draws data anew, for the next round of a `repeat`; saved values stay.
     pub fn redraw(&mut self) {
         self.draw += 1;
@@ -131,12 +136,10 @@ impl<'w> Values<'w> {
     }
 
     /// What was saved, by variable, to become the globals of later passes.
-    pub fn into_saved(mut self) -> Vec<Option<Value>> {
-        for (cell, variable) in self.cells.iter_mut().zip(&self.workload.variables) {
-            if matches!(variable, Variable::Drawn(_)) {
-                *cell = None;
-            }
-        }
-        self.cells
+    pub fn saved(&self) -> Vec<Option<Value>> {
+        let saved = |(cell, variable): (&Option<Value>, &Variable)| {
+            cell.clone().filter(|_| matches!(variable, Variable::Saved))
+        };
+        self.cells.iter().zip(&self.workload.variables).map(saved).collect()
     }
 }

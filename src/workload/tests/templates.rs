@@ -116,7 +116,7 @@ fn a_saved_value_is_known_to_later_steps_and_setup_saves_for_all() {
     let mut values = begun(&workload);
     let saved = |name: &str| (0..2).find(|index| workload.variable_name(*index) == name).unwrap();
     values.save(saved("token"), Value::Text("t".into()));
-    let globals = values.into_saved();
+    let globals = values.saved();
     let mut values = Values::new(&workload);
     values.begin(1, &globals);
     values.save(saved("id"), Value::Int(5));
@@ -150,7 +150,7 @@ fn no_two_rounds_of_any_pass_draw_the_same_number() {
                         perform(actions, values, drawn);
                     }
                 }
-                Action::Step(_) | Action::Pause(_) => {}
+                Action::Step(_) | Action::Pause(..) => {}
             }
         }
     }
