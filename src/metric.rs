@@ -43,6 +43,20 @@ pub enum Measure {
     Throughput,
     /// Flow starts that were due and could not be started, as a share of all due. Whole run only.
     DroppedRate,
+    /// The highest rate at which the absolute limits held, of a search. Whole run only.
+    HighestRate,
+}
+
+impl Measure {
+    /// Whether it is a figure of the whole run and not of its steps.
+    pub fn is_of_run(self) -> bool {
+        matches!(self, Self::DroppedRate | Self::HighestRate)
+    }
+
+    /// Whether it is a full count or a single value, so that resampling says nothing about it.
+    pub fn is_exact(self) -> bool {
+        self.is_of_run() || matches!(self, Self::Latency(_, Statistic::Max))
+    }
 }
 
 /// Which stretch of an operation's life a latency covers.
@@ -125,6 +139,13 @@ pub const METRICS: &[Metric] = &[
         unit: Unit::Share,
         better: Better::Lower,
         measure: Measure::DroppedRate,
+    },
+    Metric {
+        name: "highest_rate",
+        title: "highest rate",
+        unit: Unit::PerSecond,
+        better: Better::Higher,
+        measure: Measure::HighestRate,
     },
 ];
 

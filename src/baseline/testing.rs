@@ -103,10 +103,13 @@ impl Shape {
                 cpu_s: 1.0,
                 wall_s: self.seconds as f64,
                 cores: 2,
+                ..Generator::default()
             },
             environment: environment(),
             targets: Vec::new(),
             partial: None,
+            aborted: None,
+            search: None,
             incidents: Vec::new(),
         }
     }

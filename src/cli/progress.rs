@@ -38,6 +38,9 @@ impl Progress {
 
     pub(super) fn show(&self, event: Event, end: End) {
         match event {
+            Event::Trying(rate) => self
+                .bar
+                .println(format!("trying {}/s", group_thousands(rate.round() as i64))),
             Event::WarmUp => self.bar.set_message("warming up"),
             Event::Began => {
                 self.bar.reset();

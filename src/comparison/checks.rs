@@ -18,6 +18,21 @@ const ALLOWED_LAG_SHARE: f64 = 0.10;
 /// The generator must leave the rest of its cores idle.
 const ALLOWED_CPU_SHARE: f64 = 0.80;
 
+/// The control group of the generator may be stopped for this share of the time.
+const ALLOWED_THROTTLING: f64 = 0.01;
+
+/// Of the files and sockets that the system allows, this share may be open.
+const ALLOWED_FILES_SHARE: f64 = 0.95;
+
+/// So much of the users' time may be neither operation nor pause.
+const ALLOWED_USER_TIME: f64 = 0.10;
+
+/// What loadgate itself may need between two operations of a user: it weighs only where operations are very short.
+const OVERHEAD_PER_OPERATION_S: f64 = 20e-6;
+
+/// A host that gives this share of the CPU time to others is worth a word.
+const NOTED_STEAL: f64 = 0.02;
+
 /// The preconditions of a run; those that do not apply are left out.
 pub(super) fn checks(run: &Run) -> Vec<Check> {
     [
@@ -25,6 +40,11 @@ pub(super) fn checks(run: &Run) -> Vec<Check> {
         Some(completed(run)),
         send_lag(run),
         generator_cpu(run),
+        throttling(run),
+        open_files(run),
+        users_busy(run),
+        users_there(run),
+        targets_alive(run),
     ]
     .into_iter()
     .flatten()
@@ -45,6 +65,18 @@ pub(super) fn notes(run: &Run, baseline: Option<&Baseline>, reference: Option<&R
     }
     if run.environment.build == "debug" {
         notes.push("This is a debug build of loadgate: build with --release before you trust its figures.".into());
+    }
+    if let Some(steal) = run.generator.steal_share.filter(|steal| *steal >= NOTED_STEAL) {
+        notes.push(format!(
+            "The host gave {} of the CPU time to other machines (steal): times are longer than on a quiet host.",
+            format_share(steal)
+        ));
+    }
+    if let (Some(search), Some(_)) = (&run.search, run.search.as_ref().and_then(|search| search.highest_rate)) {
+        notes.push(format!(
+            "All figures are those of the highest rate that held. The search ended: {}.",
+            search.ended
+        ));
     }
     if generator_is_target(run)
         && run
@@ -252,6 +284,110 @@ fn generator_cpu(run: &Run) -> Option<Check> {
         ok,
         value: Some(share),
         limit: Some(ALLOWED_CPU_SHARE),
+    })
+}
+
+/// A control group that may not run for some of the time delays every operation by as much.
+fn throttling(run: &Run) -> Option<Check> {
+    let share = run.generator.throttled_share?;
+    let ok = share < ALLOWED_THROTTLING;
+    let (stopped, allowed) = (format_share(share), format_share(ALLOWED_THROTTLING));
+    let text = if ok {
+        format!(
+            "the load generator was allowed to run: throttled for {stopped} of the time, less than the {allowed} allowed"
+        )
+    } else {
+        format!(
+            "the load generator was throttled by its control group for {stopped} of the time, less than {allowed} is allowed; raise its CPU limit or lower the load"
+        )
+    };
+    Some(Check {
+        id: "throttling".into(),
+        text,
+        ok,
+        value: Some(share),
+        limit: Some(ALLOWED_THROTTLING),
+    })
+}
+
+fn open_files(run: &Run) -> Option<Check> {
+    let (open, limit) = (run.generator.open_files?, run.generator.open_files_limit?);
+    let allowed = limit as f64 * ALLOWED_FILES_SHARE;
+    let ok = (open as f64) < allowed;
+    let (open_text, limit_text) = (count(open), count(limit));
+    let text = if ok {
+        format!("{open_text} files and sockets were open, of {limit_text} allowed by the system")
+    } else {
+        format!(
+            "the load generator ran out of files and sockets: {open_text} were open, {limit_text} are allowed; raise it with ulimit -n, or use fewer users"
+        )
+    };
+    Some(Check {
+        id: "open-files".into(),
+        text,
+        ok,
+        value: Some(open as f64),
+        limit: Some(allowed),
+    })
+}
+
+/// The operational law N = X·(R + Z) (Denning and Buzen 1978) for a closed system: what users
+/// spent on operations and on waiting makes up the time in which they were there.
+fn users_busy(run: &Run) -> Option<Check> {
+    let (present, waited) = (run.generator.users_present_s?, run.generator.users_waited_s?);
+    if present <= 0.0 {
+        return None;
+    }
+    let (sum_ns, operations) = run.steps.iter().fold((0_u64, 0_u64), |(sum, count), step| {
+        let all = step.response_time.all();
+        (sum.saturating_add(all.sum_ns), count.saturating_add(all.count()))
+    });
+    let spent = sum_ns as f64 / 1e9 + waited;
+    let allowed = ALLOWED_USER_TIME * present + OVERHEAD_PER_OPERATION_S * operations as f64;
+    let (share, ok) = (spent / present, (present - spent).abs() <= allowed);
+    let spent_text = format_share(share);
+    let text = if ok {
+        format!("users spent {spent_text} of their time on operations and pauses: N = X·(R + Z) holds")
+    } else {
+        format!(
+            "the load generator was the bottleneck: users spent {spent_text} of their time on operations and pauses, N = X·(R + Z) does not hold within {}; use fewer users, or give loadgate more cores",
+            format_share(ALLOWED_USER_TIME)
+        )
+    };
+    Some(Check {
+        id: "users-busy".into(),
+        text,
+        ok,
+        value: Some(share),
+        limit: Some(1.0 - ALLOWED_USER_TIME),
+    })
+}
+
+fn users_there(run: &Run) -> Option<Check> {
+    let failed = run.generator.failed_users;
+    (failed > 0).then(|| Check {
+        id: "users-there".into(),
+        text: format!(
+            "user_setup failed {} times, so the load was not the one asked for; see what it says with --once",
+            count(failed)
+        ),
+        ok: false,
+        value: Some(failed as f64),
+        limit: Some(0.0),
+    })
+}
+
+fn targets_alive(run: &Run) -> Option<Check> {
+    let died = run.targets.iter().find(|target| target.died)?;
+    Some(Check {
+        id: "targets-alive".into(),
+        text: format!(
+            "the process of target \"{}\" ended while load ran; its last words are in the notes",
+            died.name
+        ),
+        ok: false,
+        value: None,
+        limit: None,
     })
 }
 

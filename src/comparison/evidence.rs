@@ -93,7 +93,7 @@ impl<'a> Evidence<'a> {
         };
         let seed = self.seed(step, metric);
         Ok(Some(match metric.measure {
-            Measure::DroppedRate | Measure::Latency(_, Statistic::Max) => Estimate::exact(value),
+            Measure::DroppedRate | Measure::HighestRate | Measure::Latency(_, Statistic::Max) => Estimate::exact(value),
             Measure::Latency(span, Statistic::Quantile(q)) => {
                 let few = self.operations(step) < fewest_for_quantile(q);
                 if few || self.too_short(step) {

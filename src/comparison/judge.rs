@@ -106,8 +106,8 @@ impl Judge<'_> {
     fn nothing_measured(&self, step: Option<&str>, metric: &Metric) -> String {
         let subject = sentence::subject(step, metric);
         match step {
-            Some(_) if metric.measure == Measure::DroppedRate => {
-                format!("{subject} cannot be judged: the dropped rate is a figure of the whole run; leave out the step")
+            Some(_) if metric.measure.is_of_run() => {
+                format!("{subject} cannot be judged: it is a figure of the whole run; leave out the step")
             }
             Some(name) if !self.candidate.has_step(step) => {
                 format!("{subject} cannot be judged: the run has no step \"{name}\"")
@@ -202,10 +202,7 @@ impl Judge<'_> {
                 "a change from zero has no percentage; write the limit in points, as in \"+0.5pp\"".into(),
             );
         };
-        let exact = matches!(
-            metric.measure,
-            Measure::DroppedRate | Measure::Latency(_, Statistic::Max)
-        );
+        let exact = metric.measure.is_exact();
         let bounds = if exact || (reference.value == 0.0 && scale == Scale::Relative) {
             [estimate, estimate]
         } else if let Some(bounds) = interval(reference, &figures.own, scale, metric) {
@@ -222,7 +219,7 @@ impl Judge<'_> {
     fn too_few(&self, threshold: &Threshold) -> Option<String> {
         let step = threshold.step.as_deref();
         let needed = match threshold.metric.measure {
-            Measure::DroppedRate => 0,
+            measure if measure.is_of_run() => 0,
             Measure::Latency(_, Statistic::Quantile(q)) => fewest_for_quantile(q).max(FEWEST_OPERATIONS),
             _ => FEWEST_OPERATIONS,
         };
@@ -247,7 +244,7 @@ impl Judge<'_> {
             (Limit::Absolute { .. }, _) => {
                 let bounds = match judgement.metric.measure {
                     Measure::ErrorRate => figures.own.exact_bounds(),
-                    Measure::DroppedRate | Measure::Latency(_, Statistic::Max) => None,
+                    measure if measure.is_exact() => None,
                     _ => figures.own.interval(),
                 };
                 sentence::absolute(judgement, limit, bounds)
@@ -322,10 +319,7 @@ fn change(reference: f64, candidate: f64, scale: Scale, metric: &Metric) -> Opti
 
 /// The 95 % interval of the worsening; none for a maximum and for a full count.
 fn interval(reference: &Estimate, candidate: &Estimate, scale: Scale, metric: &Metric) -> Option<Bounds> {
-    if matches!(
-        metric.measure,
-        Measure::DroppedRate | Measure::Latency(_, Statistic::Max)
-    ) {
+    if metric.measure.is_exact() {
         return None;
     }
     let [lower, upper] = change_interval(reference, candidate, scale)?;

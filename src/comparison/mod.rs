@@ -5,12 +5,14 @@
 //!
 //! ```text
 //! checks     could the measurement be believed at all?
+//! carried    did the target take the load it was offered?
 //! evidence   a run's figures with their uncertainty
 //! judge      one threshold → one judgement
 //! standing   where a limit stands: broken, ruled out, open
 //! sentence   findings in words
 //! ```
 
+mod carried;
 mod checks;
 mod evidence;
 mod judge;
@@ -199,6 +201,10 @@ fn findings(run: &Run, comparable: bool, options: &Options, checks: &[Check], ju
             text: check.text.clone(),
         })
         .collect();
+    findings.extend(carried::findings(run).into_iter().map(|text| Finding {
+        verdict: Verdict::Critical,
+        text,
+    }));
     if let Some(why) = &run.partial {
         let text = format!("the run is partial ({why}), so it cannot pass; run it again to the end");
         findings.push(Finding {

@@ -3,7 +3,7 @@
 use super::{Judgement, Verdict};
 use crate::{
     baseline::{Baseline, DEFAULT_NAME},
-    metric::{Better, Measure, Metric},
+    metric::{Better, Metric},
     run::Environment,
     stats::Bounds,
     threshold::Limit,
@@ -17,7 +17,7 @@ pub(super) const HOW_TO_ACCEPT: &str = "accept a run with `loadgate baseline acc
 pub(super) fn subject(step: Option<&str>, metric: &Metric) -> String {
     match step {
         Some(step) => format!("{step} {}", metric.title),
-        None if metric.measure == Measure::DroppedRate => metric.title.to_owned(),
+        None if metric.measure.is_of_run() => metric.title.to_owned(),
         None => format!("all steps {}", metric.title),
     }
 }

@@ -472,6 +472,7 @@ fn a_generator_without_idle_cores_makes_the_run_invalid() {
         address: "shop.db".into(),
         version: None,
         command: None,
+        died: false,
     }];
     let comparison = judged(&run, None);
     assert_eq!(comparison.verdict, Verdict::Pass);

@@ -4,6 +4,7 @@
 //! this module starts them, tells them when the window begins, gathers what
 //! they recorded, and stops them. What an operation does is [`crate::target`].
 
+mod abort;
 mod closed;
 mod open;
 mod pacer;
@@ -18,12 +19,13 @@ use jiff::Timestamp;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use self::worker::{WorkerError, Workers};
+use self::{abort::Aborts, worker::Workers};
 pub use self::{
     open::{Bounds, run as run_open},
     pacer::Pacer,
     pass::{Performer, Recording},
     schedule::{Arrival, Schedule},
+    worker::WorkerError,
 };
 use crate::{
     recorder::{Collector, Recorded, Snapshot},
@@ -58,6 +60,8 @@ pub struct Plan {
 /// Something to tell while load runs.
 #[derive(Debug, Clone, Copy)]
 pub enum Event {
+    /// A search tries this rate next, flow starts per second.
+    Trying(f64),
     /// Load has begun, nothing is measured yet.
     WarmUp,
     /// The measured window has begun.
@@ -82,6 +86,8 @@ pub struct Driven {
     pub started: Timestamp,
     /// How long the window was.
     pub window: Duration,
+    /// Why it ended before its time, when a condition ended it.
+    pub aborted: Option<String>,
 }
 
 /// Drives the load of a workload and gathers what was measured.
@@ -89,6 +95,14 @@ pub struct Driven {
 /// # Errors
 /// When a worker could not be started or ended by itself.
 pub async fn drive(plan: &Plan, on_event: &mut dyn FnMut(Event)) -> Result<Driven, WorkerError> {
+    // Ending this load early ends no other.
+    let plan = &Plan {
+        interrupt: Interrupt {
+            stop: plan.interrupt.stop.child_token(),
+            cut: plan.interrupt.cut.clone(),
+        },
+        ..plan.clone()
+    };
     let mut collector = Collector::new(plan.workload.measured.len());
     let mut workers = Workers::start(plan, &collector)?;
     let begun = workers.begin(plan, on_event).await?;
@@ -99,6 +113,7 @@ pub async fn drive(plan: &Plan, on_event: &mut dyn FnMut(Event)) -> Result<Drive
             recorded: finished(collector),
             started: Timestamp::now(),
             window: Duration::ZERO,
+            aborted: None,
         });
     };
     tokio::select! {
@@ -107,7 +122,19 @@ pub async fn drive(plan: &Plan, on_event: &mut dyn FnMut(Event)) -> Result<Drive
     }
     let started = Timestamp::now();
     on_event(Event::Began);
-    let window = measure(plan, &mut workers, &mut collector, t0, on_event).await;
+    let mut aborts = Aborts::new(&plan.load.abort_when);
+    let mut aborted = None;
+    let mut look = |event: Event, collector: &mut Collector| {
+        if let (Event::Progress { elapsed, .. }, false) = (event, aborts.is_empty()) {
+            let seconds = collector.watch(elapsed);
+            if let Some(condition) = seconds.iter().find_map(|second| aborts.look(second)) {
+                aborted = Some(condition.text.clone());
+                plan.interrupt.stop.cancel();
+            }
+        }
+        on_event(event);
+    };
+    let window = measure(plan, &mut workers, &mut collector, t0, &mut look).await;
     on_event(Event::Ended);
     workers.drained(&mut collector).await;
     let last_end = workers.end().await?;
@@ -120,6 +147,7 @@ pub async fn drive(plan: &Plan, on_event: &mut dyn FnMut(Event)) -> Result<Drive
         recorded: finished(collector),
         started,
         window,
+        aborted,
     })
 }
 
@@ -134,7 +162,7 @@ async fn measure(
     workers: &mut Workers,
     collector: &mut Collector,
     t0: Instant,
-    on_event: &mut dyn FnMut(Event),
+    look: &mut dyn FnMut(Event, &mut Collector),
 ) -> Duration {
     let mut ticks = interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -155,7 +183,10 @@ async fn measure(
                 return window_length(&plan.load).unwrap_or_else(|| t0.elapsed());
             }
             () = collector.receive() => {}
-            _ = ticks.tick() => on_event(Event::Progress { elapsed: t0.elapsed(), snapshot: collector.snapshot() }),
+            _ = ticks.tick() => {
+                let (elapsed, snapshot) = (t0.elapsed(), collector.snapshot());
+                look(Event::Progress { elapsed, snapshot }, collector);
+            }
         }
     }
 }

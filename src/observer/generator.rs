@@ -1,12 +1,16 @@
-//! What the load generator itself used: a generator at its limit measures itself.
+//! What the load generator itself used and was given: a generator at its limit measures itself.
 
 use std::{
-    thread,
+    fs, thread,
     time::{Duration, Instant},
 };
 
-use rustix::time::{ClockId, clock_gettime};
+use rustix::{
+    process::{Resource, getrlimit},
+    time::{ClockId, clock_gettime},
+};
 
+use super::machine::Counters;
 use crate::run::Generator;
 
 /// Measures CPU time of this whole process, all threads, against wall time.
@@ -14,6 +18,7 @@ use crate::run::Generator;
 pub struct ProcessClock {
     cpu: Duration,
     wall: Instant,
+    machine: Counters,
 }
 
 impl ProcessClock {
@@ -22,15 +27,24 @@ impl ProcessClock {
         Self {
             cpu: cpu_time(),
             wall: Instant::now(),
+            machine: Counters::now(),
         }
     }
 
     /// What was used since the start. The clock may be read again later.
     pub fn stop(&self) -> Generator {
+        let wall = self.wall.elapsed();
+        let machine = Counters::now();
         Generator {
             cpu_s: cpu_time().saturating_sub(self.cpu).as_secs_f64(),
-            wall_s: self.wall.elapsed().as_secs_f64(),
+            wall_s: wall.as_secs_f64(),
             cores: thread::available_parallelism().map_or(1, usize::from),
+            steal_share: machine.steal_since(&self.machine),
+            pressure_share: machine.pressure_since(&self.machine, wall),
+            throttled_share: machine.throttled_since(&self.machine, wall),
+            open_files: fs::read_dir("/proc/self/fd").ok().map(|files| files.count() as u64),
+            open_files_limit: getrlimit(Resource::Nofile).current,
+            ..Generator::default()
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod environment;
 mod generator;
+mod machine;
 mod repository;
 
 pub use self::{environment::environment, generator::ProcessClock};

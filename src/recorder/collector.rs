@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, PoisonError},
+    time::Duration,
 };
 
 use tokio::sync::mpsc;
@@ -29,8 +30,8 @@ pub struct Collector {
     totals: Vec<StepRecorded>,
     open: BTreeMap<u64, Buffer>,
     closed: Spill,
-    /// Closed seconds that nobody has looked at yet; filled only while somebody watches.
-    watched: Option<Vec<Second>>,
+    /// Closed seconds that nobody has looked at yet; kept only while somebody watches.
+    watched: Option<Watched>,
     timeline: Vec<FlowCounts>,
     send_lag: Latency,
     errors: HashMap<(usize, ErrorClass), ErrorTally>,
@@ -40,8 +41,15 @@ pub struct Collector {
     finished: usize,
 }
 
+/// Seconds on their way to somebody who watches.
+#[derive(Debug, Default)]
+struct Watched {
+    next: u64,
+    closed: BTreeMap<u64, Second>,
+}
+
 /// A second that has passed, for those who watch a run.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Second {
     /// Since the start of the window, from 0.
     pub k: u64,
@@ -259,19 +267,34 @@ impl Collector {
             let steps = steps.filter_map(|(index, step)| step.interval(index)).collect();
             self.closed.append(buffer.second, steps);
             if let Some(watched) = &mut self.watched {
-                watched.push(Second {
+                let second = Second {
                     k: buffer.second,
-                    flows: self.timeline.get(buffer.second as usize).copied().unwrap_or_default(),
+                    flows: FlowCounts::default(),
                     steps: buffer.steps.iter().map(StepBuffer::second).collect(),
-                });
+                };
+                watched.closed.insert(buffer.second, second);
             }
             self.recycle(buffer);
         }
     }
 
-    /// The seconds that have passed since this was last asked; the first asking begins the watch.
-    pub fn watch(&mut self) -> Vec<Second> {
-        self.watched.replace(Vec::new()).unwrap_or_default()
+    /// The seconds that have passed, each once and in order, those in which nothing
+    /// ended too. The first call begins the watch; `elapsed` is the time since the window began.
+    pub fn watch(&mut self, elapsed: Duration) -> Vec<Second> {
+        self.watched.get_or_insert_default();
+        let until = elapsed.as_secs().saturating_sub(OPEN_SECONDS);
+        self.close_before(until);
+        let Some(watched) = &mut self.watched else {
+            return Vec::new();
+        };
+        let since = watched.next;
+        watched.next = until.max(since);
+        let second = |k| Second {
+            k,
+            flows: self.timeline.get(k as usize).copied().unwrap_or_default(),
+            steps: watched.closed.remove(&k).map(|second| second.steps).unwrap_or_default(),
+        };
+        (since..until).map(second).collect()
     }
 
     fn recycle(&self, mut buffer: Buffer) {

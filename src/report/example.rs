@@ -214,6 +214,7 @@ fn build(seed: u64, slower: f64) -> Run {
             cpu_s: 12.4,
             wall_s: 20.0,
             cores: 2,
+            ..Generator::default()
         },
         environment: environment(),
         targets: vec![
@@ -227,6 +228,8 @@ fn build(seed: u64, slower: f64) -> Run {
             target("local", "sqlite", "stock.db", Some("SQLite 3.50")),
         ],
         partial: None,
+        aborted: None,
+        search: None,
         incidents: vec![],
     };
     let mut rng = SmallRng::seed_from_u64(seed);
@@ -356,6 +359,7 @@ fn target(name: &str, kind: &str, address: &str, version: Option<&str>) -> Targe
         address: address.into(),
         version,
         command: None,
+        died: false,
     }
 }
 

@@ -74,6 +74,12 @@ pub struct Run {
     pub targets: Vec<Target>,
     /// Why the run is not whole, when it is not: an interrupt or an abort.
     pub partial: Option<String>,
+    /// Why load ended before its time, when a condition of the scenario ended it.
+    #[serde(default)]
+    pub aborted: Option<String>,
+    /// The rates that a search tried; all other figures are then those of the highest rate that held, or of the lowest.
+    #[serde(default)]
+    pub search: Option<Search>,
     /// What went wrong around the load: a managed process that died, a teardown that failed.
     pub incidents: Vec<String>,
 }
@@ -206,6 +212,34 @@ pub struct Interval {
     pub steps: Vec<StepInterval>,
 }
 
+/// A search for the highest rate at which the absolute limits of the scenario hold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Search {
+    /// The highest rate that held, flow starts per second; `None` when none did.
+    pub highest_rate: Option<f64>,
+    /// Why the search ended.
+    pub ended: String,
+    /// In the order in which they were tried.
+    pub rates: Vec<TriedRate>,
+}
+
+/// One rate that a search tried.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TriedRate {
+    /// Flow starts per second that were asked for.
+    pub rate: f64,
+    /// Flows per second that ended.
+    pub achieved: f64,
+    /// Median response time over all steps, nanoseconds.
+    pub p50_ns: Option<f64>,
+    /// p99 of the response time over all steps, nanoseconds.
+    pub p99_ns: Option<f64>,
+    /// Whether the limits held and the load was carried steadily.
+    pub held: bool,
+    /// What did not hold, where that is so.
+    pub reason: Option<String>,
+}
+
 /// What one step did in one second.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StepInterval {
@@ -234,6 +268,36 @@ pub struct Generator {
     pub wall_s: f64,
     /// Cores that it may use.
     pub cores: usize,
+    /// Share of the machine's CPU time that its host gave to others.
+    #[serde(default)]
+    pub steal_share: Option<f64>,
+    /// Share of the time in which something on the machine waited for a CPU (Linux PSI).
+    #[serde(default)]
+    pub pressure_share: Option<f64>,
+    /// Share of the time in which the generator's control group was not allowed to run.
+    #[serde(default)]
+    pub throttled_share: Option<f64>,
+    /// Files and sockets open at the end of the window.
+    #[serde(default)]
+    pub open_files: Option<u64>,
+    /// How many it may open.
+    #[serde(default)]
+    pub open_files_limit: Option<u64>,
+    /// The most due flow starts that waited for a session at once.
+    #[serde(default)]
+    pub queue_max: Option<u64>,
+    /// The most flows that were under way at once.
+    #[serde(default)]
+    pub in_flight_max: Option<u64>,
+    /// Time that the users of the closed model were there, summed over all users, in seconds.
+    #[serde(default)]
+    pub users_present_s: Option<f64>,
+    /// Of it, what they spent on pauses, thinking and waiting for the throttle.
+    #[serde(default)]
+    pub users_waited_s: Option<f64>,
+    /// Virtual users whose own setup failed, so that they took no part.
+    #[serde(default)]
+    pub failed_users: u64,
 }
 
 impl Generator {
@@ -256,6 +320,9 @@ pub struct Target {
     pub version: Option<String>,
     /// The command of a managed process.
     pub command: Option<String>,
+    /// Whether its process ended by itself while load ran.
+    #[serde(default)]
+    pub died: bool,
 }
 
 impl Step {
@@ -323,11 +390,12 @@ impl Run {
                 let any = self.steps_named(step).any(|(_, s)| s.count() + s.unfinished() > 0);
                 (any && self.duration_s > 0.0).then(|| completed as f64 / self.duration_s)
             }
-            Measure::DroppedRate if step.is_some() => None,
+            measure if measure.is_of_run() && step.is_some() => None,
             Measure::DroppedRate => {
                 let Accounting { scheduled, dropped, .. } = self.accounting;
                 (scheduled > 0).then(|| dropped as f64 / scheduled as f64)
             }
+            Measure::HighestRate => self.search.as_ref()?.highest_rate,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! part is done is known elsewhere.
 
 mod once;
+mod search;
 mod stage;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
@@ -14,14 +15,14 @@ use jiff::Timestamp;
 pub use self::once::{Exchange, once};
 use self::stage::Stage;
 use crate::{
-    executor::{self, Driven, Event, Interrupt, Plan},
+    executor::{self, Driven, Event, Interrupt, Plan, WorkerError},
     lab::LabError,
     observer::ProcessClock,
-    recorder::StepRecorded,
+    recorder::{Recorded, StepRecorded},
     run::{self, Accounting, Environment, Generator, Model, Run},
     target::TargetError,
     units::format_duration,
-    workload::{End, Profile, Workload},
+    workload::{self, End, Profile, Workload},
 };
 
 /// What a trial needs besides the workload.
@@ -98,36 +99,51 @@ pub async fn conduct(
         globals: stage.globals(),
         interrupt: setting.interrupt.clone(),
     };
+    let driven = match plan.load.search {
+        None => stage.watch(measure(&plan, setting, on_event)).await,
+        Some(search) => stage.watch(search::search(&plan, search, setting, on_event)).await,
+    };
+    let (targets, incidents) = stage.tear_down(&workload).await;
+    let run = driven.map_err(|error| TrialError::Drive(error.to_string()))?;
+    let mut all_incidents = run.incidents;
+    all_incidents.extend(incidents.iter().map(|incident| workload.secrets.mask(incident)));
+    Ok(Run {
+        targets,
+        incidents: all_incidents,
+        ..run
+    })
+}
+
+/// Drives one load: a run that does not know its targets yet.
+async fn measure(plan: &Plan, setting: &Setting, on_event: &mut dyn FnMut(Event)) -> Result<Run, WorkerError> {
     let mut clock = None;
     let mut generator = Generator::default();
     let mut watched = |event: Event| {
         match event {
             Event::Began => clock = Some(ProcessClock::start()),
             Event::Ended => generator = clock.as_ref().map(ProcessClock::stop).unwrap_or_default(),
-            Event::WarmUp | Event::Progress { .. } => {}
+            Event::Trying(_) | Event::WarmUp | Event::Progress { .. } => {}
         }
         on_event(event);
     };
-    let driven = stage.watch(executor::drive(&plan, &mut watched)).await;
-    let (targets, incidents) = stage.tear_down(&workload).await;
-    let driven = driven.map_err(|error| TrialError::Drive(error.to_string()))?;
-    Ok(assemble(&workload, setting, driven, generator, targets, incidents))
+    let driven = executor::drive(plan, &mut watched).await?;
+    Ok(assemble(plan, setting, driven, generator))
 }
 
-fn assemble(
-    workload: &Workload,
-    setting: &Setting,
-    driven: Driven,
-    generator: Generator,
-    targets: Vec<run::Target>,
-    incidents: Vec<String>,
-) -> Run {
+fn assemble(plan: &Plan, setting: &Setting, driven: Driven, generator: Generator) -> Run {
+    let workload = &plan.workload;
     let Driven {
         recorded,
         started,
         window,
+        aborted,
     } = driven;
     let flows = recorded.flows;
+    let interrupted = setting
+        .interrupt
+        .stop
+        .is_cancelled()
+        .then(|| format!("interrupted after {}", format_duration(window)));
     Run {
         format: run::FORMAT.into(),
         loadgate: env!("CARGO_PKG_VERSION").into(),
@@ -139,7 +155,7 @@ fn assemble(
         fingerprint: workload.fingerprint.clone(),
         source: workload.source.clone(),
         thresholds: workload.thresholds.clone(),
-        load: load(workload),
+        load: load(&plan.load),
         duration_s: window.as_secs_f64(),
         accounting: Accounting {
             scheduled: flows.planned,
@@ -148,6 +164,8 @@ fn assemble(
             dropped: flows.dropped,
             unfinished: flows.unfinished,
         },
+        generator: with_recorded(generator, &recorded, &plan.load.profile),
+        incidents: incidents(workload, &recorded),
         steps: workload
             .measured
             .iter()
@@ -156,19 +174,42 @@ fn assemble(
             .collect(),
         intervals: recorded.intervals,
         send_lag: recorded.send_lag,
-        generator,
         environment: setting.environment.clone(),
-        targets,
-        partial: setting
-            .interrupt
-            .stop
-            .is_cancelled()
-            .then(|| format!("interrupted after {}", format_duration(window))),
-        incidents: incidents
-            .iter()
-            .map(|incident| workload.secrets.mask(incident))
-            .collect(),
+        targets: Vec::new(),
+        partial: interrupted.or_else(|| aborted.as_ref().map(|why| format!("aborted: {why}"))),
+        aborted,
+        search: None,
     }
+}
+
+fn with_recorded(generator: Generator, recorded: &Recorded, profile: &Profile) -> Generator {
+    let failed_users = recorded.user_failures.get("user_setup");
+    let failed_users = failed_users.map_or(0, |failures| failures.count);
+    match profile {
+        Profile::Open { .. } => Generator {
+            queue_max: Some(recorded.depth.queue as u64),
+            in_flight_max: Some(recorded.depth.in_flight as u64),
+            failed_users,
+            ..generator
+        },
+        Profile::Closed { .. } => Generator {
+            users_present_s: Some(recorded.users.present.as_secs_f64()),
+            users_waited_s: Some(recorded.users.waited.as_secs_f64()),
+            failed_users,
+            ..generator
+        },
+    }
+}
+
+fn incidents(workload: &Workload, recorded: &Recorded) -> Vec<String> {
+    let failures = recorded.user_failures.iter();
+    failures
+        .map(|(part, failures)| {
+            let times = if failures.count == 1 { "time" } else { "times" };
+            let text = format!("{part} failed {} {times}: {}", failures.count, failures.example);
+            workload.secrets.mask(&text)
+        })
+        .collect()
 }
 
 /// Reports show milliseconds; nobody needs more of a time of day.
@@ -176,8 +217,7 @@ fn rounded(time: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
 }
 
-fn load(workload: &Workload) -> run::Load {
-    let load = &workload.load;
+fn load(load: &workload::Load) -> run::Load {
     let (model, rate, users) = match &load.profile {
         Profile::Open { rates, .. } => (Model::Open, Some(rates.highest()), None),
         Profile::Closed { users, stages, .. } => (Model::Closed, None, Some(executor::most_users(*users, stages))),

@@ -87,7 +87,10 @@ impl Stage {
     /// The load goes on without them: what fails then is counted.
     pub(super) async fn watch<T>(&mut self, load: impl Future<Output = T>) -> T {
         let Self {
-            processes, incidents, ..
+            processes,
+            targets,
+            incidents,
+            ..
         } = self;
         let began = tokio::time::Instant::now();
         let mut endings: FuturesUnordered<_> = processes
@@ -102,6 +105,9 @@ impl Stage {
                     let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
                     let after = began.elapsed().as_secs_f64();
                     let said = if output.is_empty() { String::new() } else { format!("; it printed last:\n{output}") };
+                    if let Some(target) = targets.iter_mut().find(|target| target.name == *name) {
+                        target.died = true;
+                    }
                     incidents.push(format!("the process of target \"{name}\" ended {after:.1} s after the load began ({status}){said}"));
                 }
             }
@@ -175,6 +181,7 @@ fn described(target: &Target, connector: &Connector, version: Option<String>, wo
             .managed
             .as_ref()
             .map(|managed| workload.secrets.mask(&managed.command)),
+        died: false,
     }
 }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::compile::Compiler;
 use crate::{
-    metric::{self, Better, Measure, Metric},
+    metric::{self, Better, Metric},
     scenario::{self, At, Scenario, Text},
     threshold::{Limit, Source, Threshold},
 };
@@ -44,7 +44,7 @@ impl Compiler<'_> {
             );
         }
         let metric = self.metric(written.span(), metric.as_ref())?;
-        if metric.measure == Measure::DroppedRate
+        if metric.measure.is_of_run()
             && let Some(step) = step
         {
             let title = format!("{} is a figure of the whole run", metric.name);
