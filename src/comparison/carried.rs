@@ -7,8 +7,11 @@ use crate::{
     units::{format_share, group_thousands},
 };
 
-/// A smaller share of flow starts may be missed: an operation in flight when the window ends is no overload.
+/// A smaller share of flow starts may be missed.
 const ALLOWED_MISSED_SHARE: f64 = 0.01;
+
+/// What is due in so short a time may still wait when the window ends: that is no overload.
+const ALLOWED_BACKLOG_S: f64 = 0.1;
 
 /// What the target could not take, one sentence each; critical.
 pub(super) fn findings(run: &Run) -> Vec<String> {
@@ -36,7 +39,8 @@ fn missed(run: &Run) -> Option<String> {
         return None;
     }
     let share = accounting.dropped as f64 / accounting.scheduled as f64;
-    (share >= ALLOWED_MISSED_SHARE).then(|| {
+    let backlog = run.load.rate.unwrap_or(0.0) * ALLOWED_BACKLOG_S;
+    (share >= ALLOWED_MISSED_SHARE && accounting.dropped as f64 > backlog).then(|| {
         format!(
             "the target could not carry the load: {} of {} flow starts that were due found no free session ({}); \
              lower the rate, allow more than {} in flight, or limit dropped_rate if that is meant",

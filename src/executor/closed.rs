@@ -10,6 +10,9 @@
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeSet,
+    fs::File,
+    io::{self, Write as _},
+    os::fd::OwnedFd,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -135,6 +138,7 @@ pub(super) struct Attack {
     plan: UserPlan,
     over: CancellationToken,
     running: Option<JoinHandle<Result<(), String>>>,
+    quiet: Option<QuietStdout>,
 }
 
 /// How the number of users changes.
@@ -155,11 +159,16 @@ impl UserPlan {
     /// In Goose's words, where the number changes: so many users after so many seconds, step by step.
     fn test_plan(&self) -> Option<String> {
         let held = (self.users, self.lead().saturating_sub(self.ramp));
-        let steps = [(self.users, self.ramp), held]
-            .into_iter()
-            .chain(self.stages.iter().copied());
-        let steps = steps.map(|(users, time)| format!("{users},{}s", time.as_secs()));
-        (!self.stages.is_empty()).then(|| steps.collect::<Vec<_>>().join(";"))
+        let mut before = 0;
+        let mut steps = Vec::new();
+        for (users, time) in [(self.users, self.ramp), held].iter().chain(&self.stages) {
+            // Goose would never leave a step in which neither users nor time change.
+            if *users != before || !time.is_zero() {
+                steps.push(format!("{users},{}s", time.as_secs()));
+            }
+            before = *users;
+        }
+        (!self.stages.is_empty()).then(|| steps.join(";"))
     }
 
     /// How many users start per second.
@@ -257,6 +266,7 @@ pub(super) fn prepare(
         },
         over,
         running: None,
+        quiet: None,
     };
     Some((course, attack))
 }
@@ -269,6 +279,9 @@ impl Attack {
         let attack = self
             .configure()
             .map_err(|error| WorkerError::Goose(error.to_string()))?;
+        if !self.plan.stages.is_empty() {
+            self.quiet = QuietStdout::new().ok();
+        }
         let running = self.running.insert(tokio::spawn(async move {
             attack.execute().await.map(drop).map_err(|error| error.to_string())
         }));
@@ -365,6 +378,27 @@ impl Attack {
                 abort.abort();
             }
         }
+    }
+}
+
+/// Keeps stdout free while it lives: Goose prints a line when the users of a test
+/// plan are there, whatever it was told, and stdout is for the result.
+#[derive(Debug)]
+struct QuietStdout(OwnedFd);
+
+impl QuietStdout {
+    fn new() -> io::Result<Self> {
+        io::stdout().flush()?;
+        let kept = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
+        rustix::stdio::dup2_stdout(File::options().write(true).open("/dev/null")?)?;
+        Ok(Self(kept))
+    }
+}
+
+impl Drop for QuietStdout {
+    fn drop(&mut self) {
+        // Should it fail there is no place left to say so.
+        let _ = rustix::stdio::dup2_stdout(&self.0);
     }
 }
 

@@ -3,14 +3,14 @@
 //! lowest that did not is halved until it is small enough.
 //!
 //! Each rate is a whole load with warm-up, window and drain, judged like any
-//! run. It holds when every absolute limit holds for certain, the target
-//! carried the load, and response times did not keep growing.
+//! run. It holds when every absolute limit holds, the target carried the load,
+//! and response times did not keep growing.
 
 use super::{Setting, measure};
 use crate::{
-    comparison::{self, Options, Verdict},
+    comparison::{self, Comparison, Judgement, Options, Verdict},
     executor::{Event, Plan, WorkerError},
-    metric,
+    metric::{self, Better},
     run::{Run, Search as Searched, TriedRate},
     threshold::{Limit, Threshold},
     workload::{Profile, Rates, Search},
@@ -90,8 +90,8 @@ async fn attempt(
     };
     let comparison = comparison::compare(&run, None, &Options::default());
     let reason = match comparison.verdict {
-        Verdict::Pass | Verdict::Warning => unsteady(&run),
-        _ => comparison.reasons.first().cloned(),
+        Verdict::Critical | Verdict::Invalid => comparison.reasons.first().cloned(),
+        _ => broken(&comparison).or_else(|| unsteady(&run)),
     };
     let value = |name: &str| metric::find(name).and_then(|metric| run.value(None, metric));
     let ended = run.accounting.completed + run.accounting.failed;
@@ -120,6 +120,23 @@ fn absolute(threshold: &Threshold) -> Option<Threshold> {
         critical: Some(critical),
         ..threshold.clone()
     })
+}
+
+/// The first limit that the measured value itself breaks; a search is too short at
+/// each rate to ask for more certainty than the value.
+fn broken(comparison: &Comparison) -> Option<String> {
+    let breaks = |judgement: &&Judgement| match (judgement.candidate, judgement.critical) {
+        (Some(value), Some(Limit::Absolute { value: limit, .. })) => match judgement.better {
+            Better::Lower => value > limit,
+            Better::Higher => value < limit,
+        },
+        _ => true,
+    };
+    comparison
+        .judgements
+        .iter()
+        .find(breaks)
+        .map(|judgement| judgement.reason.clone())
 }
 
 /// Response times that keep growing: the queue would grow for as long as the rate is held.
