@@ -119,6 +119,7 @@ impl Shape {
             model: Model::Open,
             rate: Some(self.rate as f64),
             users: None,
+            staged: false,
             sessions: 8,
             duration_s: Some(self.seconds as f64),
             iterations: None,

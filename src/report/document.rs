@@ -50,6 +50,8 @@ pub struct Document {
     pub comparisons: Vec<ComparisonEntry>,
     /// One entry per measured step, in the order of the scenario.
     pub steps: Vec<StepEntry>,
+    /// What a search tried; `null` where there was none.
+    pub search: Option<SearchEntry>,
     /// The timeline, all steps together.
     pub intervals: Intervals,
     /// Where it was measured.
@@ -245,6 +247,36 @@ pub struct StepEntry {
     pub first_byte: LatencyEntry,
     /// From the head of the answer to its end; HTTP only.
     pub body: LatencyEntry,
+}
+
+/// A search for the highest rate at which the absolute limits hold.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct SearchEntry {
+    /// The highest rate that held, flow starts per second; `null` when none did.
+    pub highest_rate_per_s: Option<f64>,
+    /// Why the search ended.
+    pub ended: String,
+    /// In the order in which they were tried.
+    pub rates: Vec<RateEntry>,
+}
+
+/// One rate that a search tried.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct RateEntry {
+    /// Flow starts per second that were asked for.
+    pub rate_per_s: f64,
+    /// Flows per second that ended.
+    pub achieved_per_s: f64,
+    /// Always `us`.
+    pub unit: &'static str,
+    /// Median response time over all steps.
+    pub p50: Option<f64>,
+    /// p99 of the response time over all steps.
+    pub p99: Option<f64>,
+    /// Whether it held.
+    pub held: bool,
+    /// What did not hold.
+    pub reason: Option<String>,
 }
 
 /// One class of error at one step.

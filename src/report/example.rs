@@ -196,6 +196,7 @@ fn build(seed: u64, slower: f64) -> Run {
             model: Model::Open,
             rate: Some(180.0),
             users: None,
+            staged: false,
             sessions: 40,
             duration_s: Some(20.0),
             iterations: None,

@@ -10,7 +10,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use super::{
     chart::{self, Chart, Format, Scene},
     document::{Artifact, Document},
-    tables::{self, ErrorRow, GateRow, StepRow},
+    tables::{self, ErrorRow, GateRow, PhaseRow, RateRow, StepRow},
     timeline::Column,
     words::{self, NAME, SENTENCE, UNKNOWN, printable},
 };
@@ -55,7 +55,13 @@ pub(super) fn render(
         what: what(run, comparison),
         subject: scene.subject(),
         percentiles: percentiles(run, baseline, scene),
-        charts: Chart::ALL.map(|chart| Figure::new(scene, chart)),
+        charts: Chart::ALWAYS.map(|chart| Figure::new(scene, chart)),
+        search: run.search.as_ref().map(|search| SearchSection {
+            figure: Figure::new(scene, Chart::LoadResponse),
+            ended: printable(&search.ended, SENTENCE),
+            rates: tables::rates(search),
+        }),
+        phases: tables::phases(document),
         steps: tables::steps(document),
         columns: scene
             .columns
@@ -97,6 +103,8 @@ struct Page<'a> {
     subject: String,
     percentiles: Vec<(String, String, String)>,
     charts: [Figure; 3],
+    search: Option<SearchSection>,
+    phases: Vec<PhaseRow>,
     steps: Vec<StepRow>,
     columns: Vec<ColumnRow>,
     accounting: Vec<(&'static str, String, String)>,
@@ -109,6 +117,13 @@ struct Page<'a> {
     version: &'static str,
     fonts: String,
     dark: String,
+}
+
+/// What a search tried.
+struct SearchSection {
+    figure: Figure,
+    ended: String,
+    rates: Vec<RateRow>,
 }
 
 /// A chart in both shapes; the style sheet shows the one that fits.

@@ -8,14 +8,14 @@ use std::collections::BTreeMap;
 use super::{
     document::{
         Artifact, BaselineSummary, ComparisonEntry, Document, ErrorEntry, HdrEntry, Intervals, LatencyEntry,
-        LimitEntry, Limits, RunSummary, SCHEMA, SendLag, StepEntry, Validity,
+        LimitEntry, Limits, RateEntry, RunSummary, SCHEMA, SearchEntry, SendLag, StepEntry, Validity,
     },
     timeline,
 };
 use crate::{
     comparison::{Comparison, Judgement, Reference},
     metric,
-    run::{Latency, Run, Step},
+    run::{Latency, Run, Search, Step, TriedRate},
     threshold::Limit,
     units::Unit,
 };
@@ -35,6 +35,7 @@ pub fn document(run: &Run, comparison: &Comparison, exit_code: u8, artifacts: Ve
         baseline: comparison.baseline.as_ref().map(baseline),
         comparisons: comparison.judgements.iter().map(comparison_entry).collect(),
         steps: run.steps.iter().map(|step| step_entry(run, step)).collect(),
+        search: run.search.as_ref().map(search),
         intervals: intervals(run),
         environment: run.environment.clone(),
         targets: run.targets.clone(),
@@ -126,6 +127,23 @@ fn limit_entry(limit: Limit) -> LimitEntry {
         value,
         floor,
         text: limit.to_string(),
+    }
+}
+
+fn search(search: &Search) -> SearchEntry {
+    let rate = |tried: &TriedRate| RateEntry {
+        rate_per_s: tried.rate,
+        achieved_per_s: tried.achieved,
+        unit: "us",
+        p50: tried.p50_ns.map(micros),
+        p99: tried.p99_ns.map(micros),
+        held: tried.held,
+        reason: tried.reason.clone(),
+    };
+    SearchEntry {
+        highest_rate_per_s: search.highest_rate,
+        ended: search.ended.clone(),
+        rates: search.rates.iter().map(rate).collect(),
     }
 }
 

@@ -82,7 +82,7 @@ pub fn write(
         out,
         artifacts: Vec::new(),
     };
-    for chart in Chart::ALL {
+    for chart in Chart::of(run) {
         let png = scene.draw(chart, Format::Wide).png();
         let png = png.map_err(|source| ReportError::Chart {
             chart: chart.name(),

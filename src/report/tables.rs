@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     comparison::{Comparison, Verdict},
+    run::{Search, TriedRate},
     units,
 };
 
@@ -61,6 +62,75 @@ pub(super) fn gates(comparison: &Comparison) -> Vec<GateRow> {
         }
     };
     comparison.judgements.iter().map(row).collect()
+}
+
+/// One rate that a search tried, as shown.
+pub(super) struct RateRow {
+    /// What was asked for.
+    pub(super) rate: String,
+    /// What came of it.
+    pub(super) achieved: String,
+    /// Median response time.
+    pub(super) p50: String,
+    /// p99 of the response time.
+    pub(super) p99: String,
+    /// Whether it held.
+    pub(super) held: bool,
+    /// Why not.
+    pub(super) reason: String,
+}
+
+/// The rates of a search, in the order in which they were tried.
+pub(super) fn rates(search: &Search) -> Vec<RateRow> {
+    let time = |ns: Option<f64>| ns.map_or(UNKNOWN.to_owned(), units::format_ns);
+    let rate = |rate: f64| format!("{}/s", units::significant(rate));
+    let row = |tried: &TriedRate| RateRow {
+        rate: rate(tried.rate),
+        achieved: rate(tried.achieved),
+        p50: time(tried.p50_ns),
+        p99: time(tried.p99_ns),
+        held: tried.held,
+        reason: tried
+            .reason
+            .as_deref()
+            .map_or_else(String::new, |reason| printable(reason, SENTENCE)),
+    };
+    search.rates.iter().map(row).collect()
+}
+
+/// The phases of one step, as shown.
+pub(super) struct PhaseRow {
+    /// The step.
+    pub(super) step: String,
+    /// `connect`, `TLS`, `first byte`, `body`.
+    pub(super) phase: &'static str,
+    /// How many operations had it.
+    pub(super) count: String,
+    /// Its p50, p95, p99 and max.
+    pub(super) times: [String; 4],
+}
+
+/// The phases that were measured.
+pub(super) fn phases(document: &Document) -> Vec<PhaseRow> {
+    let mut rows = Vec::new();
+    for step in &document.steps {
+        for (phase, latency) in [
+            ("connect", &step.connect),
+            ("TLS", &step.tls),
+            ("first byte", &step.first_byte),
+            ("body", &step.body),
+        ] {
+            if latency.count > 0 {
+                rows.push(PhaseRow {
+                    step: printable(&step.name, NAME),
+                    phase,
+                    count: words::count(latency.count),
+                    times: [latency.p50, latency.p95, latency.p99, latency.max].map(micros),
+                });
+            }
+        }
+    }
+    rows
 }
 
 /// One step as shown.

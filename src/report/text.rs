@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     comparison::{Comparison, Verdict},
-    run::Run,
+    run::{Run, Search},
 };
 
 /// More errors than this are left to the other reports.
@@ -30,6 +30,7 @@ pub(super) fn render(
     let paint = Paint { colour };
     let mut blocks = vec![head(run, comparison, paint), steps(document, width)];
     blocks.extend(errors(document, width));
+    blocks.extend(run.search.as_ref().map(|search| rates(search, width)));
     blocks.extend(gates(comparison, paint, width));
     blocks.push(facts(comparison, document, report, paint));
     let exit = format!("[exit {}]", document.exit_code);
@@ -139,6 +140,20 @@ fn errors(document: &Document, width: u16) -> Option<String> {
         String::new()
     };
     (!errors.is_empty()).then(|| lines(&table) + &more)
+}
+
+/// One row per rate that a search tried.
+fn rates(search: &Search, width: u16) -> String {
+    let mut table = table(width, &["rate tried", "achieved", "p50", "p99", "held"], 0..4);
+    for row in tables::rates(search) {
+        let held = if row.held {
+            "yes".to_owned()
+        } else {
+            format!("no: {}", row.reason)
+        };
+        table.add_row([row.rate, row.achieved, row.p50, row.p99, printable(&held, 60)]);
+    }
+    lines(&table)
 }
 
 /// One row per threshold, worst first.

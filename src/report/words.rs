@@ -93,13 +93,14 @@ pub(super) fn mark(verdict: Option<Verdict>) -> String {
     format!("{} {}", shape(verdict), word(verdict))
 }
 
-/// The load in one phrase: `open 300/s for 2 min`, `closed 20 users, 1,000 passes`.
+/// The load in one phrase: `open 300/s for 2 min`, `closed up to 20 users for 1 min`.
 pub(super) fn load(load: &Load) -> String {
+    let up_to = if load.staged { "up to " } else { "" };
     let who = match (load.model, load.rate, load.users) {
-        (Model::Open, Some(rate), _) => format!("open {}/s", units::significant(rate)),
+        (Model::Open, Some(rate), _) => format!("open {up_to}{}/s", units::significant(rate)),
         (Model::Open, None, _) => "open".to_owned(),
         (Model::Closed, _, Some(users)) => {
-            format!("closed {}", counted(users as u64, "user", "users"))
+            format!("closed {up_to}{}", counted(users as u64, "user", "users"))
         }
         (Model::Closed, _, None) => "closed".to_owned(),
     };

@@ -102,6 +102,9 @@ pub struct Load {
     pub rate: Option<f64>,
     /// Concurrent users; closed model only.
     pub users: Option<usize>,
+    /// Whether stages shape the load; rate and users are then the highest there are.
+    #[serde(default)]
+    pub staged: bool,
     /// Sessions (sets of connections) that were open.
     pub sessions: usize,
     /// Asked-for length of the measured window; `None` when bounded by a count.

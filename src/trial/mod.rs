@@ -218,9 +218,12 @@ fn rounded(time: Timestamp) -> Timestamp {
 }
 
 fn load(load: &workload::Load) -> run::Load {
-    let (model, rate, users) = match &load.profile {
-        Profile::Open { rates, .. } => (Model::Open, Some(rates.highest()), None),
-        Profile::Closed { users, stages, .. } => (Model::Closed, None, Some(executor::most_users(*users, stages))),
+    let (model, rate, users, staged) = match &load.profile {
+        Profile::Open { rates, .. } => (Model::Open, Some(rates.highest()), None, !rates.stages.is_empty()),
+        Profile::Closed { users, stages, .. } => {
+            let most = executor::most_users(*users, stages);
+            (Model::Closed, None, Some(most), !stages.is_empty())
+        }
     };
     let (duration_s, iterations) = match load.end {
         End::After(duration) => (Some(duration.as_secs_f64()), None),
@@ -230,6 +233,7 @@ fn load(load: &workload::Load) -> run::Load {
         model,
         rate,
         users,
+        staged,
         sessions: executor::sessions(&load.profile),
         duration_s,
         iterations,

@@ -16,7 +16,7 @@ use crate::{
     workload::{Profile, Rates, Search},
 };
 
-/// Response times that grow by more than this factor from the first to the last third of a window are not steady,
+/// Response times that grow by more than this factor from the begin to the end of a window are not steady,
 const STEADY_FACTOR: f64 = 1.5;
 
 /// unless the growth is smaller than this (ns).
@@ -143,20 +143,20 @@ fn broken(comparison: &Comparison) -> Option<String> {
 fn unsteady(run: &Run) -> Option<String> {
     let window = run.duration_s.floor().max(1.0) as usize;
     let intervals = &run.intervals[..window.min(run.intervals.len())];
-    let third = intervals.len() / 3;
+    let part = (intervals.len() / 3).max(1);
     let mean = |intervals: &[crate::run::Interval]| {
         let steps = || intervals.iter().flat_map(|interval| &interval.steps);
         let count: u64 = steps().map(|step| step.completed + step.failed).sum();
         let sum: u64 = steps().map(|step| step.response_sum_ns).sum();
         (count > 0).then(|| sum as f64 / count as f64)
     };
-    if third == 0 {
+    if intervals.len() < 2 {
         return None;
     }
-    let (early, late) = (mean(&intervals[..third])?, mean(&intervals[intervals.len() - third..])?);
+    let (early, late) = (mean(&intervals[..part])?, mean(&intervals[intervals.len() - part..])?);
     (late > STEADY_FACTOR * early && late > early + STEADY_FLOOR_NS).then(|| {
         format!(
-            "response times kept growing: {} in the first third of the window, {} in the last",
+            "response times kept growing: {} at the begin of the window, {} at its end",
             crate::units::format_ns(early),
             crate::units::format_ns(late)
         )

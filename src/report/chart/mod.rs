@@ -8,6 +8,7 @@ mod axis;
 mod canvas;
 mod frame;
 mod latency_time;
+mod load_response;
 mod percentiles;
 mod png;
 mod theme;
@@ -40,11 +41,19 @@ pub(super) enum Chart {
     LatencyTime,
     /// Load asked, sent, answered.
     Throughput,
+    /// Response time by achieved rate, of a search.
+    LoadResponse,
 }
 
 impl Chart {
-    /// All of them, in the order of reports.
-    pub(super) const ALL: [Self; 3] = [Self::Percentiles, Self::LatencyTime, Self::Throughput];
+    /// Those that every run has, in the order of reports.
+    pub(super) const ALWAYS: [Self; 3] = [Self::Percentiles, Self::LatencyTime, Self::Throughput];
+
+    /// Those of a run, in the order of reports.
+    pub(super) fn of(run: &Run) -> Vec<Self> {
+        let search = run.search.as_ref().map(|_| Self::LoadResponse);
+        Self::ALWAYS.into_iter().chain(search).collect()
+    }
 
     /// Name of the file, without extension.
     pub(super) fn name(self) -> &'static str {
@@ -52,6 +61,7 @@ impl Chart {
             Self::Percentiles => "02-percentiles",
             Self::LatencyTime => "05-latency-time",
             Self::Throughput => "06-throughput",
+            Self::LoadResponse => "10-load-response",
         }
     }
 }
@@ -137,6 +147,7 @@ impl<'a> Scene<'a> {
             Chart::Percentiles => percentiles::draw(self, format),
             Chart::LatencyTime => latency_time::draw(self, format),
             Chart::Throughput => throughput::draw(self, format),
+            Chart::LoadResponse => load_response::draw(self, format),
         }
     }
 

@@ -6,7 +6,7 @@ use crate::report::example;
 fn draw_all(run: &Run, comparison: &Comparison, baseline: Option<&Run>) -> Vec<Picture> {
     let scene = Scene::new(run, comparison, baseline);
     let formats = [Format::Wide, Format::Narrow];
-    Chart::ALL
+    Chart::of(run)
         .iter()
         .flat_map(|chart| formats.map(|format| scene.draw(*chart, format)))
         .collect()
@@ -18,7 +18,7 @@ fn look(name: &str, run: &Run, comparison: &Comparison, baseline: Option<&Run>) 
         return;
     };
     let scene = Scene::new(run, comparison, baseline);
-    for chart in Chart::ALL {
+    for chart in Chart::of(run) {
         for format in [Format::Wide, Format::Narrow] {
             let file = format!("{name}-{}-{format:?}.png", chart.name());
             crate::run::write_atomically(&directory.join(file), &scene.draw(chart, format).png().unwrap()).unwrap();
