@@ -111,7 +111,7 @@ fn svg(findings: &Findings) -> (String, f64) {
             drawing.text((PANELS[0].left - 30.0, y + 7.0), (TICK, INK, false), "end", &label);
             dot(&mut drawing, &PANELS[0], &scale, duel.cpu_ratio(), y);
             match report::of_asked(duel) {
-                Some(text) => drawing.text((PANELS[1].left, y + 7.0), (TICK, MUTED, false), "start", &text),
+                Some(text) => drawing.text((PANELS[1].right + 24.0, y + 7.0), (TICK, MUTED, false), "start", &text),
                 None => dot(&mut drawing, &PANELS[1], &scale, duel.rate_ratio(), y),
             }
             y += ROW;
@@ -180,7 +180,7 @@ fn dot(drawing: &mut Drawing, panel: &Panel, scale: &Scale, ratio: Spread, y: f6
     }
     let _ = write!(
         drawing.0,
-        "<circle cx=\"{middle:.1}\" cy=\"{y:.1}\" r=\"7\" fill=\"{}\" stroke=\"white\" stroke-width=\"2\"/>",
+        "<circle cx=\"{middle:.1}\" cy=\"{y:.1}\" r=\"7\" fill=\"{}\" stroke=\"white\" stroke-width=\"1\"/>",
         panel.colour
     );
     let x = panel.right + 24.0;

@@ -250,7 +250,7 @@ fn pairs(out: &mut String, findings: &Findings) {
 /// How much of the throughput that was asked for came about.
 pub(crate) fn of_asked(duel: &Duel) -> Option<String> {
     let share = duel.spread(|pair| pair.ours.per_s).median / duel.asked? as f64;
-    Some(format!("{:.0} % of what was asked", share * 100.0))
+    Some(format!("{:.0} % of asked", share * 100.0))
 }
 
 fn versus(duel: &Duel) -> String {
@@ -391,7 +391,7 @@ pub(crate) mod tests {
             asked: Some(20_000),
             ..duel("closed model", &[1.0])
         };
-        assert_eq!(of_asked(&open).as_deref(), Some("83 % of what was asked"));
+        assert_eq!(of_asked(&open).as_deref(), Some("83 % of asked"));
         assert_eq!(of_asked(&duel("wrk", &[1.0])), None);
     }
 
