@@ -95,7 +95,11 @@ mod timerfd {
                 let mut ready = self.0.readable().await?;
                 let mut expirations = [0; 8];
                 match ready.try_io(|fd| rustix::io::read(fd.get_ref(), &mut expirations).map_err(io::Error::from)) {
-                    Ok(read) => return read.map(|_| ()),
+                    Ok(read) => {
+                        // Read once, it has nothing more: the next sleep need not try.
+                        ready.clear_ready();
+                        return read.map(|_| ());
+                    }
                     Err(_would_block) => {}
                 }
             }

@@ -6,6 +6,7 @@
 //! operation is due is none of this module's business.
 
 mod answer;
+mod deadline;
 mod http;
 mod postgres;
 mod postgres_types;

@@ -1,7 +1,15 @@
 //! PostgreSQL on tokio-postgres: one connection per session, statements
 //! prepared once per connection, or sent extended or simple.
 
-use std::{cell::OnceCell, sync::Arc, time::Duration};
+use std::{
+    cell::OnceCell,
+    future::poll_fn,
+    mem,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use futures_util::{StreamExt as _, pin_mut};
 use tokio::time::{Instant, timeout};
@@ -13,6 +21,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
     Operation, Reply, TargetError,
+    deadline::Deadline,
     postgres_types::{Parameter, row_to_json, write_literal},
     tls,
 };
@@ -39,10 +48,14 @@ struct Shared {
     statements: Vec<String>,
 }
 
+/// The part of a connection that moves bytes; it ends with the connection.
+type Wire = Pin<Box<dyn Future<Output = Result<(), Error>>>>;
+
 /// A connection and what was prepared on it.
-#[derive(Debug)]
 struct Connection {
     client: Client,
+    /// Driven by whoever waits for an answer: an operation pays for no other task.
+    wire: Option<Wire>,
     /// By index of the statement; dropping one would close it on the server.
     prepared: Vec<OnceCell<Prepared>>,
 }
@@ -51,6 +64,43 @@ struct Connection {
 struct Failure {
     class: ErrorClass,
     message: String,
+}
+
+impl Connection {
+    fn is_closed(&self) -> bool {
+        self.wire.is_none() || self.client.is_closed()
+    }
+
+    /// Whether it still stands, as far as the server has said by now.
+    async fn is_open(&mut self) -> bool {
+        let wire = &mut self.wire;
+        poll_fn(|context| {
+            if wire.as_mut().is_some_and(|open| open.as_mut().poll(context).is_ready()) {
+                *wire = None;
+            }
+            Poll::Ready(())
+        })
+        .await;
+        !self.is_closed()
+    }
+
+    /// Runs an exchange on the connection to its end, moving its bytes.
+    async fn exchange<T>(&mut self, exchange: impl AsyncFnOnce(&Client, &[OnceCell<Prepared>]) -> T) -> T {
+        let Self { client, wire, prepared } = self;
+        let mut exchange = pin!(exchange(client, prepared));
+        poll_fn(|context| {
+            if let Poll::Ready(output) = exchange.as_mut().poll(context) {
+                return Poll::Ready(output);
+            }
+            let Some(open) = wire else { return Poll::Pending };
+            if open.as_mut().poll(context).is_ready() {
+                // Why it ended reaches the exchange that meets it.
+                *wire = None;
+            }
+            exchange.as_mut().poll(context)
+        })
+        .await
+    }
 }
 
 impl From<Error> for Failure {
@@ -113,9 +163,10 @@ impl Connector {
     }
 
     pub(super) async fn probe(&self) -> Result<Option<String>, TargetError> {
-        let client = self.client().await?;
-        let row = client
-            .query_one("SHOW server_version", &[])
+        let row = self
+            .client()
+            .await?
+            .exchange(async |client, _| client.query_one("SHOW server_version", &[]).await)
             .await
             .map_err(|error| self.unreachable(describe(&error)))?;
         Ok(row
@@ -125,9 +176,9 @@ impl Connector {
     }
 
     pub(super) async fn check_statements(&self, statements: &[usize]) -> Result<(), TargetError> {
-        let client = self.client().await?;
+        let mut connection = self.client().await?;
         for sql in statements.iter().map(|index| &self.shared.statements[*index]) {
-            if let Err(error) = client.prepare(sql).await {
+            if let Err(error) = connection.exchange(async |client, _| client.prepare(sql).await).await {
                 return Err(TargetError::Statement {
                     target: self.shared.name.clone(),
                     sql: sql.clone(),
@@ -139,7 +190,7 @@ impl Connector {
     }
 
     /// A connection outside of any load.
-    async fn client(&self) -> Result<Client, TargetError> {
+    async fn client(&self) -> Result<Connection, TargetError> {
         match timeout(DEFAULT_TIMEOUT, self.shared.connect()).await {
             Ok(connected) => connected.map_err(|error| self.unreachable(describe(&error))),
             Err(_) => Err(self.unreachable(format!("no connection within {} s", DEFAULT_TIMEOUT.as_secs()))),
@@ -159,6 +210,7 @@ impl Connector {
             shared: Arc::clone(&self.shared),
             connection: None,
             cancel: None,
+            deadline: Deadline::default(),
         }
     }
 }
@@ -168,23 +220,23 @@ fn reaches_over_tcp(config: &Config) -> bool {
 }
 
 impl Shared {
-    async fn connect(&self) -> Result<Client, Error> {
-        match &self.tls {
+    async fn connect(&self) -> Result<Connection, Error> {
+        let (client, wire): (_, Wire) = match &self.tls {
             Some(config) => {
-                let (client, connection) = self
-                    .config
-                    .connect(MakeRustlsConnect::new(config.as_ref().clone()))
-                    .await?;
-                tokio::spawn(connection);
-                Ok(client)
+                let tls = MakeRustlsConnect::new(config.as_ref().clone());
+                let (client, connection) = self.config.connect(tls).await?;
+                (client, Box::pin(connection))
             }
             None => {
                 let (client, connection) = self.config.connect(NoTls).await?;
-                // Its errors reach the statements that meet them.
-                tokio::spawn(connection);
-                Ok(client)
+                (client, Box::pin(connection))
             }
-        }
+        };
+        Ok(Connection {
+            client,
+            wire: Some(wire),
+            prepared: self.statements.iter().map(|_| OnceCell::new()).collect(),
+        })
     }
 
     async fn cancel(&self, token: &CancelToken) -> Result<(), Error> {
@@ -199,33 +251,32 @@ impl Shared {
     }
 
     async fn connect_and_prepare(&self) -> Result<Connection, Failure> {
-        let client = self.connect().await.map_err(|error| Failure {
+        let mut connection = self.connect().await.map_err(|error| Failure {
             class: error.code().map_or(ErrorClass::Connect, |_| classify(&error)),
             message: describe(&error),
         })?;
-        let connection = Connection {
-            client,
-            prepared: self.statements.iter().map(|_| OnceCell::new()).collect(),
-        };
         if self.protocol == Protocol::Prepared {
-            for index in 0..self.statements.len() {
-                // What does not prepare (yet: setup may be about to create its
-                // table) is for the operation that needs it to meet.
-                let _ = self.prepared(&connection, index).await;
-            }
+            connection
+                .exchange(async |client, prepared| {
+                    for (sql, cell) in self.statements.iter().zip(prepared) {
+                        // What does not prepare (yet: setup may be about to create its
+                        // table) is for the operation that needs it to meet.
+                        let _ = prepare(client, sql, cell).await;
+                    }
+                })
+                .await;
         }
         Ok(connection)
     }
+}
 
-    /// The statement prepared on that connection, now or earlier.
-    async fn prepared<'c>(&self, connection: &'c Connection, index: usize) -> Result<&'c Prepared, Error> {
-        let cell = &connection.prepared[index];
-        if let Some(prepared) = cell.get() {
-            return Ok(prepared);
-        }
-        let prepared = connection.client.prepare(&self.statements[index]).await?;
-        Ok(cell.get_or_init(|| prepared))
+/// The statement prepared on that connection, now or earlier.
+async fn prepare<'c>(client: &Client, sql: &str, cell: &'c OnceCell<Prepared>) -> Result<&'c Prepared, Error> {
+    if let Some(prepared) = cell.get() {
+        return Ok(prepared);
     }
+    let prepared = client.prepare(sql).await?;
+    Ok(cell.get_or_init(|| prepared))
 }
 
 /// One connection.
@@ -235,12 +286,13 @@ pub(super) struct Session {
     connection: Option<Connection>,
     /// Reaches the server beside that connection while it is in use.
     cancel: Option<Box<CancelToken>>,
+    deadline: Deadline,
 }
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Session")
-            .field("connection", &self.connection)
+            .field("connected", &self.connection.is_some())
             .finish_non_exhaustive()
     }
 }
@@ -267,12 +319,17 @@ impl Session {
             .collect();
         reply.begin();
         let keep = reply.keep || step.needs_body();
-        let ended = timeout(step.timeout, self.execute(&calls, transaction, keep, reply)).await;
+        let mut deadline = mem::take(&mut self.deadline);
+        let start = reply.start;
+        let ended = deadline
+            .within(start, step.timeout, self.execute(&calls, transaction, keep, reply))
+            .await;
         reply.end = Instant::now();
+        self.deadline = deadline;
         match ended {
-            Ok(Ok(())) => Outcome::Completed,
-            Ok(Err(failure)) => reply.failed(failure.class, failure.message),
-            Err(_) => {
+            Some(Ok(())) => Outcome::Completed,
+            Some(Err(failure)) => reply.failed(failure.class, failure.message),
+            None => {
                 self.give_up();
                 let allowed = crate::units::format_duration(step.timeout);
                 reply.failed(ErrorClass::Timeout, format!("not done within {allowed}"))
@@ -296,21 +353,27 @@ impl Session {
         keep: bool,
         reply: &mut Reply,
     ) -> Result<(), Failure> {
-        let connection = self.connection(&mut reply.phases.connect).await?;
-        let result = if transaction {
-            self.shared.transaction(&connection, calls, keep, reply).await
-        } else {
-            self.shared.all(&connection, calls, keep, reply).await
-        };
-        if !connection.client.is_closed() {
+        let mut connection = self.connection(&mut reply.phases.connect).await?;
+        let shared = &self.shared;
+        let result = connection
+            .exchange(async |client, prepared| {
+                let link = Link { client, prepared };
+                if transaction {
+                    shared.transaction(link, calls, keep, reply).await
+                } else {
+                    shared.all(link, calls, keep, reply).await
+                }
+            })
+            .await;
+        if !connection.is_closed() {
             self.connection = Some(connection);
         }
         result
     }
 
     async fn connection(&mut self, took: &mut Option<Duration>) -> Result<Connection, Failure> {
-        if let Some(connection) = self.connection.take()
-            && !connection.client.is_closed()
+        if let Some(mut connection) = self.connection.take()
+            && connection.is_open().await
         {
             return Ok(connection);
         }
@@ -343,63 +406,55 @@ impl<'a> Call<'a> {
     }
 }
 
+/// What an exchange sees of its connection.
+#[derive(Clone, Copy)]
+struct Link<'a> {
+    client: &'a Client,
+    prepared: &'a [OnceCell<Prepared>],
+}
+
 impl Shared {
     async fn transaction(
         &self,
-        connection: &Connection,
+        link: Link<'_>,
         calls: &[Call<'_>],
         keep: bool,
         reply: &mut Reply,
     ) -> Result<(), Failure> {
-        connection.client.batch_execute("BEGIN").await?;
-        let mut result = self.all(connection, calls, keep, reply).await;
+        link.client.batch_execute("BEGIN").await?;
+        let mut result = self.all(link, calls, keep, reply).await;
         if result.is_ok() {
-            result = connection.client.batch_execute("COMMIT").await.map_err(Failure::from);
+            result = link.client.batch_execute("COMMIT").await.map_err(Failure::from);
         }
-        if result.is_err() && !connection.client.is_closed() {
+        if result.is_err() && !link.client.is_closed() {
             // Should the rollback fail too, the first error is the one to report.
-            let _ = connection.client.batch_execute("ROLLBACK").await;
+            let _ = link.client.batch_execute("ROLLBACK").await;
         }
         result
     }
 
-    async fn all(
-        &self,
-        connection: &Connection,
-        calls: &[Call<'_>],
-        keep: bool,
-        reply: &mut Reply,
-    ) -> Result<(), Failure> {
+    async fn all(&self, link: Link<'_>, calls: &[Call<'_>], keep: bool, reply: &mut Reply) -> Result<(), Failure> {
         for call in calls {
             // What a transaction answers is what its last statement answers.
             reply.answer = super::Answer::default();
             match self.protocol {
-                Protocol::Simple => self.simple(&connection.client, call, keep, reply).await?,
-                Protocol::Prepared | Protocol::Extended => self.bound(connection, call, keep, reply).await?,
+                Protocol::Simple => self.simple(link.client, call, keep, reply).await?,
+                Protocol::Prepared | Protocol::Extended => self.bound(link, call, keep, reply).await?,
             }
         }
         Ok(())
     }
 
-    async fn bound(
-        &self,
-        connection: &Connection,
-        call: &Call<'_>,
-        keep: bool,
-        reply: &mut Reply,
-    ) -> Result<(), Failure> {
+    async fn bound(&self, link: Link<'_>, call: &Call<'_>, keep: bool, reply: &mut Reply) -> Result<(), Failure> {
         let index = call.statement.index;
         let rows = match self.protocol {
             Protocol::Prepared => {
-                let prepared = self.prepared(connection, index).await?;
-                connection.client.query_raw(prepared, &call.parameters).await?
+                let prepared = prepare(link.client, &self.statements[index], &link.prepared[index]).await?;
+                link.client.query_raw(prepared, &call.parameters).await?
             }
             _ => {
                 let typed = call.parameters.iter().map(|parameter| (parameter, Type::UNKNOWN));
-                connection
-                    .client
-                    .query_typed_raw(&self.statements[index], typed)
-                    .await?
+                link.client.query_typed_raw(&self.statements[index], typed).await?
             }
         };
         pin_mut!(rows);
