@@ -151,7 +151,7 @@ fn a_threshold_without_samples_never_passes() {
     assert_eq!(comparison.verdict, Verdict::Inconclusive);
     assert_snapshot!(comparison.reasons.join("\n"), @r#"
     refund p95 response time cannot be judged: the run has no step "refund"
-    pay dropped rate cannot be judged: the dropped rate is a figure of the whole run; leave out the step
+    pay dropped rate cannot be judged: it is a figure of the whole run; leave out the step
     idle error rate cannot be judged: it has no samples
     "#);
 }

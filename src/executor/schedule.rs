@@ -191,4 +191,62 @@ mod tests {
             assert_eq!(together, schedule(spacing).collect::<Vec<_>>());
         }
     }
+
+    fn staged() -> Rates {
+        let stage = |rate: f64, seconds: f64| (rate, Duration::from_secs_f64(seconds));
+        Rates {
+            start: 100.0,
+            stages: vec![
+                stage(300.0, 2.0),
+                stage(300.0, 1.0),
+                stage(50.0, 0.0),
+                stage(50.0, 1.0),
+                stage(10.0, 2.0),
+            ],
+        }
+    }
+
+    #[test]
+    fn stages_have_the_area_under_their_rate_and_arrivals_come_in_order() {
+        for spacing in [Arrivals::Even, Arrivals::Poisson] {
+            let all: Vec<Arrival> = Schedule::new(&staged(), spacing, 7, Duration::from_secs(6)).collect();
+            let before = |seconds: f64| all.iter().filter(|a| a.due.as_secs_f64() < seconds).count();
+            // A trapezium, a rectangle, a jump and a rectangle, a ramp down: 400, 300, 50, 60.
+            for (seconds, wanted) in [(2.0, 400), (3.0, 700), (4.0, 750), (6.0, 810)] {
+                let spread = if spacing == Arrivals::Even {
+                    1
+                } else {
+                    4 * (wanted as f64).sqrt() as usize
+                };
+                let found = before(seconds);
+                assert!(
+                    found.abs_diff(wanted) <= spread,
+                    "{found} before {seconds} s, {wanted} expected"
+                );
+            }
+            assert!(all.is_sorted_by_key(|arrival| arrival.due));
+            assert!(all.iter().enumerate().all(|(n, arrival)| arrival.number == n as u64));
+        }
+    }
+
+    #[test]
+    fn a_ramp_is_half_way_when_three_eighths_of_its_arrivals_are_due() {
+        // From 100/s to 300/s in 2 s: ∫ = 100·t + 50·t², 150 of 400 at t = 1.
+        let all: Vec<Arrival> = Schedule::new(&staged(), Arrivals::Even, 1, Duration::from_secs(2)).collect();
+        assert!(
+            all[150].due.as_secs_f64().mul_add(1.0, -1.0).abs() < 1e-6,
+            "{:?}",
+            all[150]
+        );
+    }
+
+    #[test]
+    fn a_schedule_is_a_function_of_seed_and_number() {
+        let poisson = |seed| Schedule::new(&staged(), Arrivals::Poisson, seed, Duration::from_secs(6));
+        assert!(poisson(7).eq(poisson(7)));
+        assert!(!poisson(7).eq(poisson(8)));
+        let mut shards: Vec<Arrival> = (0..3).flat_map(|worker| poisson(7).shard(worker, 3)).collect();
+        shards.sort_by_key(|arrival| arrival.number);
+        assert!(poisson(7).eq(shards));
+    }
 }
