@@ -330,7 +330,7 @@ impl std::fmt::Display for Extract {
 #[derive(Debug, Clone)]
 pub enum Request {
     /// An HTTP request.
-    Http(HttpRequest),
+    Http(Box<HttpRequest>),
     /// One statement.
     Sql(Statement),
     /// Statements between BEGIN and COMMIT.

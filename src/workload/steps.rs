@@ -289,7 +289,9 @@ impl Steps<'_, '_> {
         let timeout = self.compiler.timeout(written.timeout.as_ref(), inherited);
         let http = kind.is_http();
         let request = match kind {
-            Kind::Http(_, method, path) => self.http(method, path, written, target).map(Request::Http),
+            Kind::Http(_, method, path) => self
+                .http(method, path, written, target)
+                .map(|request| Request::Http(Box::new(request))),
             Kind::Sql(sql) => self.statement(target, sql, written.params.as_ref()).map(Request::Sql),
             Kind::Transaction(statements) => Some(Request::Transaction(self.transaction(target, statements))),
             Kind::Pause(_) | Kind::Repeat(_) => None,

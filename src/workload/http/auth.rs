@@ -31,12 +31,10 @@ impl AuthText {
             }
         };
         if !text.contains("{{") {
-            let encoded = if basic {
-                BASE64_STANDARD.encode(&text)
-            } else {
-                text.clone()
-            };
-            compiler.secrets.add(&encoded);
+            compiler.secrets.add(&text);
+            if basic {
+                compiler.secrets.add(&BASE64_STANDARD.encode(&text));
+            }
         }
         Some(Self {
             basic,
