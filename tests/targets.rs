@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 
+#[path = "targets/requests.rs"]
+mod requests;
 #[path = "targets/server.rs"]
 mod server;
 mod support;

@@ -49,22 +49,84 @@ fn http_scenario(args: &HttpArgs) -> Result<DocumentMut, String> {
     let scheme = uri.scheme_str().unwrap_or("http");
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
 
-    let mut target = Table::new();
-    target["http"] = value(format!("{scheme}://{authority}"));
-    if args.insecure {
-        target["insecure"] = value(true);
-    }
+    let has_body = args.body.is_some() || !args.form.is_empty();
+    let method = args.method.as_deref().unwrap_or(if has_body { "POST" } else { "GET" });
+
     let mut step = Table::new();
-    step["name"] = value(short(&format!("{} {path}", args.method), 200));
-    step[&args.method.to_ascii_lowercase()] = value(path);
+    step["name"] = value(short(&format!("{method} {path}"), 200));
+    step[&method.to_ascii_lowercase()] = value(path);
     if !args.header.is_empty() {
         step["headers"] = value(headers(&args.header)?);
     }
     if let Some(body) = &args.body {
         step["body"] = value(body);
     }
-    let name = format!("{} {scheme}://{authority}{}", args.method, uri.path());
+    if !args.form.is_empty() {
+        step["form"] = value(form(&args.form)?);
+    }
+    let target = http_target(args, format!("{scheme}://{authority}"))?;
+    let name = format!("{method} {scheme}://{authority}{}", uri.path());
     document(&name, target, step, BTreeMap::new(), &args.load)
+}
+
+fn http_target(args: &HttpArgs, base: String) -> Result<Table, String> {
+    let mut target = Table::new();
+    target["http"] = value(base);
+    let texts = [
+        ("host", &args.host),
+        ("timeout", &args.timeout),
+        ("connect_timeout", &args.connect_timeout),
+        ("ca", &args.cacert),
+        ("cert", &args.cert),
+        ("key", &args.key),
+    ];
+    for (key, text) in texts {
+        if let Some(text) = text {
+            target[key] = value(text);
+        }
+    }
+    let switches = [
+        ("http2", args.http2),
+        ("compression", args.compression),
+        ("insecure", args.insecure),
+    ];
+    for (key, on) in switches {
+        if on {
+            target[key] = value(true);
+        }
+    }
+    if let Some(redirects) = args.redirects {
+        target["redirects"] = value(i64::from(redirects));
+    }
+    let mut auth = InlineTable::new();
+    if let Some(user) = &args.user {
+        let (user, password) = user
+            .split_once(':')
+            .ok_or("--user: write it as user:password".to_owned())?;
+        let mut basic = InlineTable::new();
+        basic.insert("user", user.into());
+        basic.insert("password", password.into());
+        auth.insert("basic", basic.into());
+    }
+    if let Some(token) = &args.bearer {
+        auth.insert("bearer", token.into());
+    }
+    if !auth.is_empty() {
+        target["auth"] = value(auth);
+    }
+    Ok(target)
+}
+
+fn form(given: &[(String, String)]) -> Result<InlineTable, String> {
+    let mut form = InlineTable::new();
+    for (name, text) in given {
+        if form.insert(name, text.into()).is_some() {
+            return Err(format!(
+                "--form {name}: given twice; with --body the whole form can be written"
+            ));
+        }
+    }
+    Ok(form)
 }
 
 fn headers(given: &[String]) -> Result<InlineTable, String> {
@@ -299,6 +361,52 @@ mod tests {
     }
 
     #[test]
+    fn what_curl_can_ask_can_be_asked_here() {
+        let mut arguments = vec![
+            "http",
+            "https://127.0.0.1/a",
+            "--http2",
+            "--host",
+            "shop.example",
+            "-u",
+            "ann:pass:word",
+        ];
+        arguments.extend([
+            "--form",
+            "q=a b",
+            "--form",
+            "n=1",
+            "--max-redirs",
+            "3",
+            "--compressed",
+            "-m",
+            "2s",
+            "-k",
+        ]);
+        let workload = compiled(&arguments).unwrap();
+        let workload::Kind::Http(target) = &workload.targets[0].kind else {
+            panic!()
+        };
+        assert!(target.http2 && target.tls.insecure);
+        assert_eq!(target.host.as_ref().unwrap(), "shop.example");
+        assert_eq!(workload.measured[0].name, "POST /a");
+        let workload::Action::Step(step) = &workload.flows[0].actions[0] else {
+            panic!()
+        };
+        let workload::Request::Http(http) = &step.request else {
+            panic!()
+        };
+        assert_eq!((http.redirects, step.timeout), (3, std::time::Duration::from_secs(2)));
+        assert_eq!(http.headers["authorization"], "Basic YW5uOnBhc3M6d29yZA==");
+        assert_eq!(http.headers["accept-encoding"], "gzip, br");
+        assert!(matches!(&http.body, Some(workload::Body::Constant(body)) if *body == "n=1&q=a%20b"));
+        assert_eq!(
+            workload.secrets.mask("ann:pass:word pass:word YW5uOnBhc3M6d29yZA=="),
+            "••• ••• •••"
+        );
+    }
+
+    #[test]
     fn a_rate_makes_it_open() {
         let workload = compiled(&["http", "127.0.0.1:8080", "-r", "300", "-d", "5s", "--limit", "p95<80ms"]).unwrap();
         assert!(matches!(
@@ -340,6 +448,18 @@ mod tests {
                 .unwrap_err()
                 .contains("throughput>5/s")
         );
+        for (arguments, told) in [
+            (&["-u", "ann"][..], "user:password"),
+            (&["--form", "a=1", "--form", "a=2"], "given twice"),
+            (&["--form", "a=1", "--body", "x"], "cannot be used with"),
+            (&["--bearer", "t", "-u", "a:b"], "cannot be used with"),
+            (&["--cert", "c.pem"], "--key"),
+            (&["--cacert", "nowhere.pem"], "no such file"),
+            (&["--host", "http://x"], "not a host"),
+        ] {
+            let error = compiled(&[&["http", "127.0.0.1"], arguments].concat()).unwrap_err();
+            assert!(error.contains(told), "{arguments:?}: {error}");
+        }
         assert!(
             compiled(&["http", "127.0.0.1", "-r", "0/s"])
                 .unwrap_err()

@@ -3,7 +3,7 @@
 use std::{io, path::Path, sync::Arc};
 
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _},
@@ -80,12 +80,24 @@ fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
+/// Whether TLS itself failed, and not what is below it: a server may refuse a
+/// client's certificate long after the handshake.
+pub(super) fn is_at_fault(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
+}
+
 /// Why a handshake failed, and what mends it where that is known.
 pub(super) fn describe(error: &io::Error) -> String {
     let reason = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match reason {
         Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
             format!("{error}; name the authority to trust with ca = \"….pem\"")
+        }
+        Some(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)) => {
+            format!("{error}; name the client's certificate with cert = \"….pem\" and key = \"….pem\"")
+        }
+        Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => {
+            format!("{error}: the server does not speak HTTP/2")
         }
         _ => error.to_string(),
     }

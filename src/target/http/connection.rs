@@ -133,13 +133,15 @@ fn add(sum: &mut Option<Duration>, part: Duration) {
 /// What an error of hyper says of the target.
 pub(super) fn classify(error: &hyper::Error) -> Failure {
     let source = error.source();
+    let io = source.and_then(|source| source.downcast_ref::<std::io::Error>());
+    if let Some(io) = io.filter(|io| tls::is_at_fault(io)) {
+        return Failure::new(ErrorClass::Tls, tls::describe(io));
+    }
     let lost =
         error.is_closed() || error.is_canceled() || error.is_incomplete_message() || error.is_body_write_aborted();
     // hyper reports a broken chunk of a body as invalid input or data.
     let broken = |io: &std::io::Error| matches!(io.kind(), ErrorKind::InvalidInput | ErrorKind::InvalidData);
-    let cut = source
-        .and_then(|source| source.downcast_ref::<std::io::Error>())
-        .is_some_and(|io| !broken(io));
+    let cut = io.is_some_and(|io| !broken(io));
     // What the other end calls off is lost; what we call off was no HTTP/2.
     let called_off = source
         .and_then(|source| source.downcast_ref::<h2::Error>())

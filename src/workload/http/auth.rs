@@ -116,6 +116,7 @@ impl Steps<'_, '_> {
     /// are not saved, such as the one that logs in.
     fn inherited_credentials(&mut self, target: usize) -> Option<Credentials> {
         let auth = self.targets[target].http.auth.clone()?;
+        self.targets[target].http.auth_wanted = true;
         let template = Template::compile(&auth.text.value, Encoding::Plain, &mut |name| self.scope.find(name)).ok()?;
         self.targets[target].http.auth_used = true;
         Some(auth.credentials(template))
