@@ -7,6 +7,8 @@
 mod requests;
 #[path = "targets/server.rs"]
 mod server;
+#[path = "targets/sessions.rs"]
+mod sessions;
 mod support;
 
 use std::{fs, path::Path, process::Output, thread, time::Duration};
