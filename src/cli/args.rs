@@ -27,7 +27,7 @@ pub(super) enum Verb {
     /// Run a scenario, compare it with its baseline, write reports
     Run(RunArgs),
     /// Load one URL: a one-step scenario
-    Http(HttpArgs),
+    Http(Box<HttpArgs>),
     /// Load one SQL statement: a one-step scenario
     Sql(SqlArgs),
     /// Report every problem in a scenario, without any load

@@ -66,8 +66,11 @@ pub(super) fn unpack(step: &Step, reply: &mut Reply) -> Result<(), Failure> {
         }
         return Ok(());
     }
-    if let Some(decoded) = decode::whole(&answer.headers, &answer.body, LARGEST_BODY)? {
-        answer.body = decoded;
+    match decode::whole(&answer.headers, &answer.body, LARGEST_BODY) {
+        Ok(Some(unpacked)) => answer.body = unpacked,
+        Err(failure) if step.needs_body() => return Err(failure),
+        // It stands as it is, or is only shown.
+        Ok(None) | Err(_) => {}
     }
     Ok(())
 }

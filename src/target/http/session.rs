@@ -24,7 +24,7 @@ use crate::{
     sample::{ErrorClass, Outcome, Phases},
     target::{Answer, Operation, Reply},
     units::format_duration,
-    workload::{DEFAULT_TIMEOUT, HttpRequest, Path, Request, Step, Values},
+    workload::{Body, DEFAULT_TIMEOUT, HttpRequest, Path, Request, Step, Values},
 };
 
 type Outgoing = HyperRequest<Full<Bytes>>;
@@ -122,7 +122,9 @@ impl Session {
         if http.wants_host {
             headers.insert(HOST, self.shared.host.clone());
         }
-        if let Some(length) = headers.get_mut(CONTENT_LENGTH).filter(|length| length.is_empty()) {
+        if let Some(Body::Rendered(_)) = &http.body
+            && let Some(length) = headers.get_mut(CONTENT_LENGTH).filter(|length| length.is_empty())
+        {
             *length = body.len().into();
         }
         if let Some(credentials) = &http.credentials {
