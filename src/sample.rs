@@ -65,8 +65,14 @@ pub enum ErrorClass {
     Connect,
     /// The TLS handshake failed.
     Tls,
+    /// No connection within its own timeout.
+    ConnectTimeout,
+    /// No head of an answer within its own timeout.
+    FirstByteTimeout,
     /// No answer within the timeout.
     Timeout,
+    /// A redirect away from the target, or one too many.
+    Redirect,
     /// The connection was lost during the operation.
     Disconnected,
     /// The answer broke the protocol.
@@ -92,7 +98,10 @@ impl fmt::Display for ErrorClass {
         match self {
             Self::Connect => f.write_str("connect"),
             Self::Tls => f.write_str("tls"),
+            Self::ConnectTimeout => f.write_str("connect timeout"),
+            Self::FirstByteTimeout => f.write_str("first byte timeout"),
             Self::Timeout => f.write_str("timeout"),
+            Self::Redirect => f.write_str("redirect"),
             Self::Disconnected => f.write_str("disconnected"),
             Self::Protocol => f.write_str("protocol"),
             Self::TooLarge => f.write_str("too large"),
@@ -127,7 +136,10 @@ fn parse_class(text: &str) -> Option<ErrorClass> {
         _ => match text {
             "connect" => ErrorClass::Connect,
             "tls" => ErrorClass::Tls,
+            "connect timeout" => ErrorClass::ConnectTimeout,
+            "first byte timeout" => ErrorClass::FirstByteTimeout,
             "timeout" => ErrorClass::Timeout,
+            "redirect" => ErrorClass::Redirect,
             "disconnected" => ErrorClass::Disconnected,
             "protocol" => ErrorClass::Protocol,
             "too large" => ErrorClass::TooLarge,
@@ -149,7 +161,10 @@ mod tests {
         for class in [
             Connect,
             Tls,
+            ConnectTimeout,
+            FirstByteTimeout,
             Timeout,
+            Redirect,
             Disconnected,
             Protocol,
             TooLarge,

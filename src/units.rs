@@ -1,4 +1,4 @@
-//! Quantities as people write and read them: durations, rates, shares.
+//! Quantities as people write and read them: durations, rates, sizes, shares.
 //!
 //! Parsing is for scenario files and arguments, formatting for reports. Inside
 //! the program a time is nanoseconds, a rate is operations per second and a
@@ -90,6 +90,36 @@ pub fn parse_rate(text: &str) -> Result<f64, String> {
         return Err("more than 10,000,000/s".into());
     }
     Ok(rate)
+}
+
+/// Reads a size such as `1MB`, `64KiB` or `100B` as bytes.
+///
+/// # Errors
+/// A sentence saying what is wrong with the text.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let (number, unit) = split_number(text)?;
+    let bytes = match unit {
+        "B" => 1.0,
+        "KB" | "kB" => 1e3,
+        "MB" => 1e6,
+        "KiB" => 1024.0,
+        "MiB" => 1024.0 * 1024.0,
+        "" => return Err(format!("a size needs a unit, as in \"{text}KB\" or \"{text}B\"")),
+        other => return Err(format!("\"{other}\" is no unit of size; use B, KB, MB, KiB or MiB")),
+    };
+    let total = number * bytes;
+    if total < 0.0 {
+        return Err("a size cannot be negative".into());
+    }
+    Ok(total.round() as u64)
+}
+
+/// Bytes as `parse_size` reads them: `1 MB`, `64 KiB`, `1234 B`; only whole units.
+pub fn format_size(bytes: u64) -> String {
+    let units = [("MiB", 1 << 20), ("MB", 1_000_000), ("KiB", 1 << 10), ("KB", 1000)];
+    let whole = units.iter().find(|(_, size)| bytes > 0 && bytes.is_multiple_of(*size));
+    let (unit, size) = whole.copied().unwrap_or(("B", 1));
+    format!("{} {unit}", bytes / size)
 }
 
 /// Splits `"80ms"` into 80.0 and `"ms"`.
@@ -204,6 +234,26 @@ mod tests {
         assert_eq!(parse_rate("90/m"), Ok(1.5));
         assert!(parse_rate("0/s").unwrap_err().contains("above zero"));
         assert!(parse_rate("300").unwrap_err().contains("300/s"));
+    }
+
+    #[test]
+    fn sizes_are_read_and_written_in_decimal_and_binary_units() {
+        for (text, bytes) in [
+            ("100B", 100),
+            ("1.5KB", 1500),
+            ("1MB", 1_000_000),
+            ("64KiB", 65536),
+            ("2MiB", 2 << 20),
+        ] {
+            assert_eq!(parse_size(text), Ok(bytes));
+        }
+        assert!(parse_size("5").unwrap_err().contains("unit"));
+        assert!(parse_size("5GB").unwrap_err().contains("no unit of size"));
+        assert!(parse_size("-5B").unwrap_err().contains("negative"));
+        assert_eq!(
+            [1_000_000, 64 << 20, 1234, 0].map(format_size),
+            ["1 MB", "64 MiB", "1234 B", "0 B"]
+        );
     }
 
     #[test]

@@ -31,8 +31,17 @@ fn toml_files(directory: &str) -> Vec<PathBuf> {
 
 #[test]
 fn every_shipped_scenario_passes_the_check() {
+    // Examples name files of their user's by these variables.
+    let files = tempfile::tempdir().unwrap();
+    let variables = ["CA", "CERT", "KEY"].map(|name| (name, files.path().join(name)));
+    for (_, path) in &variables {
+        fs::write(path, "").unwrap();
+    }
     for file in [toml_files("scenarios"), toml_files("scenarios/examples")].concat() {
-        let output = loadgate(repository(), &["check", file.to_str().unwrap()]);
+        let output = support::program::loadgate(repository(), &["check", file.to_str().unwrap()])
+            .envs(variables.clone())
+            .output()
+            .unwrap();
         let told = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(0), "{}: {told}", file.display());
     }
@@ -287,4 +296,40 @@ fn what_is_set_is_checked_like_what_is_written() {
         GOOD,
         &["--set", "load.rate=fast", "--set", "flow.main.wieght=2"]
     ));
+}
+
+#[test]
+fn requests_are_shown_as_they_are_sent_and_their_secrets_are_not() {
+    let web = support::web::Web::start(None, |_| support::web::answer(200, &[("x-served-by", "a")], "fine"));
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("data.bin"), [0, 1, 2, 3]).unwrap();
+    let scenario = format!(
+        "name = \"once\"\n[target.t]\nhttp = \"{}\"\nauth = {{ basic = {{ user = \"ann\", password = \"open sesame\" }} }}\n\
+         [load]\nusers = 1\niterations = 1\n[data.token]\nconstant = \"drawn-secret\"\n[[flow]]\nname = \"f\"\n\
+         [[flow.step]]\nname = \"form\"\npost = \"/form\"\nform = {{ a = \"b c\" }}\n\
+         [[flow.step]]\nname = \"parts\"\npost = \"/parts\"\nauth = {{ bearer = \"{{{{ token }}}}\" }}\n\
+         multipart = [{{ name = \"user\", value = \"ann\" }}, {{ name = \"file\", file = \"data.bin\" }}]\n\
+         save = {{ server = {{ header = \"x-served-by\" }} }}\n",
+        web.url("http")
+    );
+    fs::write(directory.path().join("scenario.toml"), scenario).unwrap();
+    let output = loadgate(directory.path(), &["run", "--once", "scenario.toml"]);
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{shown}");
+    for part in [
+        "> POST /form",
+        "> authorization: Basic •••",
+        "> content-type: application/x-www-form-urlencoded",
+        "> a=b%20c",
+        "> authorization: Bearer •••",
+        "filename=\"data.bin\"",
+        "(6 bytes)",
+        "< x-served-by: a",
+        "saved server = \"a\"",
+    ] {
+        assert!(shown.contains(part), "{part} is missing in:\n{shown}");
+    }
+    for secret in ["open sesame", "b3BlbiBzZXNhbWU", "drawn-secret"] {
+        assert!(!shown.contains(secret), "{secret}:\n{shown}");
+    }
 }

@@ -3,8 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 
+#[path = "targets/requests.rs"]
+mod requests;
 #[path = "targets/server.rs"]
 mod server;
+#[path = "targets/sessions.rs"]
+mod sessions;
 mod support;
 
 use std::{fs, path::Path, process::Output, thread, time::Duration};
@@ -364,10 +368,16 @@ fn answers_are_judged_by_what_the_steps_expect_and_saved_for_the_next() {
     assert!(example("text", "expectation").contains("does not contain \"shut\""));
     assert_eq!(
         example("json", "expectation"),
-        "expected \"shut\" in the answer, found \"open\""
+        "expected \"shut\" at $.state in the answer, found \"open\""
     );
-    example("nowhere", "extraction");
-    assert_eq!(example("no json", "extraction"), "the answer is not JSON");
+    assert_eq!(
+        example("nowhere", "extraction"),
+        "nothing to save as \"lost\" (JSON path $.items[1].id): not in the answer"
+    );
+    assert_eq!(
+        example("no json", "extraction"),
+        "nothing to save as \"none\" (JSON path $.id): the answer is not JSON"
+    );
     assert_eq!(ran.flows("failed") + ran.flows("completed"), 400);
     assert_eq!(server.requests() as u64, 400 + orders);
 }

@@ -27,7 +27,7 @@ pub(super) enum Verb {
     /// Run a scenario, compare it with its baseline, write reports
     Run(RunArgs),
     /// Load one URL: a one-step scenario
-    Http(HttpArgs),
+    Http(Box<HttpArgs>),
     /// Load one SQL statement: a one-step scenario
     Sql(SqlArgs),
     /// Report every problem in a scenario, without any load
@@ -135,17 +135,53 @@ pub(super) struct OneLinerLoad {
 pub(super) struct HttpArgs {
     /// The URL
     pub(super) url: String,
-    /// Method of the request
-    #[arg(short = 'X', long, default_value = "GET", value_parser = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"])]
-    pub(super) method: String,
+    /// Method of the request [default: GET, with a body POST]
+    #[arg(short = 'X', long, visible_alias = "request", value_parser = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"])]
+    pub(super) method: Option<String>,
     /// Header of the request, as in 'accept: text/plain'
     #[arg(short = 'H', long, value_name = "NAME: VALUE")]
     pub(super) header: Vec<String>,
     /// Body of the request
-    #[arg(long)]
+    #[arg(long, visible_alias = "data")]
     pub(super) body: Option<String>,
-    /// Accept any certificate
+    /// Field of a form (urlencoded) as the body
+    #[arg(long, value_name = "NAME=VALUE", value_parser = key_value, conflicts_with = "body")]
+    pub(super) form: Vec<(String, String)>,
+    /// User and password (basic authentication)
+    #[arg(short = 'u', long, value_name = "USER:PASSWORD", conflicts_with = "bearer")]
+    pub(super) user: Option<String>,
+    /// Token (bearer authentication)
+    #[arg(long, value_name = "TOKEN", visible_alias = "oauth2-bearer")]
+    pub(super) bearer: Option<String>,
+    /// Host to name in requests and in the TLS handshake, instead of that of the URL
+    #[arg(long, value_name = "NAME")]
+    pub(super) host: Option<String>,
+    /// Speak HTTP/2: over TLS by ALPN, else with prior knowledge
     #[arg(long)]
+    pub(super) http2: bool,
+    /// Follow up to so many redirects within the target
+    #[arg(long, value_name = "N", visible_alias = "max-redirs", value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub(super) redirects: Option<u32>,
+    /// Ask for compressed answers
+    #[arg(long, visible_alias = "compressed")]
+    pub(super) compression: bool,
+    /// How long one request may take [default: 30s]
+    #[arg(short = 'm', long, value_name = "TIME", visible_alias = "max-time")]
+    pub(super) timeout: Option<String>,
+    /// How long making a connection may take
+    #[arg(long, value_name = "TIME")]
+    pub(super) connect_timeout: Option<String>,
+    /// Certificate authorities to trust instead of the system's (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub(super) cacert: Option<String>,
+    /// Certificate of the client (PEM)
+    #[arg(short = 'E', long, value_name = "FILE", requires = "key")]
+    pub(super) cert: Option<String>,
+    /// Private key of --cert (PEM)
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(super) key: Option<String>,
+    /// Accept any certificate
+    #[arg(short = 'k', long)]
     pub(super) insecure: bool,
     #[command(flatten)]
     pub(super) load: OneLinerLoad,

@@ -1,9 +1,10 @@
 //! `loadgate http` and `loadgate sql`: arguments → the text of a one-step
 //! scenario, which then goes the way of every scenario.
 
+mod http;
+
 use std::collections::BTreeMap;
 
-use hyper::Uri;
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, Value, value};
 
 use super::{
@@ -16,7 +17,7 @@ use crate::{metric, scenario};
 
 /// Loads one URL.
 pub(super) fn http(args: &HttpArgs, console: &Console) -> Result<Exit, Failure> {
-    let document = http_scenario(args).map_err(Failure::usage)?;
+    let document = http::scenario(args).map_err(Failure::usage)?;
     perform("loadgate http", &document, &args.load, console)
 }
 
@@ -34,48 +35,6 @@ fn perform(command: &str, document: &DocumentMut, load: &OneLinerLoad, console: 
     let workload = compile(scenario::parse(text, &[]).map_err(Failure::usage)?, console)?;
     let out = load.out.clone().map_or(Output::None, Output::Given);
     measure(workload, BTreeMap::new(), &load.judging, out, console)
-}
-
-fn http_scenario(args: &HttpArgs) -> Result<DocumentMut, String> {
-    let url = if args.url.contains("://") {
-        args.url.clone()
-    } else {
-        format!("http://{}", args.url)
-    };
-    let uri: Uri = url
-        .parse()
-        .map_err(|error| format!("{}: {error}; write it as http://host:port/path", args.url))?;
-    let authority = uri.authority().ok_or_else(|| format!("{} names no host", args.url))?;
-    let scheme = uri.scheme_str().unwrap_or("http");
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-
-    let mut target = Table::new();
-    target["http"] = value(format!("{scheme}://{authority}"));
-    if args.insecure {
-        target["insecure"] = value(true);
-    }
-    let mut step = Table::new();
-    step["name"] = value(short(&format!("{} {path}", args.method), 200));
-    step[&args.method.to_ascii_lowercase()] = value(path);
-    if !args.header.is_empty() {
-        step["headers"] = value(headers(&args.header)?);
-    }
-    if let Some(body) = &args.body {
-        step["body"] = value(body);
-    }
-    let name = format!("{} {scheme}://{authority}{}", args.method, uri.path());
-    document(&name, target, step, BTreeMap::new(), &args.load)
-}
-
-fn headers(given: &[String]) -> Result<InlineTable, String> {
-    let mut headers = InlineTable::new();
-    for header in given {
-        let (name, text) = header
-            .split_once(':')
-            .ok_or_else(|| format!("--header {header}: write it as 'name: value'"))?;
-        headers.insert(name.trim(), text.trim().into());
-    }
-    Ok(headers)
 }
 
 fn sql_scenario(args: &SqlArgs) -> Result<DocumentMut, String> {
@@ -272,7 +231,7 @@ mod tests {
             .map_err(|error| error.to_string())?
             .verb;
         let document = match verb {
-            Verb::Http(args) => http_scenario(&args)?,
+            Verb::Http(args) => http::scenario(&args)?,
             Verb::Sql(args) => sql_scenario(&args)?,
             _ => unreachable!(),
         };
@@ -299,6 +258,52 @@ mod tests {
             }
         );
         assert_eq!(workload.measured[0].name, "GET /a?b=1");
+    }
+
+    #[test]
+    fn what_curl_can_ask_can_be_asked_here() {
+        let mut arguments = vec![
+            "http",
+            "https://127.0.0.1/a",
+            "--http2",
+            "--host",
+            "shop.example",
+            "-u",
+            "ann:pass:word",
+        ];
+        arguments.extend([
+            "--form",
+            "q=a b",
+            "--form",
+            "n=1",
+            "--max-redirs",
+            "3",
+            "--compressed",
+            "-m",
+            "2s",
+            "-k",
+        ]);
+        let workload = compiled(&arguments).unwrap();
+        let workload::Kind::Http(target) = &workload.targets[0].kind else {
+            panic!()
+        };
+        assert!(target.http2 && target.tls.insecure);
+        assert_eq!(target.host.as_ref().unwrap(), "shop.example");
+        assert_eq!(workload.measured[0].name, "POST /a");
+        let workload::Action::Step(step) = &workload.flows[0].actions[0] else {
+            panic!()
+        };
+        let workload::Request::Http(http) = &step.request else {
+            panic!()
+        };
+        assert_eq!((http.redirects, step.timeout), (3, std::time::Duration::from_secs(2)));
+        assert_eq!(http.headers["authorization"], "Basic YW5uOnBhc3M6d29yZA==");
+        assert_eq!(http.headers["accept-encoding"], "gzip, br");
+        assert!(matches!(&http.body, Some(workload::Body::Constant(body)) if *body == "n=1&q=a%20b"));
+        assert_eq!(
+            workload.secrets.mask("ann:pass:word pass:word YW5uOnBhc3M6d29yZA=="),
+            "••• ••• •••"
+        );
     }
 
     #[test]
@@ -342,6 +347,18 @@ mod tests {
                 .unwrap_err()
                 .contains("throughput>5/s")
         );
+        for (arguments, told) in [
+            (&["-u", "ann"][..], "user:password"),
+            (&["--form", "a=1", "--form", "a=2"], "given twice"),
+            (&["--form", "a=1", "--body", "x"], "cannot be used with"),
+            (&["--bearer", "t", "-u", "a:b"], "cannot be used with"),
+            (&["--cert", "c.pem"], "--key"),
+            (&["--cacert", "nowhere.pem"], "no such file"),
+            (&["--host", "http://x"], "not a host"),
+        ] {
+            let error = compiled(&[&["http", "127.0.0.1"], arguments].concat()).unwrap_err();
+            assert!(error.contains(told), "{arguments:?}: {error}");
+        }
         assert!(
             compiled(&["http", "127.0.0.1", "-r", "0/s"])
                 .unwrap_err()

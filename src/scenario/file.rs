@@ -12,6 +12,8 @@ use std::{collections::BTreeMap, ops::Range};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::http::{Auth, Expect, Part, Save};
+
 /// A value and its place in the text (byte offsets).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct At<T> {
@@ -131,10 +133,30 @@ pub struct Target {
     /// Headers sent with every request.
     #[serde(default)]
     pub headers: BTreeMap<String, At<String>>,
+    /// Who asks, unless a step says otherwise.
+    pub auth: Option<At<Auth>>,
+    /// Host that requests and the TLS handshake name, instead of that of the URL: `shop.example` or `shop.example:8443`.
+    pub host: Option<At<String>>,
+    /// Speak HTTP/2: over TLS as negotiated by ALPN, else with prior knowledge.
+    pub http2: Option<At<bool>>,
+    /// Follow up to so many redirects within the target. Default 0: a redirect is an answer like any other.
+    pub redirects: Option<At<i64>>,
+    /// Keep the cookies that answers set, for each user its own. Default true.
+    pub cookies: Option<At<bool>>,
+    /// Ask for bodies compressed with gzip or br.
+    pub compression: Option<At<bool>>,
     /// How long one operation may take before it counts as failed. Default 30s.
     pub timeout: Option<At<String>>,
-    /// PEM file with the certificate authorities to trust instead of the system's.
+    /// How long making a connection may take, TLS included; within `timeout`.
+    pub connect_timeout: Option<At<String>>,
+    /// How long the head of an answer may take once the request is sent; within `timeout`.
+    pub first_byte_timeout: Option<At<String>>,
+    /// PEM file with the certificate authorities to trust instead of the system's. Relative to the scenario file.
     pub ca: Option<At<String>>,
+    /// PEM file with the client's certificate and those that lead to its authority; needs `key`.
+    pub cert: Option<At<String>>,
+    /// PEM file with the private key of `cert`.
+    pub key: Option<At<String>>,
     /// Accept any certificate. For tests against self-signed servers only.
     pub insecure: Option<bool>,
     /// How PostgreSQL statements are sent: `prepared` (default), `extended` or `simple`.
@@ -410,6 +432,17 @@ pub struct Step {
     /// Body of the request as JSON; a template alone in a string keeps its type.
     #[serde(serialize_with = "as_text")]
     pub json: Option<At<serde_json::Value>>,
+    /// Body of the request as a form (urlencoded): name = value, templates allowed.
+    #[serde(default)]
+    pub form: BTreeMap<String, At<Scalar>>,
+    /// Body of the request in parts (`multipart/form-data`), for forms with files.
+    pub multipart: Option<At<Vec<At<Part>>>>,
+    /// Body of the request: the bytes of this file. Relative to the scenario file, up to 64 MiB.
+    pub body_file: Option<At<String>>,
+    /// Who asks; overrides the target's.
+    pub auth: Option<At<Auth>>,
+    /// Follow up to so many redirects; overrides the target's.
+    pub redirects: Option<At<i64>>,
     /// One SQL statement with `$1`, `$2`, … for parameters.
     pub sql: Option<At<String>>,
     /// Parameters of the statement, templates allowed.
@@ -425,11 +458,13 @@ pub struct Step {
     pub step: Vec<At<Step>>,
     /// What the answer must be, else the operation failed.
     pub expect: Option<At<Expect>>,
-    /// Values to keep for later steps: name = JSON path, as in `$.items[0].id`; rows of SQL are an array of objects.
+    /// Values to keep for later steps: name = JSON path, as in `$.items[0].id`, or `{ regex = … }`, or `{ header = … }`.
     #[serde(default)]
-    pub save: BTreeMap<String, At<String>>,
+    pub save: BTreeMap<String, At<Save>>,
     /// How long this step may take; overrides the target's.
     pub timeout: Option<At<String>>,
+    /// How long the head of the answer may take once the request is sent; overrides the target's.
+    pub first_byte_timeout: Option<At<String>>,
 }
 
 /// JSON is written as its text: what is absent and what is empty are two things in a body.
@@ -447,24 +482,6 @@ pub struct Statement {
     pub sql: Option<At<String>>,
     /// Parameters, templates allowed.
     pub params: Option<At<Vec<At<Scalar>>>>,
-}
-
-/// What an answer must be.
-#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-#[schemars(!default)]
-pub struct Expect {
-    /// HTTP status, one or several. Default: below 400.
-    pub status: Option<At<OneOrMany>>,
-    /// Text that the body contains; templates allowed.
-    pub body_contains: Option<At<String>>,
-    /// JSON path = value that the body has there.
-    #[serde(default)]
-    pub json: BTreeMap<String, At<Scalar>>,
-    /// Number of rows that the statement returns.
-    pub rows: Option<At<i64>>,
-    /// Number of rows that the statement changes.
-    pub affected: Option<At<i64>>,
 }
 
 /// One integer or several.

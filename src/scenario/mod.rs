@@ -7,6 +7,7 @@
 //! of [`crate::workload`], which adds its problems to the same list.
 
 mod file;
+mod http;
 mod overrides;
 mod problem;
 mod schema;
@@ -19,6 +20,7 @@ use toml::de::DeTable;
 
 pub use self::{
     file::*,
+    http::*,
     problem::{Problem, Problems},
     schema::json_schema,
 };

@@ -1,4 +1,4 @@
-//! How one operation is done: HTTP/1.1, SQLite, PostgreSQL.
+//! How one operation is done: HTTP, SQLite, PostgreSQL.
 //!
 //! A [`Connector`] is a target with its address filled in, shared by all
 //! workers; a `TargetSession` is one worker's live connection to it;
@@ -137,7 +137,7 @@ pub enum TargetError {
 /// A target with its address filled in, shared by all workers.
 #[derive(Debug, Clone)]
 pub enum Connector {
-    /// HTTP/1.1.
+    /// HTTP/1.1 or HTTP/2.
     Http(http::Connector),
     /// SQLite.
     Sqlite(sqlite::Connector),
@@ -257,6 +257,22 @@ impl Session for Sessions {
             TargetSession::Http(session) => session.perform(operation, reply).await,
             TargetSession::Sqlite(session) => session.perform(operation, reply).await,
             TargetSession::Postgres(session) => session.perform(operation, reply).await,
+        }
+    }
+
+    fn settle(&mut self) {
+        for session in &mut self.by_target {
+            if let TargetSession::Http(session) = session {
+                session.settle();
+            }
+        }
+    }
+
+    fn renew(&mut self) {
+        for session in &mut self.by_target {
+            if let TargetSession::Http(session) = session {
+                session.renew();
+            }
         }
     }
 }

@@ -131,7 +131,7 @@ impl Connector {
         let tls = if config.get_ssl_mode() == SslMode::Disable || !reaches_over_tcp(&config) {
             None
         } else {
-            Some(tls::config(postgres.ca.as_deref(), postgres.insecure).map_err(setting)?)
+            Some(tls::config(&postgres.tls, false).map_err(setting)?)
         };
         let shared = Shared {
             name: target.name.clone(),

@@ -2,12 +2,14 @@
 
 use std::fmt::Write as _;
 
+use hyper::header::AUTHORIZATION;
+
 use super::{Setting, TrialError, stage::Stage};
 use crate::{
     sample::Outcome,
     target::{self, Answer, Reply, Sessions},
     units::format_duration,
-    workload::{Action, Request, Step, Template, Values, Workload},
+    workload::{Action, HttpRequest, Request, Step, Template, Values, Workload},
 };
 
 /// More of a body is not shown.
@@ -117,11 +119,10 @@ impl Debugger<'_, '_> {
                 self.reply.message.as_deref().unwrap_or_default()
             );
         }
-        for (variable, _) in &step.save {
-            let name = self.workload.variable_name(*variable).to_owned();
+        for save in &step.save {
             let mut value = String::new();
-            self.values.get(*variable).write_json(&mut value);
-            let _ = writeln!(text, "  saved {name} = {value}");
+            self.values.get(save.variable).write_json(&mut value);
+            let _ = writeln!(text, "  saved {} = {value}", save.name);
         }
         let ok = outcome == Outcome::Completed;
         (self.on_exchange)(Exchange {
@@ -133,24 +134,34 @@ impl Debugger<'_, '_> {
 
     fn write_request(&mut self, step: &Step, text: &mut String) {
         match &step.request {
-            Request::Http(http) => {
-                let path = self.render(&http.path);
-                let _ = writeln!(text, "  > {} {path}", http.method);
-                for (name, value) in &http.headers {
-                    let value = self.render(value);
-                    let _ = writeln!(text, "  > {name}: {value}");
-                }
-                if let Some(body) = &http.body {
-                    let body = self.render(body);
-                    let _ = writeln!(text, "  > {}", shortened(&body));
-                }
-            }
+            Request::Http(http) => self.write_http(http, text),
             Request::Sql(statement) => self.write_statement(step, statement, text),
             Request::Transaction(statements) => {
                 for statement in statements {
                     self.write_statement(step, statement, text);
                 }
             }
+        }
+    }
+
+    fn write_http(&mut self, http: &HttpRequest, text: &mut String) {
+        let mut path = String::new();
+        http.path.render(&mut self.values, &mut path);
+        let _ = writeln!(text, "  > {} {path}", http.method);
+        for (name, value) in &http.headers {
+            let template = http.rendered.iter().find(|(rendered, _)| rendered == name);
+            let value = match (template, &http.credentials) {
+                (Some((_, template)), _) => self.render(template),
+                // Whatever the variables in it are, it is secret.
+                (None, Some(credentials)) if name == AUTHORIZATION => format!("{} •••", credentials.scheme()),
+                // Known only when it is sent.
+                _ if value.is_empty() => continue,
+                _ => String::from_utf8_lossy(value.as_bytes()).into_owned(),
+            };
+            let _ = writeln!(text, "  > {name}: {value}");
+        }
+        if let Some(body) = &http.body {
+            let _ = writeln!(text, "  > {}", shown_body(&body.render(&mut self.values)));
         }
     }
 
@@ -179,10 +190,10 @@ fn write_answer(answer: &Answer, took: &str, text: &mut String) {
         Some(status) => {
             let _ = writeln!(text, "  < {status} in {took}, {} bytes", answer.body_bytes);
             for (name, value) in &answer.headers {
-                let _ = writeln!(text, "  < {name}: {value}");
+                let _ = writeln!(text, "  < {name}: {}", String::from_utf8_lossy(value.as_bytes()));
             }
             if !answer.body.is_empty() {
-                let _ = writeln!(text, "  < {}", shortened(&String::from_utf8_lossy(&answer.body)));
+                let _ = writeln!(text, "  < {}", shown_body(&answer.body));
             }
         }
         None => {
@@ -196,6 +207,26 @@ fn write_answer(answer: &Answer, took: &str, text: &mut String) {
             }
         }
     }
+}
+
+/// Text as it is; of other bytes, how many. Between the parts of a form both may stand.
+fn shown_body(body: &[u8]) -> String {
+    let binary = |bytes: &[u8]| bytes.iter().any(|byte| *byte < b' ' && !b"\t\r\n".contains(byte));
+    let lines: Vec<_> = body
+        .split_inclusive(|byte| *byte == b'\n')
+        .map(|line| (line, binary(line) || std::str::from_utf8(line).is_err()))
+        .collect();
+    let mut text = String::new();
+    for run in lines.chunk_by(|(_, one), (_, other)| one == other) {
+        let bytes: usize = run.iter().map(|(line, _)| line.len()).sum();
+        match run[0].1 {
+            true => {
+                let _ = writeln!(text, "({bytes} bytes)");
+            }
+            false => run.iter().for_each(|(line, _)| text += &String::from_utf8_lossy(line)),
+        }
+    }
+    shortened(text.trim_end())
 }
 
 fn shortened(text: &str) -> String {

@@ -1,6 +1,13 @@
 //! Scenario → Workload, collecting every problem on the way.
 
-use std::{ops::RangeInclusive, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use bytes::Bytes;
 
 use super::{
     Load, Wait, Workload, data, fingerprint,
@@ -8,10 +15,13 @@ use super::{
     steps, target,
 };
 use crate::{
-    run::ScenarioText,
+    run::{ScenarioText, hash, read_bounded},
     scenario::{self, At, Loaded, Problems, Scenario, Text},
     units,
 };
+
+/// A larger file is no body: 64 MiB.
+const LARGEST_BODY_FILE: u64 = 64 << 20;
 
 /// A scenario with problems; nothing was started.
 #[derive(Debug)]
@@ -32,8 +42,11 @@ pub fn compile(loaded: Loaded, variable: &dyn Fn(&str) -> Option<String>) -> Res
         text,
         problems,
     } = loaded;
+    let directory = Path::new(&text.path).parent().unwrap_or(Path::new("")).to_owned();
     let mut compiler = Compiler {
         variable,
+        directory,
+        body_files: BTreeMap::new(),
         problems,
         secrets: Secrets::default(),
     };
@@ -42,7 +55,7 @@ pub fn compile(loaded: Loaded, variable: &dyn Fn(&str) -> Option<String>) -> Res
     let seed = compiler.integer(scenario.seed.as_ref(), "the seed", 0..=i64::MAX, 1) as u64;
     let targets = target::compile(&mut compiler, &scenario.target);
     let load = compiler.load(&scenario);
-    let data = data::compile(&mut compiler, &scenario.data, Path::new(&text.path));
+    let data = data::compile(&mut compiler, &scenario.data);
     let steps = steps::compile(&mut compiler, &scenario, targets, &data);
     let thresholds = compiler.thresholds(&scenario, &steps.names, &text);
     compiler.searchable(scenario.load.as_ref(), &thresholds);
@@ -51,7 +64,7 @@ pub fn compile(loaded: Loaded, variable: &dyn Fn(&str) -> Option<String>) -> Res
     let (Some(load), true) = (load, compiler.problems.is_empty()) else {
         return Err(Box::new(compiler.reject(text)));
     };
-    let fingerprint = fingerprint::compute(&mut compiler, &scenario, &steps.targets, &data.file_hashes, seed);
+    let fingerprint = fingerprint::compute(&mut compiler, &scenario, &steps, &data, seed);
     let secrets = compiler.secrets;
     Ok(Workload {
         name,
@@ -80,6 +93,10 @@ pub fn compile(loaded: Loaded, variable: &dyn Fn(&str) -> Option<String>) -> Res
 /// What all parts of compiling share.
 pub(super) struct Compiler<'a> {
     variable: &'a dyn Fn(&str) -> Option<String>,
+    /// Files are relative to it: that of the scenario.
+    pub(super) directory: PathBuf,
+    /// Files that are sent, in the order in which they were first named.
+    body_files: BTreeMap<PathBuf, (usize, Bytes)>,
     pub(super) problems: Problems,
     pub(super) secrets: Secrets,
 }
@@ -173,6 +190,45 @@ impl Compiler<'_> {
             self.problem(at, format!("the variable {name} is not set"), "needed here", help);
         }
         value
+    }
+
+    /// The path of a file that must be there; relative to the scenario.
+    pub(super) fn file(&mut self, at: Option<&At<String>>) -> Option<PathBuf> {
+        let at = at?;
+        let path = self.resolve(at)?;
+        let path = self.directory.join(path);
+        if !path.is_file() {
+            self.problem(at, "no such file", path.display().to_string(), None);
+        }
+        Some(path)
+    }
+
+    /// The bytes of a file to be sent; read once however often it is named.
+    pub(super) fn body_file(&mut self, at: &At<String>) -> Option<Bytes> {
+        let path = self.resolve(at)?;
+        let path = self.directory.join(path);
+        if let Some((_, bytes)) = self.body_files.get(&path) {
+            return Some(bytes.clone());
+        }
+        match read_bounded(&path, LARGEST_BODY_FILE) {
+            Ok(bytes) => {
+                let bytes = Bytes::from(bytes);
+                self.body_files.insert(path, (self.body_files.len(), bytes.clone()));
+                Some(bytes)
+            }
+            Err(error) => {
+                self.problem(at, "the file cannot be sent", error.to_string(), None);
+                None
+            }
+        }
+    }
+
+    /// Hashes of the files to be sent, by their order: their places do not count.
+    pub(super) fn body_hashes(&self) -> BTreeMap<usize, String> {
+        self.body_files
+            .values()
+            .map(|(number, bytes)| (*number, hash(bytes)))
+            .collect()
     }
 
     /// Reads a value with `parse`, or reports what is wrong with it.

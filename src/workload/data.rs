@@ -36,13 +36,8 @@ pub(super) struct DataSet {
 }
 
 /// Compiles all data; problems go to the compiler.
-pub(super) fn compile(
-    compiler: &mut Compiler<'_>,
-    data: &BTreeMap<String, At<scenario::Data>>,
-    scenario: &Path,
-) -> DataSet {
+pub(super) fn compile(compiler: &mut Compiler<'_>, data: &BTreeMap<String, At<scenario::Data>>) -> DataSet {
     let mut set = DataSet::default();
-    let directory = scenario.parent().unwrap_or(Path::new(""));
     for (name, written) in data {
         if !is_name(name) {
             let title = format!("\"{name}\" is no usable name");
@@ -52,7 +47,7 @@ pub(super) fn compile(
             let label = "it is for a CSV file, with `csv`";
             compiler.problem(order, "`order` does not belong here", label, None);
         }
-        if item(compiler, name, written, directory, &mut set).is_none() {
+        if item(compiler, name, written, &mut set).is_none() {
             set.broken.insert(name.clone());
         }
     }
@@ -101,13 +96,7 @@ impl<'d> Kind<'d> {
 const KINDS: &str = "constant, uniform, zipf, sequence, choice, uuid, string, timestamp, csv";
 
 /// Adds one item to the set; `None` when it has problems.
-fn item(
-    compiler: &mut Compiler<'_>,
-    name: &str,
-    written: &At<scenario::Data>,
-    directory: &Path,
-    set: &mut DataSet,
-) -> Option<()> {
+fn item(compiler: &mut Compiler<'_>, name: &str, written: &At<scenario::Data>, set: &mut DataSet) -> Option<()> {
     let mut kinds = Kind::all(&written.value);
     if kinds.len() > 1 {
         let keys: Vec<_> = kinds.iter().map(|(key, _)| format!("`{key}`")).collect();
@@ -125,7 +114,7 @@ fn item(
         return None;
     };
     if let Kind::Csv(path) = kind {
-        return table(compiler, name, path, written.value.order.as_ref(), directory, set);
+        return table(compiler, name, path, written.value.order.as_ref(), set);
     }
     let draw = Draw {
         purpose: purpose(name),
@@ -254,11 +243,11 @@ fn table(
     name: &str,
     csv: &At<String>,
     order: Option<&At<String>>,
-    directory: &Path,
     set: &mut DataSet,
 ) -> Option<()> {
     let random = compiler.word(order, &[("sequential", false), ("random", true)], false);
-    let path = directory.join(compiler.resolve(csv)?);
+    let path = compiler.resolve(csv)?;
+    let path = compiler.directory.join(path);
     let (columns, file_hash) = read_columns(&path)
         .map_err(|reason| compiler.problem(csv, "the CSV file cannot be used", reason, None))
         .ok()?;

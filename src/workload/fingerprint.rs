@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Kind, Protocol, Target, compile::Compiler};
+use super::{Kind, Protocol, compile::Compiler, data::DataSet, steps};
 use crate::{
     run::{Fingerprint, hash},
     scenario::{self, At, Scenario},
@@ -13,13 +13,18 @@ use crate::{
 pub(super) fn compute(
     compiler: &mut Compiler<'_>,
     scenario: &Scenario,
-    targets: &[Target],
-    file_hashes: &BTreeMap<String, String>,
+    steps: &steps::Compiled,
+    data: &DataSet,
     seed: u64,
 ) -> Fingerprint {
-    let kinds: BTreeMap<&str, (&str, Option<&str>)> = targets
+    let kinds: BTreeMap<&str, (&str, Option<String>)> = scenario
+        .target
         .iter()
-        .map(|target| (target.name.as_str(), (target.kind.name(), protocol(target))))
+        .zip(&steps.targets)
+        .map(|((_, written), target)| {
+            let protocol = protocol(&target.kind, &written.value);
+            (target.name.as_str(), (target.kind.name(), protocol))
+        })
         .collect();
     // Those without steps of their own keep the fingerprint they always had.
     let flows = if scenario.user_setup.is_empty() {
@@ -29,6 +34,14 @@ pub(super) fn compute(
     };
     // What was read from TOML can be written as JSON.
     let flows = flows.unwrap_or_default();
+    let mut file_hashes = data.file_hashes.clone();
+    // No name of data has a space.
+    file_hashes.extend(
+        compiler
+            .body_hashes()
+            .into_iter()
+            .map(|(number, hash)| (format!("body {number}"), hash)),
+    );
     let load = scenario.load.as_ref().map(|load| resolved(compiler, &load.value));
     Fingerprint {
         flows: digest(&flows),
@@ -38,15 +51,29 @@ pub(super) fn compute(
     }
 }
 
-fn protocol(target: &Target) -> Option<&'static str> {
-    let Kind::Postgres(postgres) = &target.kind else {
-        return None;
-    };
-    Some(match postgres.protocol {
-        Protocol::Prepared => "prepared",
-        Protocol::Extended => "extended",
-        Protocol::Simple => "simple",
-    })
+/// What changes the work on a target beside its kind; nothing by default.
+fn protocol(kind: &Kind, written: &scenario::Target) -> Option<String> {
+    match kind {
+        Kind::Postgres(postgres) => Some(
+            match postgres.protocol {
+                Protocol::Prepared => "prepared",
+                Protocol::Extended => "extended",
+                Protocol::Simple => "simple",
+            }
+            .to_owned(),
+        ),
+        Kind::Sqlite { .. } => None,
+        Kind::Http(http) => {
+            let is_on = |key: &Option<At<bool>>| key.as_ref().is_some_and(|at| at.value);
+            let mut words = Vec::new();
+            words.extend(http.http2.then(|| "http2".to_owned()));
+            words.extend((!http.cookies).then(|| "no cookies".to_owned()));
+            words.extend(is_on(&written.compression).then(|| "compression".to_owned()));
+            let redirects = written.redirects.as_ref().map_or(0, |at| at.value);
+            words.extend((redirects > 0).then(|| format!("redirects {redirects}")));
+            (!words.is_empty()).then(|| words.join(", "))
+        }
+    }
 }
 
 fn resolved(compiler: &mut Compiler<'_>, load: &scenario::Load) -> scenario::Load {

@@ -5,6 +5,7 @@ use serde_json::Value as Json;
 /// A compiled path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JsonPath {
+    text: Box<str>,
     steps: Vec<Step>,
 }
 
@@ -37,7 +38,10 @@ impl JsonPath {
             steps.push(step);
             rest = remaining;
         }
-        Ok(Self { steps })
+        Ok(Self {
+            text: text.trim().into(),
+            steps,
+        })
     }
 
     /// The value at that place.
@@ -54,6 +58,13 @@ impl JsonPath {
                 array.get(index)
             }
         })
+    }
+}
+
+/// As it was written.
+impl std::fmt::Display for JsonPath {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
     }
 }
 

@@ -11,6 +11,7 @@ mod compile;
 mod data;
 mod fingerprint;
 mod generator;
+mod http;
 mod json_path;
 mod kind;
 mod load;
@@ -27,16 +28,15 @@ mod value;
 #[cfg(test)]
 mod tests;
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
-use hyper::{
-    Method,
-    header::{HeaderName, HeaderValue},
-};
+use hyper::header::HeaderName;
+use regex::bytes::Regex;
 
 pub use self::{
     compile::{Rejected, compile},
     generator::{Draw, Generator, stream},
+    http::{Body, Credentials, HttpRequest, HttpTarget, Path, Piece, Tls},
     json_path::JsonPath,
     secrets::Secrets,
     sql::split as split_sql,
@@ -117,7 +117,7 @@ pub struct Target {
 /// The protocol of a target and its address.
 #[derive(Debug, Clone)]
 pub enum Kind {
-    /// HTTP/1.1.
+    /// HTTP/1.1 or HTTP/2.
     Http(HttpTarget),
     /// SQLite, in this process.
     Sqlite {
@@ -139,19 +139,6 @@ impl Kind {
     }
 }
 
-/// An HTTP service.
-#[derive(Debug, Clone)]
-pub struct HttpTarget {
-    /// Base URL, may hold `{port}`.
-    pub base: String,
-    /// Sent with every request.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// Trusted certificate authorities instead of the system's.
-    pub ca: Option<PathBuf>,
-    /// Accept any certificate.
-    pub insecure: bool,
-}
-
 /// A PostgreSQL server.
 #[derive(Debug, Clone)]
 pub struct PostgresTarget {
@@ -159,10 +146,8 @@ pub struct PostgresTarget {
     pub connection: String,
     /// How statements are sent.
     pub protocol: Protocol,
-    /// Trusted certificate authorities instead of the system's.
-    pub ca: Option<PathBuf>,
-    /// Accept any certificate.
-    pub insecure: bool,
+    /// Whom to trust.
+    pub tls: Tls,
 }
 
 /// How PostgreSQL statements are sent.
@@ -393,7 +378,7 @@ pub struct Step {
     /// What the answer must be.
     pub expect: Expect,
     /// Variables to fill from the answer.
-    pub save: Vec<(usize, JsonPath)>,
+    pub save: Vec<Save>,
     /// How long it may take.
     pub timeout: Duration,
 }
@@ -401,7 +386,48 @@ pub struct Step {
 impl Step {
     /// Whether the answer's body is needed after it was received.
     pub fn needs_body(&self) -> bool {
-        !self.save.is_empty() || self.expect.body_contains.is_some() || !self.expect.json.is_empty()
+        self.needs_json()
+            || self.expect.body_contains.is_some()
+            || self.save.iter().any(|save| matches!(save.from, Extract::Body(_)))
+    }
+
+    /// Whether the body must be read as JSON.
+    pub fn needs_json(&self) -> bool {
+        !self.expect.json.is_empty() || self.save.iter().any(|save| matches!(save.from, Extract::Json(_)))
+    }
+}
+
+/// A variable to fill from an answer.
+#[derive(Debug, Clone)]
+pub struct Save {
+    /// The variable.
+    pub variable: usize,
+    /// Its name, for messages.
+    pub name: Box<str>,
+    /// Where the value stands.
+    pub from: Extract,
+}
+
+/// Where in an answer a value stands.
+#[derive(Debug, Clone)]
+pub enum Extract {
+    /// At a place of its JSON.
+    Json(JsonPath),
+    /// In the text of its body: the first group, else all that is matched.
+    Body(Regex),
+    /// In a header; the whole of it or, as in a body, what is matched.
+    Header(HeaderName, Option<Regex>),
+}
+
+/// For messages: what was looked for.
+impl std::fmt::Display for Extract {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Json(path) => write!(f, "JSON path {path}"),
+            Self::Body(regex) => write!(f, "regex {}", regex.as_str()),
+            Self::Header(name, None) => write!(f, "header {name}"),
+            Self::Header(name, Some(regex)) => write!(f, "regex {} in header {name}", regex.as_str()),
+        }
     }
 }
 
@@ -409,24 +435,11 @@ impl Step {
 #[derive(Debug, Clone)]
 pub enum Request {
     /// An HTTP request.
-    Http(HttpRequest),
+    Http(Box<HttpRequest>),
     /// One statement.
     Sql(Statement),
     /// Statements between BEGIN and COMMIT.
     Transaction(Vec<Statement>),
-}
-
-/// An HTTP request.
-#[derive(Debug, Clone)]
-pub struct HttpRequest {
-    /// Method.
-    pub method: Method,
-    /// Path and query.
-    pub path: Template,
-    /// Headers of this request.
-    pub headers: Vec<(HeaderName, Template)>,
-    /// Body.
-    pub body: Option<Template>,
 }
 
 /// An SQL statement with its parameters.
@@ -443,6 +456,10 @@ pub struct Statement {
 pub struct Expect {
     /// Allowed statuses; empty means below 400.
     pub status: Vec<u16>,
+    /// Headers with a text that they contain.
+    pub headers: Vec<(HeaderName, Template)>,
+    /// The largest body, in bytes as received.
+    pub max_size: Option<u64>,
     /// Text the body contains.
     pub body_contains: Option<Template>,
     /// Values at places of the body.

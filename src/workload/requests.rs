@@ -1,82 +1,11 @@
-//! What steps ask of their targets: HTTP requests and SQL statements, with their templates.
+//! What steps ask of their targets: templates, JSON and SQL statements. Requests are in `http`.
 
-use std::collections::BTreeMap;
-
-use hyper::{
-    Method,
-    header::{CONTENT_TYPE, HeaderName, HeaderValue},
-    http::uri::PathAndQuery,
-};
 use serde_json::Value as Json;
 
-use super::{
-    Encoding, HttpRequest, Kind, Statement, Template, TemplateError, secrets::is_secret_header, sql, steps::Steps,
-    value::write_json_string,
-};
+use super::{Encoding, Kind, Statement, Template, TemplateError, sql, steps::Steps, value::write_json_string};
 use crate::scenario::{self, At, Scalar};
 
 impl Steps<'_, '_> {
-    pub(super) fn http(&mut self, method: Method, path: &At<String>, written: &scenario::Step) -> Option<HttpRequest> {
-        let template = self.path_and_query(path);
-        let body = match (&written.body, &written.json) {
-            (Some(body), _) => Some(self.text(body, Encoding::Plain)),
-            (None, Some(json)) => Some(self.json(json)),
-            (None, None) => None,
-        };
-        let mut headers = self.headers(&written.headers);
-        if written.json.is_some() && !headers.iter().any(|(name, _)| name == CONTENT_TYPE) {
-            headers.push((CONTENT_TYPE, Template::literal("application/json")));
-        }
-        Some(HttpRequest {
-            method,
-            path: template?,
-            headers,
-            body: match body {
-                Some(body) => Some(body?),
-                None => None,
-            },
-        })
-    }
-
-    fn path_and_query(&mut self, at: &At<String>) -> Option<Template> {
-        let template = self.text(at, Encoding::Url)?;
-        let sample = template.sample();
-        if !sample.starts_with('/') {
-            let help = Some("the address belongs into [target.…] http = \"…\", the path here".into());
-            self.compiler.problem(at, "not a path", "a path starts with `/`", help);
-        } else if sample.contains('#') || sample.parse::<PathAndQuery>().is_err() {
-            let help = Some(
-                "write it percent-encoded: a space is %20, `#` is %23; templates are encoded by themselves".into(),
-            );
-            self.compiler
-                .problem(at, "not a path", "it has characters that a path cannot have", help);
-        }
-        Some(template)
-    }
-
-    fn headers(&mut self, written: &BTreeMap<String, At<String>>) -> Vec<(HeaderName, Template)> {
-        let mut headers = Vec::new();
-        for (name, at) in written {
-            let Some(value) = self.text(at, Encoding::Plain) else {
-                continue;
-            };
-            let sample = value.sample();
-            if is_secret_header(name) && !at.value.contains("{{") {
-                self.compiler.secrets.add_header(&sample);
-            }
-            match (HeaderName::try_from(name), HeaderValue::try_from(&sample)) {
-                (Ok(name), Ok(_)) => headers.push((name, value)),
-                _ => self.compiler.problem(
-                    at,
-                    format!("not a header: {name}"),
-                    "name or value has characters that HTTP does not allow",
-                    None,
-                ),
-            }
-        }
-        headers
-    }
-
     pub(super) fn transaction(
         &mut self,
         target: Option<usize>,
@@ -171,7 +100,7 @@ impl Steps<'_, '_> {
         }
     }
 
-    fn json(&mut self, at: &At<Json>) -> Option<Template> {
+    pub(super) fn json(&mut self, at: &At<Json>) -> Option<Template> {
         let mut parts = Vec::new();
         self.json_parts(&at.value, at, &mut parts)
             .then(|| Template::concat(parts))
@@ -219,7 +148,12 @@ impl Steps<'_, '_> {
     /// Text with templates, `${…}` resolved.
     pub(super) fn text(&mut self, at: &At<String>, encoding: Encoding) -> Option<Template> {
         let resolved = self.compiler.resolve(at)?;
-        let errors = match Template::compile(&resolved, encoding, &mut |name| self.scope.find(name)) {
+        self.template(&at.with(resolved), encoding)
+    }
+
+    /// Resolved text with templates.
+    pub(super) fn template(&mut self, at: &At<String>, encoding: Encoding) -> Option<Template> {
+        let errors = match Template::compile(&at.value, encoding, &mut |name| self.scope.find(name)) {
             Ok(template) => return Some(template),
             Err(errors) => errors,
         };

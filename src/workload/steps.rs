@@ -2,7 +2,10 @@
 //!
 //! What a step asks is compiled in `requests`, what its answer must be in `answers`.
 
-use std::{collections::BTreeSet, ops::Range};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use super::{
     Action, DEFAULT_TIMEOUT, Flow, Kind as TargetKind, MeasuredStep, Request, Step, Target, Variable,
@@ -60,6 +63,7 @@ pub(super) fn compile(
     let user_teardown = steps.bounded(&scenario.user_teardown);
     steps.scope.forget_all_but(&globals);
     let teardown = steps.bounded(&scenario.teardown);
+    steps.check_inherited_credentials();
 
     let draws_per_pass = flows.iter().map(|flow| rounds(&flow.actions)).max().unwrap_or(1);
     let (variables, variable_names) = steps.scope.into_variables();
@@ -99,6 +103,11 @@ pub(super) struct Steps<'c, 'a> {
     flow: Option<String>,
     /// How many pauses there are so far.
     pauses: u64,
+}
+
+/// The place of the first value of a table.
+fn first<T>(values: &BTreeMap<String, At<T>>) -> Option<Range<usize>> {
+    values.values().next().map(At::span)
 }
 
 /// Whether there is an operation among the steps, or one that could not be read.
@@ -209,7 +218,7 @@ impl Steps<'_, '_> {
         if let (Some(name), Some(_)) = (&at.value.name, &self.flow) {
             self.names.push(name.value.clone());
         }
-        self.save(&at.value.save);
+        self.save(&at.value.save, true);
         None
     }
 
@@ -237,12 +246,21 @@ impl Steps<'_, '_> {
         let (http, operation) = (kind.is_http(), kind.is_operation());
         let sql = matches!(kind, Kind::Sql(_));
         let repeat = matches!(kind, Kind::Repeat(_));
-        let first = |values: &std::collections::BTreeMap<String, At<String>>| values.values().next().map(At::span);
-        let keys: [(&str, Option<Range<usize>>, bool); 9] = [
+        let keys: [(&str, Option<Range<usize>>, bool); 15] = [
             ("params", step.params.as_ref().map(At::span), sql),
             ("headers", first(&step.headers), http),
             ("body", step.body.as_ref().map(At::span), http),
             ("json", step.json.as_ref().map(At::span), http),
+            ("form", first(&step.form), http),
+            ("multipart", step.multipart.as_ref().map(At::span), http),
+            ("body_file", step.body_file.as_ref().map(At::span), http),
+            ("auth", step.auth.as_ref().map(At::span), http),
+            ("redirects", step.redirects.as_ref().map(At::span), http),
+            (
+                "first_byte_timeout",
+                step.first_byte_timeout.as_ref().map(At::span),
+                http,
+            ),
             ("step", step.step.first().map(At::span), repeat),
             ("expect", step.expect.as_ref().map(At::span), operation),
             ("save", first(&step.save), operation),
@@ -257,9 +275,21 @@ impl Steps<'_, '_> {
                     .add(place, format!("`{key}` does not belong here"), label, None);
             }
         }
-        if let (Some(_), Some(json)) = (&step.body, &step.json) {
-            self.compiler
-                .problem(json, "two bodies", "`body` and `json` exclude each other", None);
+        self.several_bodies(step);
+    }
+
+    fn several_bodies(&mut self, step: &scenario::Step) {
+        let bodies = [
+            ("body", step.body.as_ref().map(At::span)),
+            ("json", step.json.as_ref().map(At::span)),
+            ("form", first(&step.form)),
+            ("multipart", step.multipart.as_ref().map(At::span)),
+            ("body_file", step.body_file.as_ref().map(At::span)),
+        ];
+        let mut written = bodies.into_iter().filter_map(|(key, place)| Some((key, place?)));
+        if let (Some((one, _)), Some((other, place))) = (written.next(), written.next()) {
+            let label = format!("`{one}` and `{other}` exclude each other");
+            self.compiler.problems.add(place, "two bodies", label, None);
         }
     }
 
@@ -271,14 +301,16 @@ impl Steps<'_, '_> {
         let timeout = self.compiler.timeout(written.timeout.as_ref(), inherited);
         let http = kind.is_http();
         let request = match kind {
-            Kind::Http(_, method, path) => self.http(method, path, written).map(Request::Http),
+            Kind::Http(_, method, path) => self
+                .http(method, path, written, target)
+                .map(|request| Request::Http(Box::new(request))),
             Kind::Sql(sql) => self.statement(target, sql, written.params.as_ref()).map(Request::Sql),
             Kind::Transaction(statements) => Some(Request::Transaction(self.transaction(target, statements))),
             Kind::Pause(_) | Kind::Repeat(_) => None,
         };
         let expect = self.expect(written.expect.as_ref(), http);
         // What a step saves is known to the steps after it, not to itself.
-        let save = self.save(&written.save);
+        let save = self.save(&written.save, http);
         let (target, request) = (target?, request?);
         Some(Step {
             index: self.measure(&name, target),

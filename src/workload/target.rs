@@ -1,15 +1,11 @@
 //! The `[target]`s of a scenario → targets with one protocol each.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
-
-use hyper::{
-    Uri,
-    header::{HeaderName, HeaderValue},
-};
+use std::{collections::BTreeMap, ops::Range, time::Duration};
 
 use super::{
-    DEFAULT_TIMEOUT, HttpTarget, Kind, Managed, PostgresTarget, Protocol, Target, compile::Compiler,
-    secrets::is_secret_header,
+    DEFAULT_TIMEOUT, Kind, Managed, PostgresTarget, Protocol, Target, Tls,
+    compile::Compiler,
+    http::{Inherited, compile_target},
 };
 use crate::scenario::{self, At};
 
@@ -17,6 +13,8 @@ use crate::scenario::{self, At};
 pub(super) struct Compiled {
     pub(super) target: Target,
     pub(super) timeout: Duration,
+    /// What only requests inherit.
+    pub(super) http: Inherited,
 }
 
 /// Compiles all targets; problems go to the compiler.
@@ -43,8 +41,12 @@ fn one(compiler: &mut Compiler<'_>, name: &str, written: &At<scenario::Target>) 
     } = &written.value;
     let timeout = compiler.timeout(timeout.as_ref(), DEFAULT_TIMEOUT);
     let managed = managed(compiler, &written.value);
+    let mut inherited = Inherited::default();
     let kind = match (http, sqlite, postgres) {
-        (Some(base), None, None) => self::http(compiler, base, &written.value),
+        (Some(base), None, None) => compile_target(compiler, base, &written.value).map(|(target, passed_on)| {
+            inherited = passed_on;
+            Kind::Http(target)
+        }),
         (None, Some(path), None) => self::sqlite(compiler, path),
         (None, None, Some(url)) => self::postgres(compiler, url, &written.value),
         (None, None, None) => {
@@ -77,27 +79,41 @@ fn one(compiler: &mut Compiler<'_>, name: &str, written: &At<scenario::Target>) 
             statements: Vec::new(),
         },
         timeout,
+        http: inherited,
     })
 }
 
 /// Keys that mean nothing for this kind of target.
 fn misplaced(compiler: &mut Compiler<'_>, kind: &Kind, written: &scenario::Target) {
     let (http, sqlite) = (matches!(kind, Kind::Http(_)), matches!(kind, Kind::Sqlite { .. }));
-    let place = |at: &Option<At<String>>| at.as_ref().map(At::span);
+    fn place<T>(at: &Option<At<T>>) -> Option<Range<usize>> {
+        at.as_ref().map(At::span)
+    }
+    let (managed, service) = (written.start.is_some(), http && written.start.is_some());
     let keys = [
         ("protocol", place(&written.protocol), !http && !sqlite, "PostgreSQL"),
         ("ca", place(&written.ca), !sqlite, "connections over TLS"),
         ("headers", written.headers.values().next().map(At::span), http, "HTTP"),
+        ("auth", place(&written.auth), http, "HTTP"),
+        ("host", place(&written.host), http, "HTTP"),
+        ("http2", place(&written.http2), http, "HTTP"),
+        ("redirects", place(&written.redirects), http, "HTTP"),
+        ("cookies", place(&written.cookies), http, "HTTP"),
+        ("compression", place(&written.compression), http, "HTTP"),
+        ("connect_timeout", place(&written.connect_timeout), http, "HTTP"),
+        ("first_byte_timeout", place(&written.first_byte_timeout), http, "HTTP"),
+        ("cert", place(&written.cert), http, "HTTP"),
+        ("key", place(&written.key), http, "HTTP"),
         (
             "ready",
             place(&written.ready),
-            http && written.start.is_some(),
+            service,
             "a managed HTTP service, with `start`",
         ),
         (
             "ready_timeout",
             place(&written.ready_timeout),
-            written.start.is_some(),
+            managed,
             "a managed process, with `start`",
         ),
     ];
@@ -147,80 +163,6 @@ fn sqlite(compiler: &mut Compiler<'_>, at: &At<String>) -> Option<Kind> {
     Some(Kind::Sqlite { path })
 }
 
-fn http(compiler: &mut Compiler<'_>, at: &At<String>, written: &scenario::Target) -> Option<Kind> {
-    let headers = written
-        .headers
-        .iter()
-        .filter_map(|(name, value)| header(compiler, name, value))
-        .collect();
-    let ca = ca(compiler, written);
-    let base = compiler.resolve(at)?.trim_end_matches('/').to_owned();
-    compiler.secrets.add_password_of(&base);
-    if let Err(reason) = check_url(&base, written.start.is_some()) {
-        let help = Some("write for example http = \"http://127.0.0.1:8080\"".into());
-        compiler.problem(at, "not a base URL", reason, help);
-    }
-    Some(Kind::Http(HttpTarget {
-        base,
-        headers,
-        ca,
-        insecure: written.insecure.unwrap_or(false),
-    }))
-}
-
-fn check_url(base: &str, managed: bool) -> Result<(), String> {
-    if base.contains("{port}") && !managed {
-        return Err("`{port}` is the port of a managed process; add `start`".into());
-    }
-    // Any port stands for the one that is chosen later.
-    let uri: Uri = base
-        .replace("{port}", "1")
-        .parse()
-        .map_err(|error| format!("{error}"))?;
-    match uri.scheme_str() {
-        Some("http" | "https") => {}
-        _ => return Err("it must start with http:// or https://".into()),
-    }
-    if uri
-        .authority()
-        .is_some_and(|authority| authority.as_str().contains('@'))
-    {
-        return Err("credentials do not belong into the URL; use headers = { authorization = \"…\" }".into());
-    }
-    if uri.query().is_some() {
-        return Err("a base URL has no query; put it into the steps".into());
-    }
-    Ok(())
-}
-
-fn header(compiler: &mut Compiler<'_>, name: &str, at: &At<String>) -> Option<(HeaderName, HeaderValue)> {
-    let value = compiler.resolve(at)?;
-    if is_secret_header(name) {
-        compiler.secrets.add_header(&value);
-    }
-    match (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-        (Ok(name), Ok(value)) => Some((name, value)),
-        _ => {
-            compiler.problem(
-                at,
-                format!("not a header: {name}"),
-                "name or value has characters that HTTP does not allow",
-                None,
-            );
-            None
-        }
-    }
-}
-
-fn ca(compiler: &mut Compiler<'_>, written: &scenario::Target) -> Option<PathBuf> {
-    let at = written.ca.as_ref()?;
-    let path = PathBuf::from(compiler.resolve(at)?);
-    if !path.is_file() {
-        compiler.problem(at, "no such file", path.display().to_string(), None);
-    }
-    Some(path)
-}
-
 fn postgres(compiler: &mut Compiler<'_>, at: &At<String>, written: &scenario::Target) -> Option<Kind> {
     let protocols = [
         ("prepared", Protocol::Prepared),
@@ -228,7 +170,7 @@ fn postgres(compiler: &mut Compiler<'_>, at: &At<String>, written: &scenario::Ta
         ("simple", Protocol::Simple),
     ];
     let protocol = compiler.word(written.protocol.as_ref(), &protocols, Protocol::Prepared);
-    let ca = ca(compiler, written);
+    let ca = compiler.file(written.ca.as_ref());
     let connection = match compiler.resolve(at)?.as_str() {
         "env" => compiler.postgres_from_variables(),
         given => given.to_owned(),
@@ -241,8 +183,11 @@ fn postgres(compiler: &mut Compiler<'_>, at: &At<String>, written: &scenario::Ta
     Some(Kind::Postgres(PostgresTarget {
         connection,
         protocol,
-        ca,
-        insecure: written.insecure.unwrap_or(false),
+        tls: Tls {
+            ca,
+            insecure: written.insecure.unwrap_or(false),
+            ..Tls::default()
+        },
     }))
 }
 

@@ -130,6 +130,24 @@ impl Template {
         self
     }
 
+    /// The same with its literal parts percent-encoded.
+    pub(super) fn percent_encode_literals(mut self) -> Self {
+        for part in &mut self.parts {
+            if let Part::Literal(text) = part {
+                let mut encoded = String::new();
+                percent_encode(text, &mut encoded);
+                *text = encoded.into();
+            }
+        }
+        self
+    }
+
+    /// The text, where it is always the same.
+    pub(super) fn as_constant(&self) -> Option<String> {
+        let varies = |part: &Part| matches!(part, Part::Variable { .. });
+        (!self.parts.iter().any(varies)).then(|| self.sample())
+    }
+
     /// Whether it is one variable and nothing else.
     pub(super) fn is_single_variable(&self) -> bool {
         matches!(self.parts.as_slice(), [Part::Variable { .. }])

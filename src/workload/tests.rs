@@ -3,6 +3,7 @@
 mod fingerprints;
 mod nonsense;
 mod problems;
+mod requests;
 mod secrets;
 mod templates;
 
@@ -93,8 +94,8 @@ fn rendered(workload: &Workload, step: usize, values: &mut Values<'_>) -> (Strin
     };
     let (mut path, mut body) = (String::new(), String::new());
     http.path.render(values, &mut path);
-    if let Some(template) = &http.body {
-        template.render(values, &mut body);
+    if let Some(written) = &http.body {
+        body = String::from_utf8(written.render(values).to_vec()).unwrap();
     }
     (path, body)
 }

@@ -45,6 +45,17 @@ impl Value {
         }
     }
 
+    /// Whether it is the same value; a number is the same however it is written.
+    pub fn equals(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Int(integer), Self::Float(float)) | (Self::Float(float), Self::Int(integer)) => {
+                // As the integer's own type, which has more digits.
+                float.fract() == 0.0 && float.abs() < 9e18 && *float as i64 == *integer
+            }
+            _ => self == other,
+        }
+    }
+
     /// The value found in JSON; containers become their JSON text.
     pub fn from_json(json: &Json) -> Self {
         match json {

@@ -9,5 +9,7 @@
     reason = "a test fails by panicking"
 )]
 
+pub(crate) mod certificates;
 pub(crate) mod postgres;
 pub(crate) mod program;
+pub(crate) mod web;

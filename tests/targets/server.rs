@@ -11,10 +11,14 @@ use std::{
     time::Duration,
 };
 
-use rustls::{
-    ServerConfig, ServerConnection, StreamOwned,
-    pki_types::{PrivateKeyDer, pem::PemObject as _},
-};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use super::support::certificates::Authority;
+
+const HEADERS: u8 = 1;
+pub(crate) const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+pub(crate) const GOAWAY: u8 = 7;
 
 /// A server on a port of its own; lives as long as the test program.
 pub(crate) struct Server {
@@ -89,6 +93,35 @@ impl<S: Read + Write> Connection<S> {
         head.split(' ').nth(1).map(str::to_owned)
     }
 
+    /// The stream of the next HTTP/2 request, whose settings are answered on the
+    /// way; `None` at the end of the connection.
+    pub(crate) fn stream(&mut self) -> Option<u32> {
+        loop {
+            let mut head = [0; 9];
+            self.stream.read_exact(&mut head).ok()?;
+            if head == *b"PRI * HTT" {
+                self.stream.read_exact(&mut [0; 24 - 9]).ok()?;
+                self.frame(SETTINGS, 0, &[]);
+                continue;
+            }
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            self.stream.read_exact(&mut vec![0; length as usize]).ok()?;
+            if head[3] == HEADERS {
+                self.requests.fetch_add(1, SeqCst);
+                return Some(u32::from_be_bytes([head[5], head[6], head[7], head[8]]));
+            }
+        }
+    }
+
+    /// Sends a frame of HTTP/2 without flags.
+    pub(crate) fn frame(&mut self, kind: u8, stream: u32, payload: &[u8]) {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        let mut frame = vec![length[1], length[2], length[3], kind, 0];
+        frame.extend(stream.to_be_bytes());
+        frame.extend(payload);
+        self.send(&frame);
+    }
+
     /// Sends as much as the other end takes.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);
@@ -133,25 +166,6 @@ pub(crate) fn answer(status: &str, body: &str) -> String {
 
 /// A certificate for 127.0.0.1 by an authority of its own: the server's side, and the authority as PEM.
 pub(crate) fn certificate() -> (Arc<ServerConfig>, String) {
-    let authority_key = rcgen::KeyPair::generate().unwrap();
-    let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
-    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let pem = authority.self_signed(&authority_key).unwrap().pem();
-    let issuer = rcgen::Issuer::new(authority, authority_key);
-    let key = rcgen::KeyPair::generate().unwrap();
-    let leaf = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()])
-        .unwrap()
-        .signed_by(&key, &issuer)
-        .unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![leaf.der().clone()],
-            PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap(),
-        )
-        .unwrap();
-    (Arc::new(config), pem)
+    let authority = Authority::new();
+    (authority.server(&["127.0.0.1"], &[], false), authority.pem)
 }

@@ -111,3 +111,63 @@ fn the_content_of_a_file_counts_and_its_place_does_not() {
     assert_eq!(of("a.csv"), of("b.csv"));
     assert_eq!(of("a.csv").differences(&of("c.csv")), ["data"]);
 }
+
+const SERVICE: &str = "http = \"http://127.0.0.1:1\"";
+
+#[test]
+fn what_changes_the_work_on_a_service_counts_and_secrets_do_not() {
+    let files = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &str| {
+        let path = files.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (cert, key) = (file("cert.pem", ""), file("key.pem", ""));
+    let same = [
+        "auth = { bearer = \"token\" }".to_owned(),
+        format!("cert = \"{cert}\"\nkey = \"{key}\"\nca = \"{cert}\""),
+        "host = \"shop.example\"\nconnect_timeout = \"1s\"\nfirst_byte_timeout = \"1s\"".to_owned(),
+        "cookies = true\nhttp2 = false\ncompression = false\nredirects = 0".to_owned(),
+    ];
+    for keys in same {
+        assert_eq!(
+            differences(SERVICE, &format!("{SERVICE}\n{keys}")),
+            Vec::<&str>::new(),
+            "{keys}"
+        );
+    }
+    for keys in ["http2 = true", "compression = true", "redirects = 1", "cookies = false"] {
+        assert_eq!(differences(SERVICE, &format!("{SERVICE}\n{keys}")), ["flows"], "{keys}");
+    }
+    let step = |auth: &str| {
+        fingerprint(
+            &format!("{HEAD}{FLOWS}").replace("json = { items = [] }", auth),
+            &VARIABLES,
+        )
+    };
+    let bearer = step("auth = { bearer = \"one\" }");
+    assert_eq!(bearer, step("auth = { bearer = \"another\" }"));
+    assert_eq!(bearer.differences(&step("")), ["flows"]);
+    let basic = step("auth = { basic = { user = \"u\", password = \"p\" } }");
+    assert_eq!(bearer.differences(&basic), ["flows"]);
+}
+
+#[test]
+fn the_content_of_a_file_that_is_sent_counts_and_its_place_does_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    for (name, content) in [("a", "1"), ("b", "1"), ("c", "2")] {
+        std::fs::write(path(name), content).unwrap();
+    }
+    for body in [
+        "body_file = \"${FILE}\"",
+        "multipart = [{ name = \"f\", file = \"${FILE}\", file_name = \"f\" }]",
+    ] {
+        let text = format!("{HEAD}[[flow]]\nname = \"a\"\n[[flow.step]]\npost = \"/\"\n{body}\n");
+        let of = |name: &str| fingerprint(&text, &[("FILE", &path(name))]);
+        assert_eq!(of("a"), of("b"));
+        assert_eq!(of("a").differences(&of("c")), ["data"]);
+    }
+}
+
+const VARIABLES: [(&str, &str); 2] = [("TOKEN", "secret"), ("PART", "x")];

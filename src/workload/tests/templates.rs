@@ -48,7 +48,7 @@ fn in_json_a_lone_template_keeps_its_type_and_text_is_escaped() {
     let Request::Http(http) = &steps(&workload)[0].request else {
         panic!()
     };
-    assert_eq!(http.headers[0].0, "content-type");
+    assert_eq!(http.headers["content-type"], "application/json");
 }
 
 #[test]
