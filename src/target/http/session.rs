@@ -1,6 +1,6 @@
 //! One user's connection to a service, and how a request is performed on it.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, mem, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     sample::{ErrorClass, Outcome, Phases},
-    target::{Answer, Operation, Reply},
+    target::{Answer, Operation, Reply, deadline::Deadline},
     units::format_duration,
     workload::{Body, DEFAULT_TIMEOUT, HttpRequest, Path, Request, Step, Values},
 };
@@ -37,6 +37,7 @@ pub(in crate::target) struct Session {
     channel: Option<Channel>,
     jar: Jar,
     text: String,
+    deadline: Deadline,
 }
 
 impl Session {
@@ -46,6 +47,7 @@ impl Session {
             channel: None,
             jar: Jar::default(),
             text: String::new(),
+            deadline: Deadline::default(),
         }
     }
 
@@ -80,25 +82,29 @@ impl Session {
             }
         };
         reply.begin();
-        let ended = timeout(step.timeout, async {
-            if http.redirects == 0 {
-                self.exchange(request, reply.start, http, step, reply).await
-            } else {
-                Box::pin(self.follow(request, http, step, reply)).await
-            }
-        })
-        .await;
+        let start = reply.start;
+        let mut deadline = mem::take(&mut self.deadline);
+        let ended = deadline
+            .within(start, step.timeout, async {
+                if http.redirects == 0 {
+                    self.exchange(request, start, http, step, reply).await
+                } else {
+                    Box::pin(self.follow(request, http, step, reply)).await
+                }
+            })
+            .await;
         reply.end = Instant::now();
+        self.deadline = deadline;
         let failure = match ended {
-            Ok(Ok(head)) => {
+            Some(Ok(head)) => {
                 reply.phases.body = Some(reply.end - head);
                 match unpack(step, reply) {
                     Ok(()) => return Outcome::Completed,
                     Err(failure) => failure,
                 }
             }
-            Ok(Err(failure)) => failure,
-            Err(_) => Failure::new(
+            Some(Err(failure)) => failure,
+            None => Failure::new(
                 ErrorClass::Timeout,
                 format!("no answer within {}", format_duration(step.timeout)),
             ),
