@@ -1,8 +1,9 @@
 //! Making connections, and what their errors mean.
 
-use std::{error::Error as _, io::ErrorKind, sync::Arc, time::Duration};
+use std::{error::Error as _, future::Future, io::ErrorKind, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures_util::future::Either;
 use http_body_util::Full;
 use hyper::{
     Request, Response,
@@ -41,13 +42,14 @@ impl Channel {
     }
 
     /// The head of the answer. An error has the request when nothing of it was sent.
-    pub(super) async fn send(
+    // No `async fn`: hyper takes the request at once, and a future that held it would be large.
+    pub(super) fn send(
         &mut self,
         request: Request<Full<Bytes>>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<Full<Bytes>>>> {
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Full<Bytes>>>>> {
         match self {
-            Self::Http1(sender) => sender.try_send_request(request).await,
-            Self::Http2(sender) => sender.try_send_request(request).await,
+            Self::Http1(sender) => Either::Left(sender.try_send_request(request)),
+            Self::Http2(sender) => Either::Right(sender.try_send_request(request)),
         }
     }
 }

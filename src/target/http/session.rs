@@ -185,7 +185,8 @@ impl Session {
         let (mut channel, reused) = match self.kept_channel().await {
             Some(channel) => (channel, true),
             None => {
-                let channel = self.shared.connect(&mut reply.phases).await?;
+                // Boxed, lest every request moves the room that a handshake needs.
+                let channel = Box::pin(self.shared.connect(&mut reply.phases)).await?;
                 began = Instant::now();
                 (channel, false)
             }
@@ -196,7 +197,7 @@ impl Session {
                 // The server had closed the kept connection before anything was
                 // written: it never saw the request, so this is no retry.
                 Some(request) if reused => {
-                    channel = self.shared.connect(&mut reply.phases).await?;
+                    channel = Box::pin(self.shared.connect(&mut reply.phases)).await?;
                     began = Instant::now();
                     within(http.first_byte_timeout, channel.send(request))
                         .await?
