@@ -104,7 +104,7 @@ mod tests {
         headers
     }
 
-    /// "hello, hello, hello" by the reference encoder.
+    /// "hello" as one uncompressed block, without the empty block that ends a stream.
     const BROTLI: [u8; 8] = [0x0b, 0x02, 0x80, b'h', b'e', b'l', b'l', b'o'];
 
     #[test]
