@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::{StreamExt as _, stream};
 use tokio::{
-    runtime,
+    runtime::{self, LocalOptions},
     sync::watch,
     time::{Instant, sleep, sleep_until, timeout},
 };
@@ -71,7 +71,7 @@ type Finished = Option<Instant>;
 
 /// All workers of one run.
 pub(super) struct Workers {
-    threads: Vec<JoinHandle<Finished>>,
+    threads: Vec<JoinHandle<Result<Finished, WorkerError>>>,
     phase: watch::Sender<Phase>,
     /// Threads that have reached the end of the current phase, counted over all phases.
     ready: watch::Receiver<usize>,
@@ -104,14 +104,19 @@ impl Workers {
                 ready: Arc::clone(&report_ready),
             };
             let (course, recorder) = (course.clone(), RefCell::new(collector.recorder()));
-            let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+            let mut runtime = runtime::Builder::new_current_thread();
+            runtime.enable_all();
             threads.push(thread::Builder::new().name(format!("load-{index}")).spawn(move || {
-                runtime.block_on(async {
+                let runtime = runtime.build_local(LocalOptions::default())?;
+                // As a task: what wakes the runtime's own future makes it look for events
+                // by a system call before it goes on, what wakes a task does not.
+                let load = runtime.spawn_local(async move {
                     match course {
                         None => worker.open(recorder).await,
                         Some(course) => worker.closed(&course, recorder).await,
                     }
-                })
+                });
+                runtime.block_on(load).map_err(|_| WorkerError::Died)
             })?);
         }
         let window = match plan.load.end {
@@ -216,7 +221,7 @@ impl Workers {
             while !thread.is_finished() {
                 sleep(Duration::from_millis(1)).await;
             }
-            last = last.max(thread.join().map_err(|_| WorkerError::Died)?);
+            last = last.max(thread.join().map_err(|_| WorkerError::Died)??);
         }
         Ok(last)
     }
