@@ -21,7 +21,7 @@ use loadgate::{
     run::Latency,
     sample::{Outcome, Phases, Sample},
     scenario,
-    workload::{self, Arrivals, Encoding, Template, Values, Workload},
+    workload::{self, Arrivals, Encoding, Rates, Template, Values, Workload},
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use rand_distr::{Distribution as _, LogNormal};
@@ -151,7 +151,7 @@ fn schedule(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("one step of a schedule");
     for (name, spacing) in [("even", Arrivals::Even), ("poisson", Arrivals::Poisson)] {
         // A window that no bench reaches the end of.
-        let mut arrivals = Schedule::new(50_000.0, spacing, 7, Duration::from_hours(24 * 365));
+        let mut arrivals = Schedule::new(&Rates::constant(50_000.0), spacing, 7, Duration::from_hours(24 * 365));
         group.bench_function(name, |bencher| bencher.iter(|| black_box(arrivals.next())));
     }
     group.finish();

@@ -1,10 +1,10 @@
 //! The closed model: Goose's users are our virtual users.
 //!
 //! Goose starts, ramps, holds and stops the users. A Goose transaction leases
-//! a virtual user's worker for some milliseconds, in which it performs passes
-//! of our flows on its own sessions; so Goose's cost disappears, and samples
-//! are recorded on the thread that drives the sockets. Goose's own metrics,
-//! telnet and logs stay off. Its killswitch and its signal handler are global:
+//! a virtual user on its worker for some milliseconds, in which that performs
+//! passes of our flows on its own sessions; so Goose's cost disappears, and
+//! samples are recorded on the thread that drives the sockets. Goose's own
+//! metrics, telnet and logs stay off. Its killswitch and its signal handler are global:
 //! one attack at a time, and our handler comes first (see `cli::interrupt`).
 
 use std::{
@@ -28,7 +28,10 @@ use goose::{
     goose::{GooseUser, Scenario, Transaction, TransactionFunction},
 };
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{
+        mpsc::{self, error::TryRecvError},
+        oneshot, watch,
+    },
     task::JoinHandle,
     time::{Instant, sleep, sleep_until, timeout},
 };
@@ -46,7 +49,7 @@ use crate::{
     workload::{End, Load, Profile, Wait, Workload},
 };
 
-/// How long a Goose transaction performs passes before it reports back.
+/// How long a Goose transaction lasts: Goose looks at its commands in between.
 const LEASE: Duration = Duration::from_millis(5);
 
 /// A user whose connection is refused waits this long, lest it does nothing but being refused.
@@ -530,14 +533,15 @@ impl User<'_, '_> {
                 () = self.course.over.cancelled() => break,
                 wish = self.wishes.recv() => wish,
             };
-            // Goose may have given up waiting for the answer.
             match wish {
-                Some(Wish::Perform(done)) => {
-                    if self.arrive().await {
-                        self.perform().await;
-                    } else {
-                        self.wait_until(Instant::now() + AFTER_REFUSAL).await;
+                Some(Wish::Perform(done)) if self.arrive().await => {
+                    if let Some(left) = self.perform(done).await {
+                        self.depart().await;
+                        let _ = left.send(());
                     }
+                }
+                Some(Wish::Perform(done)) => {
+                    self.wait_until(Instant::now() + AFTER_REFUSAL).await;
                     let _ = done.send(());
                 }
                 Some(Wish::Leave(done)) => {
@@ -548,6 +552,29 @@ impl User<'_, '_> {
             }
         }
         self.depart().await;
+    }
+
+    /// Passes until Goose ends the user, who then waits for the answer, or all is over.
+    ///
+    /// A lease that is over is reported, but the user does not wait for the next one:
+    /// while Goose thinks about it, it goes on.
+    async fn perform(&mut self, done: oneshot::Sender<()>) -> Option<oneshot::Sender<()>> {
+        let mut lease = Some((done, Instant::now() + LEASE));
+        while !self.course.over.is_cancelled() && self.pass().await {
+            if let Some((done, _)) = lease.take_if(|(_, until)| Instant::now() >= *until) {
+                // Goose may have given up waiting for it.
+                let _ = done.send(());
+            }
+            if lease.is_none() {
+                match self.wishes.try_recv() {
+                    Ok(Wish::Perform(done)) => lease = Some((done, Instant::now() + LEASE)),
+                    Ok(Wish::Leave(left)) => return Some(left),
+                    Err(TryRecvError::Empty) => {}
+                    Err(TryRecvError::Disconnected) => return None,
+                }
+            }
+        }
+        None
     }
 
     /// Connects and performs the user's setup, where that was not done ahead; whether it may perform.
@@ -567,35 +594,33 @@ impl User<'_, '_> {
         self.recording.user_failed("user_teardown", &result);
     }
 
-    /// Passes for the length of a lease.
-    async fn perform(&mut self) {
-        let until = Instant::now() + LEASE;
-        while Instant::now() < until && !self.course.over.is_cancelled() {
-            if let Some(throttle) = &self.course.shared.throttle {
-                self.wait_until(throttle.turn(Instant::now())).await;
-            }
-            let now = Instant::now();
-            let Some(number) = self.course.next_pass(now, self.recording.t0) else {
-                return;
-            };
-            self.recording
-                .with(now, |recorder, at| recorder.flows(at.offset(now)).planned += 1);
-            if now >= self.recording.t0 && self.trace.since.get().is_none() {
-                self.trace.since.set(Some(now));
-            }
-            let end = self
-                .performer
-                .pass(number, now, self.recording, &self.trace.flight)
-                .await;
-            self.trace.last_end.set(Some(Instant::now()));
-            if matches!(end, PassEnd::Failed(ErrorClass::Connect)) {
-                self.wait_until(Instant::now() + AFTER_REFUSAL).await;
-            }
-            if let Some(think) = &self.course.shared.think {
-                let length = think.length(self.seed, THINKING, number);
-                self.wait_until(Instant::now() + length).await;
-            }
+    /// One pass and the wait after it; false when there is none left to start.
+    async fn pass(&mut self) -> bool {
+        if let Some(throttle) = &self.course.shared.throttle {
+            self.wait_until(throttle.turn(Instant::now())).await;
         }
+        let now = Instant::now();
+        let Some(number) = self.course.next_pass(now, self.recording.t0) else {
+            return false;
+        };
+        self.recording
+            .with(now, |recorder, at| recorder.flows(at.offset(now)).planned += 1);
+        if now >= self.recording.t0 && self.trace.since.get().is_none() {
+            self.trace.since.set(Some(now));
+        }
+        let end = self
+            .performer
+            .pass(number, now, self.recording, &self.trace.flight)
+            .await;
+        self.trace.last_end.set(Some(Instant::now()));
+        if matches!(end, PassEnd::Failed(ErrorClass::Connect)) {
+            self.wait_until(Instant::now() + AFTER_REFUSAL).await;
+        }
+        if let Some(think) = &self.course.shared.think {
+            let length = think.length(self.seed, THINKING, number);
+            self.wait_until(Instant::now() + length).await;
+        }
+        true
     }
 
     /// Waits, but not beyond the end of all, and counts it as time that no target took.

@@ -135,7 +135,7 @@ impl Lobby {
         let in_flight = self.performers - self.free.get();
         let queue = waiting.len().saturating_sub(self.free.get());
         recording.with(recording.t0 + arrival.due, |recorder, _| {
-            recorder.depth(queue, in_flight)
+            recorder.depth(queue, in_flight);
         });
         // Those that a free performer will take at its next turn do not wait for anything.
         if waiting.len() < self.bound + self.free.get() {
