@@ -94,6 +94,51 @@ fn ran(directory: TempDir, output: &Output) -> Ran {
     ran
 }
 
+/// A shipped example, with the demo that it starts itself.
+fn example(file: &str, variable: (&str, &str)) -> Ran {
+    let directory = tempfile::tempdir().unwrap();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("scenarios/examples")
+        .join(file);
+    let output = loadgate(directory.path(), &["run", path.to_str().unwrap(), "--out", "run"])
+        .env(variable.0, variable.1)
+        .output()
+        .unwrap();
+    ran(directory, &output)
+}
+
+const NO_FAULT: (&str, &str) = ("LOADGATE_DEMO_DELAY", "0ms");
+
+#[test]
+fn the_example_of_an_open_load_in_stages_is_performed() {
+    let ran = example("stages-open.toml", NO_FAULT);
+    assert!(ran.flows("completed") > 0 && ran.flows("failed") == 0, "{}", ran.said);
+    // The spike is there, whatever the machine could do about it.
+    let planned = ran.per_second("planned");
+    assert!(planned[4] > 300 && planned[5] < 200, "{planned:?}");
+}
+
+#[test]
+fn the_example_of_users_in_stages_is_performed() {
+    let ran = example("stages-closed.toml", NO_FAULT);
+    assert!(ran.flows("completed") > 0 && ran.flows("failed") == 0, "{}", ran.said);
+    assert_eq!(ran.run["generator"]["failed_users"], 0, "{}", ran.said);
+    assert!(ran.per_second("sent").iter().all(|sent| *sent <= 210), "{}", ran.said);
+}
+
+#[test]
+fn the_example_of_a_search_is_performed() {
+    let ran = example("search.toml", NO_FAULT);
+    let rates = ran.report["search"]["rates"].as_array().unwrap();
+    assert_eq!(rates[0]["rate_per_s"], 100.0, "{}", ran.said);
+}
+
+#[test]
+fn the_example_of_an_early_end_is_performed() {
+    let ran = example("abort.toml", ("LOADGATE_DEMO_ERROR_RATE", "80%"));
+    assert!(ran.run["aborted"].is_string(), "{}", ran.said);
+}
+
 /// One step `GET /` under a load, and what else is given.
 fn get(server: &Server, load: &str, rest: &str) -> String {
     format!(

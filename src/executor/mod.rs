@@ -5,6 +5,7 @@
 //! they recorded, and stops them. What an operation does is [`crate::target`].
 
 mod abort;
+mod attack;
 mod closed;
 mod open;
 mod pacer;

@@ -149,21 +149,26 @@ impl<'w, S: Session> Performer<'w, S> {
         self.arrived
     }
 
-    /// Performs pass number `number`; a failed step ends it.
+    /// Performs pass number `number`; a failed step ends it. How it ended, and when.
     pub(super) async fn pass(
         &mut self,
         number: u64,
         due: Instant,
         recording: &Recording,
         flight: &Cell<Option<Flight>>,
-    ) -> PassEnd {
+    ) -> (PassEnd, Instant) {
         let workload = self.workload;
         if self.model == Model::Open {
             // Arrivals are strangers to each other, whichever session serves them.
             self.session.renew();
         }
         self.values.begin(number, &self.globals);
-        let start = Instant::now();
+        // A user of the closed model starts when it is due.
+        let start = if self.model == Model::Closed {
+            due
+        } else {
+            Instant::now()
+        };
         flight.set(Some(Flight {
             due,
             start,
@@ -177,14 +182,15 @@ impl<'w, S: Session> Performer<'w, S> {
             .await;
 
         flight.set(None);
+        let ended = Instant::now();
         recording.with(due, |recorder, at| {
-            let flows = recorder.flows(at.offset(Instant::now()));
+            let flows = recorder.flows(at.offset(ended));
             match end {
                 PassEnd::Completed => flows.completed += 1,
                 PassEnd::Failed(_) => flows.failed += 1,
             }
         });
-        end
+        (end, ended)
     }
 
     async fn actions(

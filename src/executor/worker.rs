@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Event, Plan,
-    closed::{self, Attack, Course},
+    attack::Attack,
+    closed::{self, Course},
     open::{self, Bounds},
     pacer::{Pacer, prompt_thread},
     pass::{Performer, Recording},
