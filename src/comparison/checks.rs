@@ -33,6 +33,9 @@ const OVERHEAD_PER_OPERATION_S: f64 = 20e-6;
 /// A shorter window has no averages to speak of.
 const SHORTEST_AVERAGE_S: f64 = 1.0;
 
+/// Waiting for a CPU for this share of the time is worth a word.
+const NOTED_PRESSURE: f64 = 0.25;
+
 /// A host that gives this share of the CPU time to others is worth a word.
 const NOTED_STEAL: f64 = 0.02;
 
@@ -68,6 +71,16 @@ pub(super) fn notes(run: &Run, baseline: Option<&Baseline>, reference: Option<&R
     }
     if run.environment.build == "debug" {
         notes.push("This is a debug build of loadgate: build with --release before you trust its figures.".into());
+    }
+    if let Some(pressure) = run
+        .generator
+        .pressure_share
+        .filter(|pressure| *pressure >= NOTED_PRESSURE)
+    {
+        notes.push(format!(
+            "Something on the machine waited for a CPU for {} of the time (pressure): generator and target share too few cores.",
+            format_share(pressure)
+        ));
     }
     if let Some(steal) = run.generator.steal_share.filter(|steal| *steal >= NOTED_STEAL) {
         notes.push(format!(

@@ -28,13 +28,15 @@ impl<'w> Aborts<'w> {
     /// Looks at the next second; the condition that ends the run, if one does.
     pub(super) fn look(&mut self, second: &Second) -> Option<&'w AbortWhen> {
         for (condition, broken_for) in &mut self.conditions {
-            // A second without samples says nothing of latencies: it neither breaks nor mends.
+            // A second without samples mends nothing; it counts once the condition is broken.
             if let Some(value) = value(condition, second) {
                 let broken = match condition.metric.better {
                     Better::Lower => value > condition.limit,
                     Better::Higher => value < condition.limit,
                 };
                 *broken_for = if broken { *broken_for + 1 } else { 0 };
+            } else if *broken_for > 0 {
+                *broken_for += 1;
             }
             if *broken_for as f64 >= condition.lasting.as_secs_f64() && *broken_for > 0 {
                 return Some(condition);
@@ -128,7 +130,7 @@ mod tests {
         let errors = condition("error_rate", 0.5);
         assert_eq!(ends_after(&errors, &[bad(), bad(), bad(), bad()]), Some(2));
         assert_eq!(ends_after(&errors, &[bad(), bad(), good(), bad(), bad()]), None);
-        assert_eq!(ends_after(&errors, &[bad(), silent(), bad(), bad()]), Some(3));
+        assert_eq!(ends_after(&errors, &[silent(), bad(), silent(), silent()]), Some(3));
     }
 
     #[test]

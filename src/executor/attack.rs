@@ -115,9 +115,9 @@ struct Seat(usize);
 
 impl Seats {
     fn take(&self) -> Option<Seat> {
-        let seat = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop_first();
+        let seat = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop_first()?;
         self.taken.send_modify(|taken| *taken += 1);
-        seat.map(Seat)
+        Some(Seat(seat))
     }
 
     fn give_back(&self, seat: Seat) {
@@ -219,6 +219,12 @@ impl Attack {
         let seats = Arc::clone(&self.seats);
         let over = self.over.clone();
         Arc::new(move |user: &mut GooseUser| {
+            // Goose does not wait for those it ends: their seats may become free only now.
+            if user.get_session_data::<Seat>().is_none()
+                && let Some(seat) = seats.take()
+            {
+                user.set_session_data(seat);
+            }
             let seat = user.get_session_data::<Seat>().copied();
             let (seats, over) = (Arc::clone(&seats), over.clone());
             Box::pin(async move {

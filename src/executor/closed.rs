@@ -17,7 +17,7 @@ use tokio::{
         mpsc::{self, error::TryRecvError},
         oneshot, watch,
     },
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, interval, sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +31,7 @@ use crate::{
     recorder::Recorder,
     sample::ErrorClass,
     target::Sessions,
+    units::LONGEST,
     workload::{End, Load, Profile, Wait, Workload},
 };
 
@@ -94,6 +95,9 @@ impl Course {
 
     /// The number of the next pass that starts now; `None` when there is none left.
     fn next_pass(&self, now: Instant, t0: Instant) -> Option<u64> {
+        if self.over.is_cancelled() {
+            return None;
+        }
         if now < t0 {
             return Some(self.shared.warm_up.fetch_add(1, Relaxed));
         }
@@ -141,7 +145,7 @@ pub(super) fn prepare(
         end: load.end,
         think: think.clone(),
         throttle: throttle.map(|rate| Throttle {
-            gap: Duration::from_secs_f64(1.0 / rate),
+            gap: Duration::try_from_secs_f64(1.0 / rate).map_or(LONGEST, |gap| gap.min(LONGEST)),
             next: Mutex::new(Instant::now()),
         }),
         lessees: Mutex::new(lessees.into_iter().map(Some).collect()),
@@ -197,6 +201,7 @@ pub(super) async fn run(
                 course,
                 recording: &recording,
                 trace,
+                plan,
             }
             .live()
         })
@@ -206,7 +211,16 @@ pub(super) async fn run(
         course.over.cancelled().await;
         sleep(load.drain).await;
     };
+    // A second in which nothing ends is over all the same.
+    let ticking = async {
+        let mut ticks = interval(Duration::from_secs(1));
+        loop {
+            ticks.tick().await;
+            recording.with(t0, |recorder, at| recorder.advance(at.offset(Instant::now())));
+        }
+    };
     tokio::select! {
+        () = ticking => {}
         () = all_done => {}
         () = too_late => {}
         () = plan.interrupt.cut.cancelled() => {}
@@ -258,6 +272,7 @@ struct User<'a, 'w> {
     course: &'a Course,
     recording: &'a Recording,
     trace: &'a Trace,
+    plan: &'a Plan,
 }
 
 impl User<'_, '_> {
@@ -318,8 +333,8 @@ impl User<'_, '_> {
 
     /// Connects and performs the user's setup, where that was not done ahead; whether it may perform.
     async fn arrive(&mut self) -> bool {
-        if self.performer.has_arrived() {
-            return true;
+        if self.performer.has_arrived() || self.performer.is_barred() {
+            return self.performer.has_arrived();
         }
         self.performer.session().connect().await;
         let result = self.performer.set_up(self.number).await;
@@ -331,6 +346,9 @@ impl User<'_, '_> {
         self.trace.leave();
         let result = self.performer.tear_down(self.number).await;
         self.recording.user_failed("user_teardown", &result);
+        // Its connections and cookies go with it.
+        let session = Sessions::new(&self.plan.connectors);
+        self.performer.replace(session, Arc::clone(&self.plan.globals));
     }
 
     /// One pass and the wait after it; when it ended, `None` when there was none left to start.
@@ -351,7 +369,8 @@ impl User<'_, '_> {
             .await;
         self.trace.last_end.set(Some(ended));
         let mut wait = Duration::ZERO;
-        if matches!(outcome, PassEnd::Failed(ErrorClass::Connect)) {
+        // Without it a failure that needs no answer would be all that the thread does.
+        if matches!(outcome, PassEnd::Failed(ErrorClass::Connect | ErrorClass::Parameter)) {
             wait += AFTER_REFUSAL;
         }
         if let Some(think) = &self.course.shared.think {

@@ -66,6 +66,8 @@ pub(super) struct Flight {
     start: Instant,
     /// The operation under way: step, due, start.
     operation: Option<(usize, Instant, Instant)>,
+    /// Since when it pauses, if it does.
+    pausing: Option<Instant>,
 }
 
 /// A virtual user: its connections and the values of its current pass.
@@ -78,6 +80,8 @@ pub struct Performer<'w, S> {
     session: S,
     /// Whether it is connected and has performed its own setup.
     arrived: bool,
+    /// Whether its setup failed: it takes no part.
+    barred: bool,
     values: Values<'w>,
     reply: Reply,
     pacer: Option<Pacer>,
@@ -100,6 +104,7 @@ impl<'w, S: Session> Performer<'w, S> {
             model,
             session,
             arrived: false,
+            barred: false,
             values: Values::new(workload),
             reply: Reply::default(),
             pacer: None,
@@ -123,7 +128,9 @@ impl<'w, S: Session> Performer<'w, S> {
             let Self {
                 session, values, reply, ..
             } = self;
+            self.barred = true;
             unmeasured::perform(&workload.user_setup, workload, session, values, reply).await?;
+            self.barred = false;
             self.globals = self.values.saved().into();
         }
         self.session.settle();
@@ -147,6 +154,18 @@ impl<'w, S: Session> Performer<'w, S> {
     /// Whether it was set up.
     pub(super) fn has_arrived(&self) -> bool {
         self.arrived
+    }
+
+    /// Whether its setup failed.
+    pub(super) fn is_barred(&self) -> bool {
+        self.barred
+    }
+
+    /// Somebody else, with connections of its own, takes its place.
+    pub(super) fn replace(&mut self, session: S, globals: Arc<[Option<Value>]>) {
+        self.session = session;
+        self.globals = globals;
+        self.barred = false;
     }
 
     /// Performs pass number `number`; a failed step ends it. How it ended, and when.
@@ -173,6 +192,7 @@ impl<'w, S: Session> Performer<'w, S> {
             due,
             start,
             operation: None,
+            pausing: None,
         }));
         recording.with(due, |recorder, at| recorder.flows(at.offset(start)).sent += 1);
 
@@ -208,10 +228,15 @@ impl<'w, S: Session> Performer<'w, S> {
                     }
                 }
                 Action::Pause(wait, purpose) => {
-                    let began = Instant::now();
+                    let (before, began) = (flight.get(), Instant::now());
                     *due += wait.length(self.workload.seed, *purpose, self.values.draw());
+                    flight.set(before.map(|flight| Flight {
+                        pausing: Some(began),
+                        ..flight
+                    }));
                     self.wait_until(*due).await;
-                    if let Some(Flight { due, .. }) = flight.get() {
+                    flight.set(before);
+                    if let Some(Flight { due, .. }) = before {
                         recording.with(due, |recorder, _| recorder.users().waited += began.elapsed());
                     }
                 }
@@ -283,8 +308,9 @@ impl<'w, S: Session> Performer<'w, S> {
         };
         recorder.record(&sample, phases);
         if let Outcome::Failed(class) = outcome {
-            let message = message.as_ref().map(|message| self.workload.secrets.mask(message));
-            recorder.error(step.index, class, sample.end, message.as_deref());
+            let secrets = &self.workload.secrets;
+            let message = || message.as_ref().map(|message| secrets.mask(message));
+            recorder.error(step.index, class, sample.end, message);
         }
     }
 }
@@ -294,6 +320,9 @@ impl Flight {
     pub(super) fn record_unfinished(&self, recording: &Recording, cut: Instant) {
         recording.with(self.due, |recorder, at| {
             recorder.flows(at.offset(self.start)).unfinished += 1;
+            if let Some(since) = self.pausing {
+                recorder.users().waited += cut.saturating_duration_since(since);
+            }
             if let Some((step, due, start)) = self.operation {
                 let sample = Sample {
                     step,

@@ -86,9 +86,11 @@ impl Schedule {
         schedule
     }
 
-    /// The arrivals of one of several workers: every `workers`-th one.
-    pub fn shard(self, worker: usize, workers: usize) -> impl Iterator<Item = Arrival> {
-        self.filter(move |arrival| arrival.number % workers as u64 == worker as u64)
+    /// The arrivals of one of several workers. They are dealt out to the sessions in
+    /// turn, and these to the workers: who has more sessions gets more of them.
+    pub fn shard(self, worker: usize, workers: usize, sessions: usize) -> impl Iterator<Item = Arrival> {
+        let (workers, sessions) = (workers.max(1) as u64, sessions.max(1) as u64);
+        self.filter(move |arrival| arrival.number % sessions % workers == worker as u64)
     }
 
     /// The gap before arrival `number`, exponential with mean 1.
@@ -186,7 +188,9 @@ mod tests {
     #[test]
     fn shards_together_are_the_whole() {
         for spacing in [Arrivals::Even, Arrivals::Poisson] {
-            let mut together: Vec<Arrival> = (0..3).flat_map(|worker| schedule(spacing).shard(worker, 3)).collect();
+            let mut together: Vec<Arrival> = (0..3)
+                .flat_map(|worker| schedule(spacing).shard(worker, 3, 5))
+                .collect();
             together.sort_by_key(|arrival| arrival.number);
             assert_eq!(together, schedule(spacing).collect::<Vec<_>>());
         }
@@ -245,7 +249,7 @@ mod tests {
         let poisson = |seed| Schedule::new(&staged(), Arrivals::Poisson, seed, Duration::from_secs(6));
         assert!(poisson(7).eq(poisson(7)));
         assert!(!poisson(7).eq(poisson(8)));
-        let mut shards: Vec<Arrival> = (0..3).flat_map(|worker| poisson(7).shard(worker, 3)).collect();
+        let mut shards: Vec<Arrival> = (0..3).flat_map(|worker| poisson(7).shard(worker, 3, 5)).collect();
         shards.sort_by_key(|arrival| arrival.number);
         assert!(poisson(7).eq(shards));
     }

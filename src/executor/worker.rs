@@ -287,6 +287,7 @@ impl Worker {
         let load = &self.plan.load;
         let mut performers = self.performers(Model::Open);
         self.connect(&mut performers, sessions(&load.profile), &recorder).await;
+        performers.retain(|performer| !performer.is_barred());
         self.report_ready();
 
         let mut pacer = Pacer::precise();
@@ -339,7 +340,11 @@ impl Worker {
         // The warm-up has the rate with which the window begins.
         let begin = Rates::constant(rates.start);
         let rates = if recording.recorder.is_some() { rates } else { &begin };
-        let schedule = Schedule::new(rates, *arrivals, workload.seed, window).shard(self.index, self.count);
+        let schedule = Schedule::new(rates, *arrivals, workload.seed, window).shard(
+            self.index,
+            self.count,
+            sessions(&load.profile),
+        );
         let numbered = schedule.map(|arrival| Arrival {
             number: first + arrival.number,
             ..arrival

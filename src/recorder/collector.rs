@@ -272,7 +272,10 @@ impl Collector {
                     flows: FlowCounts::default(),
                     steps: buffer.steps.iter().map(StepBuffer::second).collect(),
                 };
-                watched.closed.insert(buffer.second, second);
+                // What comes after its second was looked at is looked at no more.
+                if buffer.second >= watched.next {
+                    watched.closed.insert(buffer.second, second);
+                }
             }
             self.recycle(buffer);
         }

@@ -224,12 +224,12 @@ impl Recorder {
     }
 
     /// Counts a failure by its class; the first message of a class is kept.
-    pub fn error(&mut self, step: usize, class: ErrorClass, at: Duration, message: Option<&str>) {
+    pub fn error(&mut self, step: usize, class: ErrorClass, at: Duration, message: impl FnOnce() -> Option<String>) {
         let tally = self.rest.errors.entry((step, class)).or_insert_with(|| ErrorTally {
             count: 0,
             first: at,
             last: at,
-            example: message.map(|message| message.chars().take(LONGEST_EXAMPLE).collect()),
+            example: message().map(|message| message.chars().take(LONGEST_EXAMPLE).collect()),
         });
         tally.count += 1;
         tally.last = at;
@@ -335,7 +335,9 @@ mod tests {
             &sample(100, 110, 130, Outcome::Failed(ErrorClass::Timeout)),
             &Phases::default(),
         );
-        two.error(0, ErrorClass::Timeout, Duration::from_millis(130), Some("no answer"));
+        two.error(0, ErrorClass::Timeout, Duration::from_millis(130), || {
+            Some("no answer".into())
+        });
         two.record(&sample(1100, 1100, 2130, Outcome::Unfinished), &Phases::default());
         *one.flows(Duration::ZERO) = FlowCounts {
             planned: 3,

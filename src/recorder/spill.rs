@@ -3,7 +3,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead as _, BufReader, BufWriter, Seek as _, Write as _},
+    io::{self, BufRead as _, BufReader, Read as _, Seek as _, Write as _},
 };
 
 use crate::run::StepInterval;
@@ -16,7 +16,9 @@ pub(super) type ClosedSecond = (u64, Vec<StepInterval>);
 /// file can be had or written, they stay in memory: nothing is lost.
 #[derive(Debug, Default)]
 pub(super) struct Spill {
-    file: Option<BufWriter<File>>,
+    file: Option<File>,
+    /// Bytes of whole lines in it.
+    length: u64,
     /// No file could be made, or it is full.
     broken: bool,
     kept: Vec<ClosedSecond>,
@@ -35,26 +37,28 @@ impl Spill {
     fn write(&mut self, closed: &ClosedSecond) -> io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
-            None => self.file.insert(BufWriter::new(tempfile::tempfile()?)),
+            None => self.file.insert(tempfile::tempfile()?),
         };
-        serde_json::to_writer(&mut *file, closed)?;
-        file.write_all(b"\n")?;
-        // A full disk is met here, while the second is still at hand.
-        file.flush()
+        let mut line = serde_json::to_vec(closed)?;
+        line.push(b'\n');
+        file.write_all(&line)?;
+        self.length += line.len() as u64;
+        Ok(())
     }
 
-    /// All that was put away. A line that was cut off by a full disk is in memory.
+    /// All that was put away. Half a line, left by a full disk, is whole in memory.
     pub(super) fn into_seconds(self) -> Vec<ClosedSecond> {
-        let read = |file: BufWriter<File>| {
-            let mut file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
-            file.rewind()?;
-            BufReader::new(file).lines().collect::<io::Result<Vec<String>>>()
-        };
-        let lines = self.file.and_then(|file| read(file).ok()).unwrap_or_default();
-        let mut seconds: Vec<ClosedSecond> = lines
-            .iter()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect();
+        let mut seconds = Vec::new();
+        if let Some(mut file) = self.file
+            && file.rewind().is_ok()
+        {
+            let lines = BufReader::new(file.take(self.length)).lines();
+            seconds.extend(
+                lines
+                    .map_while(Result::ok)
+                    .filter_map(|line| serde_json::from_str(&line).ok()),
+            );
+        }
         seconds.extend(self.kept);
         seconds
     }
@@ -98,12 +102,12 @@ mod tests {
         let full = File::options().read(true).write(true).open("/dev/full");
         let Ok(full) = full else { return };
         let mut spill = Spill {
-            file: Some(BufWriter::new(full)),
+            file: Some(full),
             ..Spill::default()
         };
         let (k, steps) = second(7);
         spill.append(k, steps);
         assert!(spill.broken);
-        assert_eq!(spill.kept.len(), 1);
+        assert_eq!(counts(spill), [(7, 7)]);
     }
 }

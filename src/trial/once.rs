@@ -9,7 +9,7 @@ use crate::{
     sample::Outcome,
     target::{self, Answer, Reply, Sessions},
     units::format_duration,
-    workload::{Action, HttpRequest, Request, Step, Template, Values, Workload},
+    workload::{Action, HttpRequest, Request, Secrets, Step, Template, Values, Workload},
 };
 
 /// More of a body is not shown.
@@ -111,7 +111,7 @@ impl Debugger<'_, '_> {
         self.write_request(step, &mut text);
         let outcome = target::perform(&mut self.sessions, step, &mut self.values, &mut self.reply).await;
         let took = format_duration(self.reply.end - self.reply.start);
-        write_answer(&self.reply.answer, &took, &mut text);
+        write_answer(&self.reply.answer, &took, &self.workload.secrets, &mut text);
         if let Outcome::Failed(class) = outcome {
             let _ = writeln!(
                 text,
@@ -161,7 +161,11 @@ impl Debugger<'_, '_> {
             let _ = writeln!(text, "  > {name}: {value}");
         }
         if let Some(body) = &http.body {
-            let _ = writeln!(text, "  > {}", shown_body(&body.render(&mut self.values)));
+            let _ = writeln!(
+                text,
+                "  > {}",
+                shown_body(&body.render(&mut self.values), &self.workload.secrets)
+            );
         }
     }
 
@@ -185,7 +189,7 @@ impl Debugger<'_, '_> {
     }
 }
 
-fn write_answer(answer: &Answer, took: &str, text: &mut String) {
+fn write_answer(answer: &Answer, took: &str, secrets: &Secrets, text: &mut String) {
     match answer.status {
         Some(status) => {
             let _ = writeln!(text, "  < {status} in {took}, {} bytes", answer.body_bytes);
@@ -193,7 +197,7 @@ fn write_answer(answer: &Answer, took: &str, text: &mut String) {
                 let _ = writeln!(text, "  < {name}: {}", String::from_utf8_lossy(value.as_bytes()));
             }
             if !answer.body.is_empty() {
-                let _ = writeln!(text, "  < {}", shown_body(&answer.body));
+                let _ = writeln!(text, "  < {}", shown_body(&answer.body, secrets));
             }
         }
         None => {
@@ -210,7 +214,7 @@ fn write_answer(answer: &Answer, took: &str, text: &mut String) {
 }
 
 /// Text as it is; of other bytes, how many. Between the parts of a form both may stand.
-fn shown_body(body: &[u8]) -> String {
+fn shown_body(body: &[u8], secrets: &Secrets) -> String {
     let binary = |bytes: &[u8]| bytes.iter().any(|byte| *byte < b' ' && !b"\t\r\n".contains(byte));
     let lines: Vec<_> = body
         .split_inclusive(|byte| *byte == b'\n')
@@ -226,7 +230,8 @@ fn shown_body(body: &[u8]) -> String {
             false => run.iter().for_each(|(line, _)| text += &String::from_utf8_lossy(line)),
         }
     }
-    shortened(text.trim_end())
+    // Masked before it is cut: half a secret would be none to the mask.
+    shortened(&secrets.mask(text.trim_end()))
 }
 
 fn shortened(text: &str) -> String {

@@ -43,7 +43,7 @@ pub(super) async fn search(
     while let Some(rate) = course.next() {
         on_event(Event::Trying(rate));
         let Tried { run, entry, invalid } = attempt(plan, rate, setting, on_event).await?;
-        if run.partial.is_some() {
+        if setting.interrupt.stop.is_cancelled() {
             course.interrupted();
             first.get_or_insert(run);
             break;
@@ -195,7 +195,7 @@ impl Course {
                 // Whole rates read better, as long as they are far enough apart.
                 let middle = (held * broke).sqrt();
                 let middle = if held >= 100.0 { middle.round() } else { middle };
-                (broke / held > 1.0 + self.search.precision).then_some(middle)
+                (broke / held > 1.0 + self.search.precision && middle > held && middle < broke).then_some(middle)
             }
             (None, Some(_)) => None,
         }

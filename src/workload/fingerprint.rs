@@ -77,6 +77,10 @@ fn protocol(kind: &Kind, written: &scenario::Target) -> Option<String> {
 }
 
 fn resolved(compiler: &mut Compiler<'_>, load: &scenario::Load) -> scenario::Load {
+    let think = load
+        .think
+        .as_ref()
+        .map(|think| think.with(resolved_wait(compiler, think)));
     let mut resolve = |text: &Option<At<String>>| {
         text.as_ref()
             .map(|at| at.with(compiler.resolve(at).unwrap_or_default()))
@@ -105,6 +109,7 @@ fn resolved(compiler: &mut Compiler<'_>, load: &scenario::Load) -> scenario::Loa
     });
     scenario::Load {
         stages,
+        think,
         search,
         // What would end a run early is no part of its work.
         abort_when: Vec::new(),
@@ -116,6 +121,20 @@ fn resolved(compiler: &mut Compiler<'_>, load: &scenario::Load) -> scenario::Loa
         warm_up: resolve(&load.warm_up),
         drain: resolve(&load.drain),
         ..load.clone()
+    }
+}
+
+fn resolved_wait(compiler: &mut Compiler<'_>, at: &At<scenario::Wait>) -> scenario::Wait {
+    let mut resolve = |text: &str| compiler.resolve(&at.with(text.to_owned())).unwrap_or_default();
+    match &at.value {
+        scenario::Wait::Fixed(text) => scenario::Wait::Fixed(resolve(text)),
+        scenario::Wait::Random(random) => scenario::Wait::Random(scenario::RandomWait {
+            uniform: random.uniform.as_ref().map(|bounds| scenario::WaitBounds {
+                from: bounds.from.as_deref().map(&mut resolve),
+                to: bounds.to.as_deref().map(&mut resolve),
+            }),
+            exponential: random.exponential.as_deref().map(&mut resolve),
+        }),
     }
 }
 

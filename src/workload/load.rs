@@ -4,7 +4,7 @@ use std::{ops::Range, time::Duration};
 
 use super::{AbortWhen, Arrivals, End, Load, Profile, Rates, Search, compile::Compiler, steps};
 use crate::{
-    metric::{Better, Metric},
+    metric::{Better, Measure, Metric},
     scenario::{self, At, Scenario},
     threshold::{Limit, Threshold},
     units::{self, Unit},
@@ -277,6 +277,11 @@ impl Compiler<'_> {
         self.limited_step(step.as_ref(), &steps.names);
         let lasting = self.timeout(lasting.as_ref(), DEFAULT_LASTING);
         let metric = self.metric(at.span(), metric.as_ref())?;
+        if metric.measure == Measure::HighestRate || (metric.measure.is_of_run() && step.is_some()) {
+            let title = format!("{} cannot end a run", metric.name);
+            let label = "it is the answer of a search, or a figure of the whole run";
+            self.problem(at, title, label, None);
+        }
         let Some(written) = limit else {
             let help = Some("write for example limit = \"50%\"".into());
             self.problems

@@ -30,7 +30,10 @@ impl Encoding {
     }
 }
 
-/// The encodings of a body, the innermost first; `None` where one is unknown.
+/// Nobody packs a body more often; who says so wants to keep us busy.
+const MOST_LAYERS: usize = 3;
+
+/// The encodings of a body, the innermost first; `None` where one is unknown or they are too many.
 fn encodings(headers: &HeaderMap) -> Option<Vec<Encoding>> {
     let mut found = Vec::new();
     for value in headers.get_all(CONTENT_ENCODING) {
@@ -40,6 +43,9 @@ fn encodings(headers: &HeaderMap) -> Option<Vec<Encoding>> {
                 "br" => found.push(Encoding::Brotli),
                 "identity" | "" => {}
                 _ => return None,
+            }
+            if found.len() > MOST_LAYERS {
+                return None;
             }
         }
     }
