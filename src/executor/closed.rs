@@ -25,7 +25,7 @@ use super::{
     Plan,
     attack::{Attack, UserPlan, Wish},
     pass::{Flight, PassEnd, Performer, Recording},
-    worker::Phase,
+    worker::{Phase, tear_down},
 };
 use crate::{
     recorder::Recorder,
@@ -174,7 +174,12 @@ pub(super) async fn run(
         .await
         .map(|phase| *phase);
     let Ok(Phase::Measure(t0)) = begun else {
-        recorder.into_inner().finish();
+        let recording = Recording {
+            t0: Instant::now(),
+            recorder: Some(recorder),
+        };
+        tear_down(performers, first, plan, course.shared.workers, &recording).await;
+        recording.finish();
         return None;
     };
     let load = &plan.load;
@@ -227,6 +232,9 @@ pub(super) async fn run(
     }
     drop(users);
     let cut = Instant::now();
+    for performer in performers {
+        performer.cut_off(&recording);
+    }
     for trace in &traces {
         if let Some(flight) = trace.flight.get() {
             flight.record_unfinished(&recording, cut);

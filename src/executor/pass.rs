@@ -2,7 +2,6 @@
 
 use std::{
     cell::{Cell, RefCell},
-    mem,
     sync::Arc,
 };
 
@@ -140,7 +139,7 @@ impl<'w, S: Session> Performer<'w, S> {
 
     /// Performs the teardown of a virtual user that was set up.
     pub(super) async fn tear_down(&mut self, number: u64) -> Result<(), Failed> {
-        if !mem::take(&mut self.arrived) {
+        if !self.arrived {
             return Ok(());
         }
         let workload = self.workload;
@@ -148,7 +147,18 @@ impl<'w, S: Session> Performer<'w, S> {
         let Self {
             session, values, reply, ..
         } = self;
-        unmeasured::perform(&workload.user_teardown, workload, session, values, reply).await
+        let result = unmeasured::perform(&workload.user_teardown, workload, session, values, reply).await;
+        self.arrived = false;
+        result
+    }
+
+    /// Notes a teardown that has not come to its end and will not.
+    pub(super) fn cut_off(&self, recording: &Recording) {
+        if let (true, Some(step)) = (self.arrived, first_step(&self.workload.user_teardown)) {
+            let step = step.name.clone();
+            let reason = "it was cut off with the drain".into();
+            recording.user_failed("user_teardown", &Err(Failed { step, reason }));
+        }
     }
 
     /// Whether it was set up.
@@ -313,6 +323,14 @@ impl<'w, S: Session> Performer<'w, S> {
             recorder.error(step.index, class, sample.end, message);
         }
     }
+}
+
+fn first_step(actions: &[Action]) -> Option<&Step> {
+    actions.iter().find_map(|action| match action {
+        Action::Step(step) => Some(step),
+        Action::Repeat { actions, .. } => first_step(actions),
+        Action::Pause(..) => None,
+    })
 }
 
 impl Flight {

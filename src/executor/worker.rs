@@ -21,7 +21,7 @@ use super::{
     attack::Attack,
     closed::{self, Course},
     open::{self, Bounds},
-    pacer::{Pacer, prompt_thread},
+    pacer::{Pacer, before_sleep, prompt_thread},
     pass::{Performer, Recording},
     schedule::{Arrival, Schedule},
     sessions,
@@ -106,7 +106,7 @@ impl Workers {
             };
             let (course, recorder) = (course.clone(), RefCell::new(collector.recorder()));
             let mut runtime = runtime::Builder::new_current_thread();
-            runtime.enable_all();
+            runtime.enable_all().on_thread_park(before_sleep);
             threads.push(thread::Builder::new().name(format!("load-{index}")).spawn(move || {
                 let runtime = runtime.build_local(LocalOptions::default())?;
                 // As a task: what wakes the runtime's own future makes it look for events
@@ -290,7 +290,7 @@ impl Worker {
         performers.retain(|performer| !performer.is_barred());
         self.report_ready();
 
-        let mut pacer = Pacer::precise();
+        let mut pacer = Pacer::of_thread();
         if load.warm_up > Duration::ZERO
             && let Phase::WarmUp(t0) = self.phase(|phase| *phase != Phase::Preparing).await
         {
@@ -302,17 +302,15 @@ impl Worker {
         }
 
         let phase = self.phase(|phase| matches!(phase, Phase::Measure(_))).await;
-        if let (Phase::Measure(t0), End::After(window)) = (phase, load.end) {
-            let recording = Recording {
-                t0,
-                recorder: Some(recorder),
-            };
+        let recording = Recording {
+            t0: if let Phase::Measure(t0) = phase { t0 } else { Instant::now() },
+            recorder: Some(recorder),
+        };
+        if let (Phase::Measure(_), End::After(window)) = (phase, load.end) {
             self.arrivals(&mut performers, window, 0, &recording, &mut pacer).await;
-            self.tear_down(&mut performers, &recording).await;
-            recording.finish();
-        } else {
-            recorder.into_inner().finish();
         }
+        tear_down(&mut performers, self.index, &self.plan, self.count, &recording).await;
+        recording.finish();
         Some(Instant::now())
     }
 
@@ -358,20 +356,6 @@ impl Worker {
         open::run(performers, numbered, bounds, recording, pacer, interrupt).await;
     }
 
-    /// The teardown of all virtual users, within the drain time.
-    async fn tear_down(&self, performers: &mut [Performer<'_, Sessions>], recording: &Recording) {
-        let numbered = (self.index..).step_by(self.count).zip(performers);
-        let all = stream::iter(numbered).for_each_concurrent(CONNECTING_AT_ONCE, |(number, performer)| async move {
-            let result = performer.tear_down(number as u64).await;
-            recording.user_failed("user_teardown", &result);
-        });
-        tokio::select! {
-            () = all => {}
-            () = sleep(self.plan.load.drain) => {}
-            () = self.plan.interrupt.cut.cancelled() => {}
-        }
-    }
-
     async fn closed(&self, course: &Course, recorder: RefCell<Recorder>) -> Finished {
         let mut performers = self.performers(Model::Closed);
         if let (Profile::Closed { users, .. }, false) = (&self.plan.load.profile, course.ramped) {
@@ -389,5 +373,28 @@ impl Worker {
             &self.plan,
         )
         .await
+    }
+}
+
+/// The teardown of the virtual users of one thread, who are numbered from `first`, within the drain time.
+pub(super) async fn tear_down(
+    performers: &mut [Performer<'_, Sessions>],
+    first: usize,
+    plan: &Plan,
+    workers: usize,
+    recording: &Recording,
+) {
+    let numbered = (first..).step_by(workers).zip(performers.iter_mut());
+    let all = stream::iter(numbered).for_each_concurrent(CONNECTING_AT_ONCE, |(number, performer)| async move {
+        let result = performer.tear_down(number as u64).await;
+        recording.user_failed("user_teardown", &result);
+    });
+    tokio::select! {
+        () = all => {}
+        () = sleep(plan.load.drain) => {}
+        () = plan.interrupt.cut.cancelled() => {}
+    }
+    for performer in performers {
+        performer.cut_off(recording);
     }
 }

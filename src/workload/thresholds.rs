@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::compile::Compiler;
 use crate::{
-    metric::{self, Better, Metric},
+    metric::{self, Better, Measure, Metric},
     scenario::{self, At, Scenario, Text},
     threshold::{Limit, Source, Threshold},
 };
@@ -21,9 +21,24 @@ impl Compiler<'_> {
                 file: text.path.clone(),
                 line,
             };
+            self.searched(written, scenario);
             thresholds.extend(self.threshold(written, steps, source));
         }
         thresholds
+    }
+
+    /// A limit on the highest rate wants a search that finds it.
+    fn searched(&mut self, written: &At<scenario::Threshold>, scenario: &Scenario) {
+        let searches = scenario.load.as_ref().is_none_or(|load| load.value.search.is_some());
+        let asks = |name: &&At<String>| {
+            metric::find(&name.value).is_some_and(|metric| metric.measure == Measure::HighestRate)
+        };
+        if let Some(metric) = written.value.metric.as_ref().filter(asks)
+            && !searches
+        {
+            let help = Some("add for example search = { from = \"100/s\", to = \"10000/s\" } to [load]".into());
+            self.problem(metric, "the highest rate is found by a search only", "without `search`", help);
+        }
     }
 
     fn threshold(&mut self, written: &At<scenario::Threshold>, steps: &[String], source: Source) -> Option<Threshold> {

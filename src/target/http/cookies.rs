@@ -7,6 +7,11 @@ use hyper::{
 };
 use url::Url;
 
+/// A user's jar takes no more cookies than this, and none that is longer: the server
+/// shall not fill the memory. RFC 6265 §6.1 wants room for 50 of 4096 bytes each.
+const MOST: usize = 200;
+const LONGEST: usize = 8 << 10;
+
 /// What a session knows of its user.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Jar {
@@ -27,7 +32,11 @@ impl Jar {
         let kept = self.kept.get_or_insert_default();
         let url = at(origin, path);
         for cookie in headers.get_all(SET_COOKIE) {
-            if let Ok(cookie) = cookie.to_str() {
+            let Some(cookie) = cookie.to_str().ok().filter(|cookie| cookie.len() <= LONGEST) else {
+                continue;
+            };
+            let replaces = |known: &cookie_store::Cookie<'_>| cookie.split('=').next() == Some(known.name());
+            if kept.iter_any().count() < MOST || kept.iter_any().any(replaces) {
                 // As in a browser, a cookie that makes no sense is none.
                 let _ = kept.parse(cookie, &url);
             }
@@ -102,6 +111,24 @@ mod tests {
         assert_eq!(shop, ["a=1", "b=2"]);
         jar.keep(&setting(&["a=; Max-Age=0"]), &origin(), "/");
         assert_eq!(jar.header(&origin(), "/"), None);
+    }
+
+    #[test]
+    fn a_server_cannot_fill_the_jar() {
+        let mut jar = Jar::default();
+        let mut set = |cookie: String| {
+            let headers = [(SET_COOKIE, HeaderValue::try_from(cookie).unwrap())];
+            jar.keep(&headers.into_iter().collect(), &origin(), "/");
+            let kept = jar.header(&origin(), "/").unwrap();
+            kept.to_str().unwrap().split("; ").map(str::to_owned).collect::<Vec<_>>()
+        };
+        for number in 0..2 * MOST {
+            set(format!("c{number}=1"));
+        }
+        assert_eq!(set(format!("long={}", "x".repeat(LONGEST))).len(), MOST);
+        let kept = set("c7=2".into());
+        assert_eq!(kept.len(), MOST);
+        assert!(kept.contains(&"c7=2".to_owned()));
     }
 
     #[test]
