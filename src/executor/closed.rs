@@ -41,6 +41,10 @@ const LEASE: Duration = Duration::from_millis(5);
 /// A user whose connection is refused waits this long, lest it does nothing but being refused.
 const AFTER_REFUSAL: Duration = Duration::from_millis(100);
 
+/// What tokio's timers are good for. A pass starts up to so much before its turn by the
+/// throttle: after it, every user would lose a tick for every pass.
+const TICK: Duration = Duration::from_millis(1);
+
 /// The stream of random numbers that think times draw from.
 const THINKING: u64 = 0x7468_696e;
 
@@ -65,7 +69,7 @@ struct Shared {
     lessees: Mutex<Vec<Option<mpsc::Receiver<Wish>>>>,
 }
 
-/// Passes start at least this far apart, over all users; time not used is not made up for.
+/// Passes start so far apart, over all users; time not used is not made up for.
 #[derive(Debug)]
 struct Throttle {
     gap: Duration,
@@ -362,7 +366,8 @@ impl User<'_, '_> {
     /// One pass and the wait after it; when it ended, `None` when there was none left to start.
     async fn pass(&mut self) -> Option<Instant> {
         if let Some(throttle) = &self.course.shared.throttle {
-            self.wait_until(throttle.turn(Instant::now())).await;
+            let turn = throttle.turn(Instant::now());
+            self.wait_until(turn.checked_sub(TICK).unwrap_or(turn)).await;
         }
         let now = Instant::now();
         let number = self.course.next_pass(now, self.recording.t0)?;

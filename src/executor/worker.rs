@@ -303,7 +303,11 @@ impl Worker {
 
         let phase = self.phase(|phase| matches!(phase, Phase::Measure(_))).await;
         let recording = Recording {
-            t0: if let Phase::Measure(t0) = phase { t0 } else { Instant::now() },
+            t0: if let Phase::Measure(t0) = phase {
+                t0
+            } else {
+                Instant::now()
+            },
             recorder: Some(recorder),
         };
         if let (Phase::Measure(_), End::After(window)) = (phase, load.end) {

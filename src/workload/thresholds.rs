@@ -30,14 +30,18 @@ impl Compiler<'_> {
     /// A limit on the highest rate wants a search that finds it.
     fn searched(&mut self, written: &At<scenario::Threshold>, scenario: &Scenario) {
         let searches = scenario.load.as_ref().is_none_or(|load| load.value.search.is_some());
-        let asks = |name: &&At<String>| {
-            metric::find(&name.value).is_some_and(|metric| metric.measure == Measure::HighestRate)
-        };
+        let asks =
+            |name: &&At<String>| metric::find(&name.value).is_some_and(|metric| metric.measure == Measure::HighestRate);
         if let Some(metric) = written.value.metric.as_ref().filter(asks)
             && !searches
         {
             let help = Some("add for example search = { from = \"100/s\", to = \"10000/s\" } to [load]".into());
-            self.problem(metric, "the highest rate is found by a search only", "without `search`", help);
+            self.problem(
+                metric,
+                "the highest rate is found by a search only",
+                "without `search`",
+                help,
+            );
         }
     }
 

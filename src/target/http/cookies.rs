@@ -120,7 +120,11 @@ mod tests {
             let headers = [(SET_COOKIE, HeaderValue::try_from(cookie).unwrap())];
             jar.keep(&headers.into_iter().collect(), &origin(), "/");
             let kept = jar.header(&origin(), "/").unwrap();
-            kept.to_str().unwrap().split("; ").map(str::to_owned).collect::<Vec<_>>()
+            kept.to_str()
+                .unwrap()
+                .split("; ")
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
         };
         for number in 0..2 * MOST {
             set(format!("c{number}=1"));
