@@ -50,8 +50,10 @@ impl Failure {
             // TLS that ended without its closing alert.
             return Self::closed();
         }
-        let message = format_args!("error communicating with the server: {error}").to_string();
-        Self::new(ErrorClass::Disconnected, message)
+        Self::new(
+            ErrorClass::Disconnected,
+            format_args!("error communicating with the server: {error}"),
+        )
     }
 
     /// While a connection is made, its loss means that there is none.

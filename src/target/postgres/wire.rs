@@ -21,6 +21,9 @@ const BUFFER: usize = 16 << 10;
 /// A longer message is refused: 64 MiB, as for a body of HTTP.
 pub(super) const LONGEST_MESSAGE: usize = 64 << 20;
 
+/// The types of all messages that a server has. What begins with another is not waited for to its end.
+const TAGS: &[u8] = b"123ACDEGHIKNRSTVWZcdnstv";
+
 /// Type and length, which counts itself but not the type.
 const HEAD: usize = 1 + 4;
 
@@ -254,6 +257,9 @@ impl Head {
     fn read(bytes: &[u8]) -> Result<Self, Failure> {
         let [tag, length @ ..] = bytes.first_chunk::<HEAD>().ok_or_else(Failure::closed)?;
         let length = u32::from_be_bytes(*length) as usize;
+        if !TAGS.contains(tag) {
+            return Err(Failure::unexpected(*tag));
+        }
         match length.checked_sub(size_of::<u32>()) {
             Some(length) if length <= LONGEST_MESSAGE => Ok(Self { tag: *tag, length }),
             Some(_) if *tag == b'D' => Err(too_large("a row")),
