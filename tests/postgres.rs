@@ -9,6 +9,18 @@
     reason = "a test fails by panicking"
 )]
 
+/// The server of a test; the test ends here where PostgreSQL is not installed.
+macro_rules! postgres_or_skip {
+    () => {
+        match Postgres::start() {
+            Some(postgres) => postgres,
+            None => return,
+        }
+    };
+}
+
+#[path = "postgres/connecting.rs"]
+mod connecting;
 mod support;
 
 use std::{
@@ -20,16 +32,6 @@ use support::{
     postgres::Postgres,
     program::{Desk, Ended, errors, step},
 };
-
-/// The server of a test; the test ends here where PostgreSQL is not installed.
-macro_rules! postgres_or_skip {
-    () => {
-        match Postgres::start() {
-            Some(postgres) => postgres,
-            None => return,
-        }
-    };
-}
 
 const PROTOCOLS: [&str; 3] = ["prepared", "extended", "simple"];
 
@@ -290,10 +292,7 @@ fn a_server_that_is_not_there_gives_no_answer() {
 fn a_password_is_used_and_never_shown() {
     let postgres = postgres_or_skip!();
     postgres.sql("CREATE ROLE guest LOGIN PASSWORD 'right-word'");
-    postgres.sql(
-        "DO $$ BEGIN EXECUTE format('COPY (VALUES (''host all guest all scram-sha-256''), (''host all all all trust''))
-         TO %L', current_setting('hba_file')); END $$; SELECT pg_reload_conf()",
-    );
+    postgres.admit(&["host all guest all scram-sha-256", "host all all all trust"]);
     let address = |password: &str| format!("postgres://guest:{password}@127.0.0.1:{}/postgres", postgres.port());
     let load = "users = 1\niterations = 5";
 
@@ -406,6 +405,48 @@ fn a_statement_that_takes_too_long_is_cut_off_on_both_sides() {
     let run = desk.ended(child.wait_with_output().unwrap()).stored();
     assert_eq!(errors(step(&run, "sleep")), [("timeout".to_owned(), 10)]);
     assert!(most < 5, "{most} abandoned statements ran on at once");
+}
+
+#[test]
+fn a_statement_under_way_at_the_end_is_given_up_on_the_server() {
+    let postgres = postgres_or_skip!();
+    let rest = "[[flow]]\nname = \"f\"\n[[flow.step]]\nname = \"sleep\"\nsql = \"SELECT pg_sleep(600)\"\n";
+    for load in [
+        "users = 3\nduration = \"500ms\"\ndrain = \"100ms\"",
+        "rate = \"20/s\"\nmax_in_flight = 3\nduration = \"500ms\"\ndrain = \"100ms\"",
+    ] {
+        for protocol in PROTOCOLS {
+            let run = run(&postgres, protocol, load, rest).stored();
+            assert_eq!(run.accounting.unfinished, 3, "{protocol}: {load}");
+            postgres.wait_until(
+                "SELECT count(*) = 0 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)' AND state = 'active'",
+            );
+        }
+    }
+}
+
+#[test]
+fn a_server_that_ends_a_session_says_why() {
+    let postgres = postgres_or_skip!();
+    let rest = "[[flow]]\nname = \"f\"\n[[flow.step]]\nname = \"sleep\"\nsql = \"SELECT pg_sleep(600)\"\n";
+    let desk = Desk::with_scenario(&scenario(
+        &postgres.url(),
+        "prepared",
+        "users = 1\niterations = 1",
+        rest,
+    ));
+    let child = desk.start();
+    let sleeping = "FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)' AND wait_event = 'PgSleep'";
+    postgres.wait_until(&format!("SELECT count(*) = 1 {sleeping}"));
+    postgres.sql(&format!("SELECT pg_terminate_backend(pid) {sleeping}"));
+    let run = desk.ended(child.wait_with_output().unwrap()).stored();
+    let step = step(&run, "sleep");
+    assert_eq!(errors(step), [("sqlstate 57P01".to_owned(), 1)]);
+    let example = step.errors[0].example.as_deref().unwrap();
+    assert!(
+        example.contains("terminating connection due to administrator command"),
+        "{example}"
+    );
 }
 
 #[test]

@@ -3,6 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 
+#[path = "targets/backend.rs"]
+mod backend;
+#[path = "targets/postgres.rs"]
+mod postgres;
 #[path = "targets/requests.rs"]
 mod requests;
 #[path = "targets/server.rs"]

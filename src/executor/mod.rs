@@ -139,6 +139,10 @@ pub async fn drive(plan: &Plan, on_event: &mut dyn FnMut(Event)) -> Result<Drive
     on_event(Event::Ended);
     workers.drained(&mut collector).await;
     let last_end = workers.end().await?;
+    // What was cut off must not stand in the way of what comes next.
+    for connector in plan.connectors.iter() {
+        connector.settled().await;
+    }
     let window = match plan.load.end {
         // A window of passes lasts until the last of them has ended.
         End::Passes(_) if !plan.interrupt.stop.is_cancelled() => last_end.map_or(window, |end| end - t0),

@@ -9,7 +9,6 @@ mod answer;
 mod deadline;
 mod http;
 mod postgres;
-mod postgres_types;
 mod sqlite;
 mod tls;
 
@@ -56,6 +55,10 @@ pub struct Reply {
     pub phases: Phases,
     /// What was answered.
     pub answer: Answer,
+    /// How often an answer of the target was waited for, without making connections. PostgreSQL only.
+    pub round_trips: u32,
+    /// How many of its statements were sent; BEGIN, COMMIT and ROLLBACK of its transaction are none. PostgreSQL only.
+    pub queries: u32,
     /// Keep the whole answer even where no expectation needs it.
     pub keep: bool,
     /// What the target said of a failure; may hold secrets.
@@ -70,6 +73,8 @@ impl Default for Reply {
             end: now,
             phases: Phases::default(),
             answer: Answer::default(),
+            round_trips: 0,
+            queries: 0,
             keep: false,
             message: None,
         }
@@ -81,6 +86,8 @@ impl Reply {
     fn begin(&mut self) {
         self.phases = Phases::default();
         self.answer = Answer::default();
+        self.round_trips = 0;
+        self.queries = 0;
         self.message = None;
         self.start = Instant::now();
         self.end = self.start;
@@ -198,6 +205,13 @@ impl Connector {
             Self::Http(_) => Ok(()),
             Self::Sqlite(connector) => connector.check_statements(statements).await,
             Self::Postgres(connector) => connector.check_statements(statements).await,
+        }
+    }
+
+    /// Returns when the target knows of everything that was cut off, or cannot be told in time.
+    pub async fn settled(&self) {
+        if let Self::Postgres(connector) = self {
+            connector.settled().await;
         }
     }
 

@@ -1,6 +1,6 @@
 //! Values that flow through a pass: drawn from data, saved from answers, bound to statements.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use serde_json::Value as Json;
 
@@ -24,8 +24,8 @@ pub enum Value {
 
 impl Value {
     /// Appends it as plain text; null is the empty text.
-    pub fn write_text(&self, out: &mut String) {
-        // Writing to a String cannot fail.
+    pub fn write_text(&self, out: &mut impl fmt::Write) {
+        // Writing to memory cannot fail.
         let _ = match self {
             Self::Null => Ok(()),
             Self::Bool(value) => write!(out, "{value}"),

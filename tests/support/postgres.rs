@@ -9,7 +9,10 @@ use std::{
     env, fs,
     io::Write as _,
     net::TcpListener,
-    os::unix::{fs::chown, process::CommandExt as _},
+    os::unix::{
+        fs::{PermissionsExt as _, chown},
+        process::CommandExt as _,
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -20,9 +23,12 @@ use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tempfile::TempDir;
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
+use super::certificates::Identity;
+
 /// Starting takes well under a second; a loaded machine gets more.
 const START_WITHIN: Duration = Duration::from_secs(60);
 const STOP_WITHIN: Duration = Duration::from_secs(10);
+const WAIT_WITHIN: Duration = Duration::from_secs(60);
 
 /// Another process may take the port between its choice and its use.
 const PORT_TRIES: usize = 3;
@@ -101,6 +107,41 @@ impl Postgres {
     pub(crate) fn number(&self, query: &str) -> u64 {
         let rows = self.sql(query);
         rows[0][0].parse().unwrap_or_else(|_| panic!("{query}: {rows:?}"))
+    }
+
+    /// Waits until a question is answered by yes.
+    pub(crate) fn wait_until(&self, question: &str) {
+        let give_up = Instant::now() + WAIT_WITHIN;
+        while self.sql(question)[0][0] != "t" {
+            assert!(Instant::now() < give_up, "still not so: {question}");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Lets in whom these lines of pg_hba.conf let in.
+    pub(crate) fn admit(&self, rules: &[&str]) {
+        fs::write(self.data().join("pg_hba.conf"), rules.join("\n") + "\n").unwrap();
+        self.reload();
+    }
+
+    /// Offers TLS with this certificate.
+    pub(crate) fn secure(&self, identity: &Identity) {
+        for (name, pem) in [("server.crt", &identity.cert), ("server.key", &identity.key)] {
+            let path = self.data().join(name);
+            fs::write(&path, pem).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            if let Some(Owner { uid, gid }) = self.owner {
+                chown(&path, Some(uid), Some(gid)).unwrap();
+            }
+        }
+        self.sql("ALTER SYSTEM SET ssl = on");
+        self.reload();
+    }
+
+    /// Returns when new connections see the settings as they are in the files.
+    fn reload(&self) {
+        let before = self.sql("SELECT pg_conf_load_time(), pg_reload_conf()")[0][0].clone();
+        self.wait_until(&format!("SELECT pg_conf_load_time() > '{before}'"));
     }
 
     /// Ends the server as a crash does: connections are cut, nothing is written back.

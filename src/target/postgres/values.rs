@@ -5,41 +5,22 @@ use std::error::Error;
 
 use bytes::BytesMut;
 use serde_json::Value as Json;
-use tokio_postgres::{
-    Row,
-    types::{Format, FromSql, IsNull, Kind, ToSql, Type, to_sql_checked},
-};
+use tokio_postgres::types::{FromSql, Kind, Type};
 
-use super::answer;
-use crate::workload::Value;
+use super::message::Column;
+use crate::{target::answer, workload::Value};
 
-/// A value as a parameter, in text format: as `pgbench -M prepared` sends it.
-#[derive(Debug)]
-pub(super) struct Parameter(pub(super) Value);
-
-impl ToSql for Parameter {
-    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
-        if self.0 == Value::Null {
-            return Ok(IsNull::Yes);
-        }
-        let mut text = String::new();
-        self.0.write_text(&mut text);
-        if text.contains('\0') {
+/// Appends a value as a parameter, in text format as `pgbench -M prepared` sends it; whether it is NULL.
+pub(super) fn write_parameter(value: &Value, out: &mut BytesMut) -> Result<bool, Box<dyn Error + Sync + Send>> {
+    match value {
+        Value::Null => return Ok(true),
+        Value::Text(text) if text.contains('\0') => {
             return Err("text with a zero byte, which PostgreSQL does not store".into());
         }
-        out.extend_from_slice(text.as_bytes());
-        Ok(IsNull::No)
+        Value::Text(text) => out.extend_from_slice(text.as_bytes()),
+        value => value.write_text(out),
     }
-
-    fn accepts(_: &Type) -> bool {
-        true
-    }
-
-    fn encode_format(&self, _: &Type) -> Format {
-        Format::Text
-    }
-
-    to_sql_checked!();
+    Ok(false)
 }
 
 /// Appends a value as an SQL literal, for the protocol that has no parameters.
@@ -65,13 +46,13 @@ pub(super) fn write_literal(value: &Value, out: &mut String) {
     }
 }
 
-/// A row with its column names.
-pub(super) fn row_to_json(row: &Row) -> answer::Row {
-    let cell = |at| row.try_get::<_, Cell>(at).map_or(Json::Null, |cell| cell.0);
-    row.columns()
-        .iter()
-        .enumerate()
-        .map(|(at, column)| (column.name().to_owned(), cell(at)))
+/// A row with its column names: each column with its type and its value, in binary form.
+pub(super) fn row_to_json<'a>(cells: impl Iterator<Item = ((&'a Column, &'a Type), Option<&'a [u8]>)>) -> answer::Row {
+    cells
+        .map(|((column, kind), raw)| {
+            let cell = raw.and_then(|raw| Cell::from_sql(kind, raw).ok());
+            (column.name.clone(), cell.map_or(Json::Null, |cell| cell.0))
+        })
         .collect()
 }
 

@@ -1,0 +1,390 @@
+//! A connection that is made, and the exchanges on it: what is sent, and what
+//! is made of the answer. How it was made is none of its business.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::BytesMut;
+use postgres_protocol::message::frontend;
+use tokio_postgres::types::{Kind, Type};
+
+use super::{
+    Shared,
+    cancel::Key,
+    failure::{Failure, Refusal},
+    message::{self, Column},
+    script::{Script, unwritable},
+    values::row_to_json,
+    wire::{LONGEST_MESSAGE, Wire, too_large},
+};
+use crate::{
+    target::{Answer, Reply, answer::Row},
+    workload::{Protocol, Statement},
+};
+
+/// A connection and what was prepared on it.
+pub(super) struct Connection {
+    shared: Arc<Shared>,
+    pub(super) wire: Wire,
+    /// Lets the server give up what it does for this connection.
+    key: Option<Key>,
+    /// The columns of what was prepared, by index of the statement.
+    prepared: Vec<Option<Arc<[Column]>>>,
+    /// The types that this database has beyond those that all have.
+    types: HashMap<u32, Type>,
+    /// For messages that belong to no operation's script.
+    out: BytesMut,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // Cut off in mid-statement. The server would go on with it otherwise, and the
+        // connections of what times out would pile up there.
+        if let (true, Some(key)) = (self.wire.is_answering(), self.key.take()) {
+            self.shared.cancels.request(Arc::clone(&self.shared), key);
+        }
+    }
+}
+
+impl Connection {
+    pub(super) fn new(shared: Arc<Shared>, wire: Wire, key: Option<Key>) -> Self {
+        Self {
+            prepared: vec![None; shared.statements.len()],
+            shared,
+            wire,
+            key,
+            types: HashMap::new(),
+            out: BytesMut::new(),
+        }
+    }
+
+    /// Performs the statements of an operation; their messages are in the script.
+    pub(super) async fn perform(
+        &mut self,
+        statements: &[Statement],
+        transaction: bool,
+        script: &mut Script,
+        keep: bool,
+        reply: &mut Reply,
+    ) -> Result<(), Failure> {
+        if !transaction {
+            return self.all(statements, script, keep, reply).await;
+        }
+        self.command("BEGIN", reply).await?;
+        let mut result = self.all(statements, script, keep, reply).await;
+        if result.is_ok() {
+            result = self.command("COMMIT", reply).await;
+        }
+        if result.is_err() && self.wire.is_usable() {
+            // Should the rollback fail too, the first error is the one to report.
+            let _ = self.command("ROLLBACK", reply).await;
+        }
+        result
+    }
+
+    async fn all(
+        &mut self,
+        statements: &[Statement],
+        script: &mut Script,
+        keep: bool,
+        reply: &mut Reply,
+    ) -> Result<(), Failure> {
+        for (number, statement) in statements.iter().enumerate() {
+            if number > 0 {
+                // What a transaction answers is what its last statement answers.
+                reply.answer = Answer::default();
+            }
+            if self.shared.protocol == Protocol::Prepared && self.prepared[statement.index].is_none() {
+                reply.round_trips += 1;
+                self.prepare(statement.index).await?;
+            }
+            let messages = script.messages(number)?;
+            reply.queries += 1;
+            reply.round_trips += 1;
+            match self.shared.protocol {
+                Protocol::Simple => self.simple(messages, keep, reply).await?,
+                Protocol::Prepared | Protocol::Extended => {
+                    self.bound(statement.index, messages, keep, reply).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends messages and reads the answer to its end. Every message that is no row goes to
+    /// `take`, and rows where they are kept; how many rows there were.
+    async fn exchange(
+        &mut self,
+        messages: &[u8],
+        keep: bool,
+        take: impl FnMut(u8, &[u8]) -> Result<(), Failure>,
+    ) -> Result<u64, Failure> {
+        self.wire.send(messages).await?;
+        let mut refused = None;
+        match answer(&mut self.wire, keep, take, &mut refused).await {
+            Ok(rows) => refused.map_or(Ok(rows), Err),
+            // A connection lost after an error was lost over it.
+            Err(failure) => Err(refused.unwrap_or(failure)),
+        }
+    }
+
+    /// What is prepared, or parsed on the way, with its parameters.
+    async fn bound(&mut self, index: usize, messages: &[u8], keep: bool, reply: &mut Reply) -> Result<(), Failure> {
+        let mut columns = None;
+        let mut kept = Kept::default();
+        let mut affected = 0;
+        let rows = self
+            .exchange(messages, keep, |tag, body| match tag {
+                b'D' => kept.push(body),
+                b'C' => {
+                    affected = message::affected(body);
+                    Ok(())
+                }
+                b'T' if keep => {
+                    columns = Some(described(body)?);
+                    Ok(())
+                }
+                // Parsed, bound, described, nothing to describe, an empty statement.
+                b'1' | b'2' | b'T' | b'n' | b'I' => Ok(()),
+                _ => Err(Failure::unexpected(tag)),
+            })
+            .await?;
+        reply.answer.row_count = rows;
+        reply.answer.affected = affected;
+        if keep {
+            let columns = columns.or_else(|| self.prepared[index].clone()).unwrap_or_default();
+            self.learn_types(&columns, &mut reply.round_trips).await?;
+            reply.answer.rows = self.read_rows(&columns, &kept)?;
+        }
+        Ok(())
+    }
+
+    /// Text with all values in it, perhaps several statements; all answers are text.
+    async fn simple(&mut self, messages: &[u8], keep: bool, reply: &mut Reply) -> Result<(), Failure> {
+        let mut columns: Arc<[Column]> = Arc::default();
+        let mut kept = Kept::default();
+        let answer = &mut reply.answer;
+        answer.row_count = self
+            .exchange(messages, keep, |tag, body| {
+                match tag {
+                    b'T' if keep => columns = described(body)?,
+                    b'D' => {
+                        kept.grow(body)?;
+                        answer.rows.push(text_row(&columns, body)?);
+                    }
+                    b'C' => answer.affected = message::affected(body),
+                    b'T' | b'I' => {}
+                    _ => return Err(Failure::unexpected(tag)),
+                }
+                Ok(())
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// A statement of our own without an answer.
+    async fn command(&mut self, sql: &str, reply: &mut Reply) -> Result<(), Failure> {
+        reply.round_trips += 1;
+        self.ask(sql).await.map(drop)
+    }
+
+    /// A question of our own: the first row of the answer.
+    pub(super) async fn ask(&mut self, sql: &str) -> Result<Vec<Option<String>>, Failure> {
+        let mut out = std::mem::take(&mut self.out);
+        out.clear();
+        frontend::query(sql, &mut out).map_err(unwritable)?;
+        let mut first = None;
+        let take = |tag: u8, body: &[u8]| {
+            if tag == b'D' && first.is_none() {
+                let cells = message::cells(body).ok_or_else(|| Failure::malformed("row"))?;
+                let text = |cell: &[u8]| String::from_utf8_lossy(cell).into_owned();
+                first = Some(cells.into_iter().map(|cell| cell.map(text)).collect());
+            }
+            Ok(())
+        };
+        let asked = self.exchange(&out, true, take).await;
+        self.out = out;
+        asked.map(|_| first.unwrap_or_default())
+    }
+
+    /// Prepares a statement on this connection.
+    pub(super) async fn prepare(&mut self, index: usize) -> Result<(), Failure> {
+        let mut out = std::mem::take(&mut self.out);
+        out.clear();
+        let sql = &self.shared.statements[index];
+        // An earlier attempt may have come halfway; to close what is not there is no error.
+        frontend::close(b'S', &sql.name, &mut out).map_err(unwritable)?;
+        frontend::parse(&sql.name, &sql.text, [], &mut out).map_err(unwritable)?;
+        frontend::describe(b'S', &sql.name, &mut out).map_err(unwritable)?;
+        frontend::sync(&mut out);
+        let mut columns = Arc::default();
+        let prepared = self.exchange(&out, true, |tag, body| match tag {
+            b'T' => {
+                columns = described(body)?;
+                Ok(())
+            }
+            // Closed, parsed, its parameters, no columns.
+            b'3' | b'1' | b't' | b'n' => Ok(()),
+            _ => Err(Failure::unexpected(tag)),
+        });
+        let prepared = prepared.await;
+        self.out = out;
+        prepared?;
+        self.prepared[index] = Some(columns);
+        Ok(())
+    }
+
+    /// Prepares all statements of the target. What does not prepare (yet: setup may be about to
+    /// create its table) is for the operation that needs it to meet; a lost connection is not.
+    pub(super) async fn prepare_all(&mut self) -> Result<(), Failure> {
+        for index in 0..self.prepared.len() {
+            let mut prepared = self.prepare(index).await;
+            if let (Ok(()), Some(columns)) = (&prepared, self.prepared[index].clone()) {
+                prepared = self.learn_types(&columns, &mut 0).await;
+            }
+            if !self.wire.is_usable() {
+                return prepared;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the database for the types that it has of its own.
+    async fn learn_types(&mut self, columns: &[Column], round_trips: &mut u32) -> Result<(), Failure> {
+        for kind in columns.iter().map(|column| column.kind) {
+            if Type::from_oid(kind).is_none() && !self.types.contains_key(&kind) {
+                *round_trips += 1;
+                // An array of a domain has no elements that could be read as such.
+                let found = self
+                    .ask(&format!(
+                        "SELECT t.typname, t.typtype, t.typelem, e.typname, e.typtype FROM pg_catalog.pg_type t \
+                         LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem AND t.typbasetype = 0 WHERE t.oid = {kind}"
+                    ))
+                    .await?;
+                self.types.insert(kind, own_type(kind, &found));
+            }
+        }
+        Ok(())
+    }
+
+    fn read_rows(&self, columns: &[Column], kept: &Kept) -> Result<Vec<Row>, Failure> {
+        let known = |kind: u32| Type::from_oid(kind).or_else(|| self.types.get(&kind).cloned());
+        let kinds: Vec<Type> = columns
+            .iter()
+            .map(|column| known(column.kind).unwrap_or(Type::UNKNOWN))
+            .collect();
+        kept.rows()
+            .map(|row| {
+                let cells = row_cells(columns, row)?;
+                Ok(row_to_json(columns.iter().zip(&kinds).zip(cells)))
+            })
+            .collect()
+    }
+}
+
+/// Reads an answer to its end; an error that stands in it is put aside until then.
+async fn answer(
+    wire: &mut Wire,
+    keep: bool,
+    mut take: impl FnMut(u8, &[u8]) -> Result<(), Failure>,
+    refused: &mut Option<Failure>,
+) -> Result<u64, Failure> {
+    let mut rows = 0;
+    loop {
+        let head = wire.head().await?;
+        match head.tag {
+            b'D' => {
+                rows += 1;
+                if keep {
+                    take(head.tag, wire.body(head).await?)?;
+                } else {
+                    wire.skip(head).await?;
+                }
+            }
+            b'Z' => {
+                wire.skip(head).await?;
+                wire.answered();
+                return Ok(rows);
+            }
+            b'E' => {
+                let Refusal { failure, fatal } = Refusal::read(wire.body(head).await?);
+                refused.get_or_insert(failure);
+                if fatal {
+                    wire.lose();
+                    return Ok(rows);
+                }
+            }
+            _ if head.is_news() => wire.skip(head).await?,
+            tag => take(tag, wire.body(head).await?)?,
+        }
+    }
+}
+
+fn described(body: &[u8]) -> Result<Arc<[Column]>, Failure> {
+    let columns = message::columns(body).ok_or_else(|| Failure::malformed("description of rows"))?;
+    Ok(columns.into())
+}
+
+/// As many values as there are columns.
+fn row_cells<'a>(columns: &[Column], row: &'a [u8]) -> Result<Vec<Option<&'a [u8]>>, Failure> {
+    message::cells(row)
+        .filter(|cells| cells.len() == columns.len())
+        .ok_or_else(|| Failure::malformed("row"))
+}
+
+fn text_row(columns: &[Column], row: &[u8]) -> Result<Row, Failure> {
+    let text = |cell: Option<&[u8]>| cell.map(|text| String::from_utf8_lossy(text).into_owned()).into();
+    let cells = row_cells(columns, row)?.into_iter().map(text);
+    Ok(columns.iter().map(|column| column.name.clone()).zip(cells).collect())
+}
+
+/// A type by what the catalog says: its name and sort, the type of its elements, their name and sort.
+fn own_type(kind: u32, found: &[Option<String>]) -> Type {
+    let text = |at: usize| found.get(at).and_then(Option::as_deref);
+    let named = |at: usize, kind: u32, sort: Kind| {
+        Type::new(text(at).unwrap_or_default().to_owned(), kind, sort, String::new())
+    };
+    let sort = |at: usize| match text(at) {
+        // Its labels are text, whatever they are.
+        Some("e") => Kind::Enum(Vec::new()),
+        _ => Kind::Simple,
+    };
+    let element = text(2).and_then(|element| element.parse().ok());
+    match (element, text(3)) {
+        (Some(element), Some(_)) => {
+            let element = Type::from_oid(element).unwrap_or_else(|| named(3, element, sort(4)));
+            named(0, kind, Kind::Array(element))
+        }
+        _ => named(0, kind, sort(1)),
+    }
+}
+
+/// Rows as they came, read once the types of their columns are known.
+#[derive(Debug, Default)]
+struct Kept {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+    size: usize,
+}
+
+impl Kept {
+    fn push(&mut self, row: &[u8]) -> Result<(), Failure> {
+        self.grow(row)?;
+        self.bytes.extend_from_slice(row);
+        self.ends.push(self.bytes.len());
+        Ok(())
+    }
+
+    /// Counts a row that is kept elsewhere.
+    fn grow(&mut self, row: &[u8]) -> Result<(), Failure> {
+        self.size += row.len();
+        if self.size > LONGEST_MESSAGE {
+            return Err(too_large("what the rows hold"));
+        }
+        Ok(())
+    }
+
+    fn rows(&self) -> impl Iterator<Item = &[u8]> {
+        let begins = std::iter::once(0).chain(self.ends.iter().copied());
+        begins.zip(&self.ends).map(|(begin, end)| &self.bytes[begin..*end])
+    }
+}

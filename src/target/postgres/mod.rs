@@ -1,0 +1,234 @@
+//! PostgreSQL by its own protocol (version 3.0): one connection per session,
+//! statements prepared once per connection, or sent extended or simple.
+//!
+//! An operation is written before its clock starts ([`script`]), sent with one
+//! system call and, where its answer is short, received with one ([`wire`]);
+//! nothing is allocated for it, no task woken, no timer set.
+
+mod cancel;
+mod channel_binding;
+mod connection;
+mod endpoint;
+mod failure;
+mod login;
+mod message;
+mod script;
+mod session;
+mod values;
+mod wire;
+
+use std::{sync::Arc, time::Duration};
+
+use rand::seq::SliceRandom as _;
+use tokio::{runtime::Handle, time::timeout};
+use tokio_postgres::{
+    Config,
+    config::{Host, LoadBalanceHosts, SslMode},
+};
+
+pub(super) use self::session::Session;
+use self::{
+    cancel::{Cancels, Key},
+    connection::Connection,
+    endpoint::{Endpoint, Opened},
+    failure::Failure,
+    login::Login,
+    script::Sql,
+    wire::Wire,
+};
+use super::{TargetError, tls};
+use crate::{
+    sample::ErrorClass,
+    workload::{DEFAULT_TIMEOUT, PostgresTarget, Protocol, Target},
+};
+
+/// A server with its settings.
+#[derive(Debug, Clone)]
+pub struct Connector {
+    shared: Arc<Shared>,
+}
+
+/// What all connections to a server share.
+#[derive(Debug)]
+struct Shared {
+    name: String,
+    config: Config,
+    user: String,
+    protocol: Protocol,
+    tls: Option<Arc<rustls::ClientConfig>>,
+    statements: Vec<Sql>,
+    cancels: Cancels,
+}
+
+impl Connector {
+    pub(super) fn bind(target: &Target, postgres: &PostgresTarget, connection: &str) -> Result<Self, TargetError> {
+        let setting = |reason: String| TargetError::Setting {
+            target: target.name.clone(),
+            reason,
+        };
+        // The text was read when the scenario was compiled; only the port is new.
+        let mut config: Config = connection
+            .parse()
+            .map_err(|_| setting("not a PostgreSQL address".into()))?;
+        if config.get_application_name().is_none() {
+            config.application_name("loadgate");
+        }
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(Duration::from_secs(10));
+        }
+        let tls = if config.get_ssl_mode() == SslMode::Disable || !reaches_over_tcp(&config) {
+            None
+        } else {
+            Some(tls::config(&postgres.tls, false).map_err(setting)?)
+        };
+        let user = match config.get_user() {
+            Some(user) => user.to_owned(),
+            None => whoami::username().map_err(|error| setting(format!("no `user` in the address: {error}")))?,
+        };
+        let runtime = Handle::try_current().map_err(|error| setting(error.to_string()))?;
+        let statements = target.statements.iter().enumerate();
+        let shared = Shared {
+            name: target.name.clone(),
+            config,
+            user,
+            protocol: postgres.protocol,
+            tls,
+            statements: statements.map(|(index, text)| Sql::new(index, text)).collect(),
+            cancels: Cancels::on(runtime),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    pub(super) fn address(&self) -> String {
+        let config = &self.shared.config;
+        let host = match config.get_hosts().first() {
+            Some(Host::Tcp(host)) => host.clone(),
+            #[cfg(unix)]
+            Some(Host::Unix(path)) => path.display().to_string(),
+            None => config
+                .get_hostaddrs()
+                .first()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+        };
+        let port = config.get_ports().first().copied().unwrap_or(5432);
+        let database = config.get_dbname().or(config.get_user()).unwrap_or("postgres");
+        format!("{host}:{port}/{database}")
+    }
+
+    pub(super) async fn probe(&self) -> Result<Option<String>, TargetError> {
+        let mut connection = self.connect().await?;
+        let answer = connection
+            .ask("SHOW server_version")
+            .await
+            .map_err(|failure| self.unreachable(failure.message))?;
+        let version = answer.into_iter().next().flatten();
+        Ok(version.map(|version| format!("PostgreSQL {version}")))
+    }
+
+    pub(super) async fn check_statements(&self, statements: &[usize]) -> Result<(), TargetError> {
+        let mut connection = self.connect().await?;
+        for index in statements {
+            if let Err(failure) = connection.prepare(*index).await {
+                return Err(TargetError::Statement {
+                    target: self.shared.name.clone(),
+                    sql: self.shared.statements[*index].text.clone(),
+                    reason: failure.message,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// A connection outside of any load.
+    async fn connect(&self) -> Result<Box<Connection>, TargetError> {
+        match timeout(DEFAULT_TIMEOUT, self.shared.connect()).await {
+            Ok(connected) => connected.map_err(|failure| self.unreachable(failure.message)),
+            Err(_) => Err(self.unreachable(format!("no connection within {} s", DEFAULT_TIMEOUT.as_secs()))),
+        }
+    }
+
+    /// Returns when the server knows of all that it need not go on with.
+    pub(super) async fn settled(&self) {
+        self.shared.cancels.settled().await;
+    }
+
+    fn unreachable(&self, reason: String) -> TargetError {
+        TargetError::Unreachable {
+            target: self.shared.name.clone(),
+            address: self.address(),
+            reason,
+        }
+    }
+
+    pub(super) fn session(&self) -> Session {
+        Session::new(Arc::clone(&self.shared))
+    }
+}
+
+fn reaches_over_tcp(config: &Config) -> bool {
+    config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(_))) || !config.get_hostaddrs().is_empty()
+}
+
+impl Shared {
+    /// A connection to the first of the servers that takes one; what the last said if none does.
+    async fn connect(self: &Arc<Self>) -> Result<Box<Connection>, Failure> {
+        let mut failure = Failure::new(ErrorClass::Connect, "no address");
+        let mut servers = endpoint::servers(&self.config)?;
+        let random = self.config.get_load_balance_hosts() == LoadBalanceHosts::Random;
+        if random {
+            servers.shuffle(&mut rand::rng());
+        }
+        for server in servers {
+            let endpoints = match server.endpoints().await {
+                Ok(mut endpoints) => {
+                    if random {
+                        endpoints.shuffle(&mut rand::rng());
+                    }
+                    endpoints
+                }
+                Err(unknown) => {
+                    failure = unknown;
+                    continue;
+                }
+            };
+            for endpoint in endpoints {
+                match self.log_in(endpoint).await {
+                    Ok(connection) => return Ok(connection),
+                    Err(refused) => failure = refused.in_connecting(),
+                }
+            }
+        }
+        Err(failure)
+    }
+
+    async fn log_in(self: &Arc<Self>, endpoint: Endpoint) -> Result<Box<Connection>, Failure> {
+        let Opened { stream, binding } = endpoint.open(self).await?;
+        let mut wire = Wire::new(stream);
+        let login = Login {
+            config: &self.config,
+            user: &self.user,
+            binding,
+        };
+        let named = login.perform(&mut wire).await?;
+        let key = named.map(|(process, secret)| Key {
+            endpoint,
+            process,
+            secret,
+        });
+        let mut connection = Box::new(Connection::new(Arc::clone(self), wire, key));
+        login::check_session(&mut connection, self.config.get_target_session_attrs()).await?;
+        Ok(connection)
+    }
+
+    /// A connection that is ready for load.
+    async fn connect_and_prepare(self: &Arc<Self>) -> Result<Box<Connection>, Failure> {
+        let mut connection = self.connect().await?;
+        if self.protocol == Protocol::Prepared {
+            connection.prepare_all().await.map_err(Failure::in_connecting)?;
+        }
+        Ok(connection)
+    }
+}
