@@ -17,7 +17,10 @@ use std::{future::Future, path::Path};
 
 use tokio::time::Instant;
 
-pub use self::answer::{Answer, Row};
+pub use self::{
+    answer::{Answer, Row},
+    postgres::{PostgresConnection, connect_postgres, describe as describe_postgres_error},
+};
 use crate::{
     sample::{ErrorClass, Outcome, Phases},
     workload::{Kind, Step, Target, Values},
@@ -146,7 +149,8 @@ pub enum Connector {
 }
 
 impl Connector {
-    /// Fills in `{port}` and `{dir}`; `sessions` bounds what will be used at once.
+    /// Fills in `{port}` and `{dir}`; `sessions` bounds what will be used at
+    /// once. `made` is the address of a database that was made for the run.
     ///
     /// # Errors
     /// When the address or a certificate file cannot be used.
@@ -154,9 +158,10 @@ impl Connector {
         target: &Target,
         port: Option<u16>,
         directory: &Path,
+        made: Option<&str>,
         sessions: usize,
     ) -> Result<Self, TargetError> {
-        let fill = |text: &str| fill(text, port, directory);
+        let fill = |text: &str| made.map_or_else(|| fill(text, port, directory), str::to_owned);
         Ok(match &target.kind {
             Kind::Http(http) => Self::Http(http::Connector::bind(target, http, &fill(&http.base)).await?),
             Kind::Sqlite { path } => Self::Sqlite(sqlite::Connector::bind(target, &fill(path), sessions)?),

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     sample::{ErrorClass, Outcome},
-    workload::{DEFAULT_TIMEOUT, PostgresTarget, Protocol, Request, Statement, Target, Values, split_sql},
+    workload::{DEFAULT_TIMEOUT, PostgresTarget, Protocol, Request, Statement, Target, Tls, Values, split_sql},
 };
 
 /// How long may be spent on asking the server to give up a statement.
@@ -49,7 +49,7 @@ struct Shared {
 }
 
 /// The part of a connection that moves bytes; it ends with the connection.
-type Wire = Pin<Box<dyn Future<Output = Result<(), Error>>>>;
+type Wire = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
 /// A connection and what was prepared on it.
 struct Connection {
@@ -517,8 +517,53 @@ fn classify(error: &Error) -> ErrorClass {
     }
 }
 
+/// A connection that is no part of any load; it ends when dropped.
+#[derive(Debug)]
+pub struct PostgresConnection {
+    client: Client,
+    wire: tokio::task::JoinHandle<()>,
+}
+
+impl std::ops::Deref for PostgresConnection {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl Drop for PostgresConnection {
+    fn drop(&mut self) {
+        self.wire.abort();
+    }
+}
+
+/// Connects once, within [`DEFAULT_TIMEOUT`], with TLS as a target would.
+///
+/// # Errors
+/// What the server or the library said.
+pub async fn connect_postgres(config: &Config, tls: &Tls) -> Result<PostgresConnection, String> {
+    let connect = async || -> Result<(Client, Wire), String> {
+        if config.get_ssl_mode() == SslMode::Disable || !reaches_over_tcp(config) {
+            let (client, wire) = config.connect(NoTls).await.map_err(|error| describe(&error))?;
+            let wire: Wire = Box::pin(wire);
+            Ok((client, wire))
+        } else {
+            let tls = MakeRustlsConnect::new(tls::config(tls, false)?.as_ref().clone());
+            let (client, wire) = config.connect(tls).await.map_err(|error| describe(&error))?;
+            let wire: Wire = Box::pin(wire);
+            Ok((client, wire))
+        }
+    };
+    let connected = timeout(DEFAULT_TIMEOUT, connect()).await;
+    let (client, wire) = connected.map_err(|_| format!("no connection within {} s", DEFAULT_TIMEOUT.as_secs()))??;
+    // Why it ended reaches the request that meets it.
+    let wire = tokio::spawn(async move { drop(wire.await) });
+    Ok(PostgresConnection { client, wire })
+}
+
 /// The server's own words with the SQLSTATE, or the library's with their cause.
-fn describe(error: &Error) -> String {
+pub fn describe(error: &Error) -> String {
     match (error.as_db_error(), std::error::Error::source(error)) {
         (Some(db), _) => format!("{} (SQLSTATE {})", db.message(), db.code().code()),
         (None, Some(source)) => format!("{error}: {source}"),
