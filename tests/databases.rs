@@ -76,7 +76,11 @@ fn run(desk: &Desk) -> Ended {
 }
 
 fn spawn(desk: &Desk) -> Child {
-    command(desk).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    command(desk)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
 }
 
 /// Whether servers can be started here; where not it is said, and with `CI` set it fails.
@@ -185,12 +189,18 @@ fn a_fixture_is_loaded_once_and_the_report_names_server_and_profile() {
     if !installed() {
         return;
     }
-    let desk = desk(&SCENARIO.replace("scale = 3", "scale = 3\nsettings = { work_mem = \"64kB\", max_locks_per_transaction = 80 }"));
+    let desk = desk(&SCENARIO.replace(
+        "scale = 3",
+        "scale = 3\nsettings = { work_mem = \"64kB\", max_locks_per_transaction = 80 }",
+    ));
     let first = run(&desk);
     assert_eq!(first.code, 0, "{}", first.printed());
     let stored = first.stored();
     let target = &stored.targets[0];
-    assert!(target.version.as_deref().unwrap().starts_with("PostgreSQL "), "{target:?}");
+    assert!(
+        target.version.as_deref().unwrap().starts_with("PostgreSQL "),
+        "{target:?}"
+    );
     assert_eq!(target.address, "ephemeral (ci)/lg_db");
     let database = target.database.as_ref().unwrap();
     assert_eq!(
@@ -226,11 +236,16 @@ fn a_durable_server_syncs() {
     if !installed() {
         return;
     }
-    let ended = run(&desk(&SCENARIO.replace("scale = 3", "scale = 3\nprofile = \"durable\"")));
+    let ended = run(&desk(
+        &SCENARIO.replace("scale = 3", "scale = 3\nprofile = \"durable\""),
+    ));
     assert_eq!(ended.code, 0, "{}", ended.printed());
     let database = ended.stored().targets[0].database.clone().unwrap();
     assert_eq!(database.profile.as_deref(), Some("durable"));
-    assert_eq!((database.settings.get("fsync"), database.settings.get("autovacuum")), (None, None));
+    assert_eq!(
+        (database.settings.get("fsync"), database.settings.get("autovacuum")),
+        (None, None)
+    );
 }
 
 #[test]
@@ -239,21 +254,34 @@ fn what_is_wrong_with_a_fixture_or_setting_is_told_with_its_place() {
         return;
     }
     let wrong = desk(SCENARIO);
-    fs::write(wrong.path().join("numbers.sql"), "SELECT 1;\n\nSELECT 2 AS two,\n  CREAT;\n").unwrap();
+    fs::write(
+        wrong.path().join("numbers.sql"),
+        "SELECT 1;\n\nSELECT 2 AS two,\n  CREAT;\n",
+    )
+    .unwrap();
     let ended = run(&wrong);
     assert_eq!(ended.code, 2, "{}", ended.printed());
     assert!(
-        ended.stderr.contains("target \"db\": numbers.sql:4: column \"creat\" does not exist (SQLSTATE 42703)"),
+        ended
+            .stderr
+            .contains("target \"db\": numbers.sql:4: column \"creat\" does not exist (SQLSTATE 42703)"),
         "{}",
         ended.stderr
     );
     fs::write(wrong.path().join("numbers.sql"), "SELECT 1;\nCREAT TABLE x();\n").unwrap();
     let ended = run(&wrong);
     assert_eq!(ended.code, 2);
-    assert!(ended.stderr.contains("numbers.sql:2: syntax error at or near \"CREAT\" (SQLSTATE 42601)"));
+    assert!(
+        ended
+            .stderr
+            .contains("numbers.sql:2: syntax error at or near \"CREAT\" (SQLSTATE 42601)")
+    );
 
     for (settings, told) in [
-        ("work_men = 1", "the setting `work_men`: this server has no such setting"),
+        (
+            "work_men = 1",
+            "the setting `work_men`: this server has no such setting",
+        ),
         ("work_mem = \"little\"", "the setting `work_mem`: invalid value"),
     ] {
         let desk = desk(&SCENARIO.replace("scale = 3", &format!("settings = {{ {settings} }}")));
@@ -291,7 +319,9 @@ fn a_killed_loadgate_leaves_nothing() {
     }
     // Half made entries of the cache would be there too.
     let cache = fs::read_dir(desk.path().join("cache/postgres")).unwrap().flatten();
-    let drafts: Vec<_> = cache.filter(|entry| entry.file_name().to_string_lossy().starts_with("loadgate-")).collect();
+    let drafts: Vec<_> = cache
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("loadgate-"))
+        .collect();
     assert!(drafts.is_empty() || run(&desk).code == 0);
 }
 
@@ -370,7 +400,10 @@ fn a_managed_process_gets_the_address_and_nobody_sees_the_password() {
     assert_eq!(ended.code, 0, "{}", ended.printed());
     let url = fs::read_to_string(desk.path().join("url")).unwrap();
     let password = url.split([':', '@']).nth(2).unwrap();
-    assert!(url.starts_with("postgres://postgres:") && url.trim().ends_with("/lg_db") && password.len() > 20, "{url}");
+    assert!(
+        url.starts_with("postgres://postgres:") && url.trim().ends_with("/lg_db") && password.len() > 20,
+        "{url}"
+    );
     assert!(!ended.printed().contains(password) && !ended.stored_text.contains(password));
     let asked = fs::read_to_string(desk.path().join("sql")).unwrap();
     assert!(asked.contains("pass: "), "{asked}");
@@ -384,16 +417,26 @@ fn on_a_server_of_the_users_only_what_is_allowed_is_made_and_all_of_it_dropped()
     assert_eq!(refused.code, 2);
     assert!(refused.stderr.contains("add create = true"), "{}", refused.stderr);
 
-    let allowed = theirs.replace("scale = 3", "scale = 3\ncreate = true\nsettings = { work_mem = \"64kB\" }");
+    let allowed = theirs.replace(
+        "scale = 3",
+        "scale = 3\ncreate = true\nsettings = { work_mem = \"64kB\" }",
+    );
     let ended = run(&desk(&allowed));
     assert_eq!(ended.code, 0, "{}", ended.printed());
     let database = ended.stored().targets[0].database.clone().unwrap();
-    assert_eq!((database.profile, database.settings["work_mem"].as_str()), (None, "64kB"));
+    assert_eq!(
+        (database.profile, database.settings["work_mem"].as_str()),
+        (None, "64kB")
+    );
     let names = "SELECT datname FROM pg_database WHERE datname LIKE 'lg%'";
     assert!(server.sql(names).is_empty(), "{:?}", server.sql(names));
 
     let failing = desk(&allowed);
-    fs::write(failing.path().join("numbers.sql"), "CREATE TABLE numbers ();\nSELECT nothing;").unwrap();
+    fs::write(
+        failing.path().join("numbers.sql"),
+        "CREATE TABLE numbers ();\nSELECT nothing;",
+    )
+    .unwrap();
     assert_eq!(run(&failing).code, 2);
     assert!(server.sql(names).is_empty());
 
@@ -419,7 +462,13 @@ fn sqlite_has_fixtures_too() {
     assert_eq!(ended.code, 0, "{}", ended.printed());
     fs::write(&script, "CREATE TABLE numbers (n);\nINSERT INTO nothing VALUES (1);").unwrap();
     let ended = run(&desk);
-    assert_eq!((ended.code, ended.stderr.contains("numbers.sql:2: no such table: nothing")), (2, true));
+    assert_eq!(
+        (
+            ended.code,
+            ended.stderr.contains("numbers.sql:2: no such table: nothing")
+        ),
+        (2, true)
+    );
 
     // A copy of a file, which itself stays as it was.
     let file = desk.path().join("numbers.db");
@@ -429,7 +478,10 @@ fn sqlite_has_fixtures_too() {
     let before = fs::read(&file).unwrap();
     let copied = scenario
         .replace("sql = [\"numbers.sql\"]", "file = \"numbers.db\"")
-        .replace("iterations = 20", "iterations = 20\n[[setup]]\nsql = \"DELETE FROM numbers WHERE n > 300\"");
+        .replace(
+            "iterations = 20",
+            "iterations = 20\n[[setup]]\nsql = \"DELETE FROM numbers WHERE n > 300\"",
+        );
     fs::write(desk.path().join("scenario.toml"), copied).unwrap();
     let ended = run(&desk);
     assert_eq!(ended.code, 0, "{}", ended.printed());

@@ -16,13 +16,13 @@ pub mod sqlite;
 
 use std::{io, net::TcpListener, process::ExitStatus, time::Duration};
 
+use self::postgres::PostgresError;
 pub use self::{
     directory::RunDirectory,
     groups::kill_all,
     probe::Ready,
     process::{PARENT_PIPE, Process, Spec},
 };
-use self::postgres::PostgresError;
 use crate::units::format_duration;
 
 /// Why a managed process could not be started. Secrets are masked in every text.

@@ -215,7 +215,10 @@ fn what(run: &Run, comparison: &Comparison) -> Vec<(&'static str, String)> {
         let database = target.database.as_ref().map(made).unwrap_or_default();
         facts.push((
             "target",
-            format!("{name} · {} · {address}{version}{database}", printable(&target.kind, NAME)),
+            format!(
+                "{name} · {} · {address}{version}{database}",
+                printable(&target.kind, NAME)
+            ),
         ));
         let settings = target.database.iter().flat_map(|database| &database.settings);
         let settings: Vec<String> = settings.map(|(name, value)| format!("{name}={value}")).collect();

@@ -169,7 +169,8 @@ impl Stage {
         }
         for made in self.databases.into_iter().flatten() {
             if let Err(error) = made.remove().await {
-                self.incidents.push(format!("what was made for the run remains: {error}"));
+                self.incidents
+                    .push(format!("what was made for the run remains: {error}"));
             }
         }
         (self.targets, self.incidents)

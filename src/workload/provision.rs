@@ -113,7 +113,12 @@ impl Provision {
     pub(super) fn words(&self) -> String {
         let of = |fixture: Option<&Fixture>| fixture.map_or(String::new(), |fixture| fixture.words());
         match self {
-            Self::Server(server) => format!("{} {}{}", EPHEMERAL, server.durability.name(), of(server.fixture.as_ref())),
+            Self::Server(server) => format!(
+                "{} {}{}",
+                EPHEMERAL,
+                server.durability.name(),
+                of(server.fixture.as_ref())
+            ),
             Self::Databases { fixture, .. } => format!("created{}", of(Some(fixture))),
             Self::File(fixture) => format!("{EPHEMERAL}{}", of(fixture.as_ref())),
         }
@@ -195,12 +200,22 @@ pub(super) fn compile(
             let help = "add create = true, which lets loadgate create databases named lg_… there and drop them \
                         at the end, or use postgres = \"ephemeral\"";
             let label = "the fixture would create databases on this server";
-            compiler.problem(address, "nothing is created on a server of yours", label, Some(help.into()));
+            compiler.problem(
+                address,
+                "nothing is created on a server of yours",
+                label,
+                Some(help.into()),
+            );
             None
         }
         Kind::Postgres(_) if created && written.start.is_some() => {
             let help = Some("use postgres = \"ephemeral\" without `start`".into());
-            compiler.problem(address, "a fixture on a managed server", "it has none yet when fixtures are made", help);
+            compiler.problem(
+                address,
+                "a fixture on a managed server",
+                "it has none yet when fixtures are made",
+                help,
+            );
             None
         }
         Kind::Postgres(_) if created => Some(Provision::Databases {
@@ -229,7 +244,12 @@ fn misplaced(compiler: &mut Compiler<'_>, kind: &Kind, ephemeral: bool, written:
     let created = written.create.as_ref().is_some_and(|create| create.value);
     let made = ephemeral || (postgres && created);
     let keys = [
-        ("profile", place(&written.profile), postgres && ephemeral, "postgres = \"ephemeral\""),
+        (
+            "profile",
+            place(&written.profile),
+            postgres && ephemeral,
+            "postgres = \"ephemeral\"",
+        ),
         (
             "settings",
             written.settings.values().next().map(At::span),
@@ -242,7 +262,12 @@ fn misplaced(compiler: &mut Compiler<'_>, kind: &Kind, ephemeral: bool, written:
             postgres || ephemeral,
             "postgres, and for sqlite = \"ephemeral\"",
         ),
-        ("scale", place(&written.scale), written.fixture.is_some(), "targets with a `fixture`"),
+        (
+            "scale",
+            place(&written.scale),
+            written.fixture.is_some(),
+            "targets with a `fixture`",
+        ),
         (
             "create",
             place(&written.create),
@@ -253,7 +278,9 @@ fn misplaced(compiler: &mut Compiler<'_>, kind: &Kind, ephemeral: bool, written:
     for (key, place, fits, purpose) in keys {
         if let (Some(place), false) = (place, fits) {
             let title = format!("`{key}` does not belong here");
-            compiler.problems.add(place, title, format!("it is for {purpose}"), None);
+            compiler
+                .problems
+                .add(place, title, format!("it is for {purpose}"), None);
         }
     }
 }
@@ -264,7 +291,12 @@ fn settings(compiler: &mut Compiler<'_>, written: &scenario::Target) -> BTreeMap
         if !is_name(name) {
             compiler.problem(at, "not a setting", format!("`{name}` is no name of a setting"), None);
         } else if RESERVED.contains(&name.as_str()) {
-            compiler.problem(at, "not a setting to choose", format!("loadgate itself chooses `{name}`"), None);
+            compiler.problem(
+                at,
+                "not a setting to choose",
+                format!("loadgate itself chooses `{name}`"),
+                None,
+            );
         } else if let Some(value) = setting(compiler, at) {
             settings.insert(name.clone(), value);
         }
@@ -300,7 +332,12 @@ fn fixture(compiler: &mut Compiler<'_>, kind: &Kind, written: &scenario::Target)
             [] => format!("write [fixture.{}] with sql = \"….sql\"", at.value),
             known => format!("known fixtures: {}", known.join(", ")),
         };
-        compiler.problem(at, format!("no fixture is called \"{}\"", at.value), "unknown fixture", Some(help));
+        compiler.problem(
+            at,
+            format!("no fixture is called \"{}\"", at.value),
+            "unknown fixture",
+            Some(help),
+        );
         return None;
     };
     if !is_name(&at.value) || at.value.contains('.') || at.value.len() > LONGEST_NAME {
@@ -311,7 +348,12 @@ fn fixture(compiler: &mut Compiler<'_>, kind: &Kind, written: &scenario::Target)
         (Some(sql), None) => Source::Scripts(scripts(compiler, sql, scale)?),
         (None, Some(file)) if matches!(kind, Kind::Sqlite { .. }) => Source::File(compiler.file(Some(file))?),
         (None, Some(file)) => {
-            compiler.problem(file, "not for PostgreSQL", "a `file` is a SQLite database", Some("use `sql`".into()));
+            compiler.problem(
+                file,
+                "not for PostgreSQL",
+                "a `file` is a SQLite database",
+                Some("use `sql`".into()),
+            );
             return None;
         }
         _ => {
@@ -329,9 +371,14 @@ fn fixture(compiler: &mut Compiler<'_>, kind: &Kind, written: &scenario::Target)
 
 fn scripts(compiler: &mut Compiler<'_>, sql: &At<scenario::Texts>, scale: i64) -> Option<Vec<Script>> {
     let paths = sql.value.all().iter();
-    let scripts: Vec<Option<Script>> = paths.map(|path| script(compiler, &sql.with(path.clone()), scale)).collect();
+    let scripts: Vec<Option<Script>> = paths
+        .map(|path| script(compiler, &sql.with(path.clone()), scale))
+        .collect();
     let scripts: Option<Vec<Script>> = scripts.into_iter().collect();
-    if scripts.as_ref().is_some_and(|scripts| scripts.iter().all(|script| script.statements.is_empty())) {
+    if scripts
+        .as_ref()
+        .is_some_and(|scripts| scripts.iter().all(|script| script.statements.is_empty()))
+    {
         compiler.problem(sql, "a fixture of nothing", "no statement in it", None);
     }
     scripts
@@ -357,6 +404,7 @@ fn read(path: &Path, name: &Path, scale: i64) -> Result<Script, String> {
         let line = 1 + error.as_bytes()[..valid].iter().filter(|byte| **byte == b'\n').count();
         format!("{name}:{line}: not UTF-8 text")
     })?;
-    let statements = script::parse(&text, scale).map_err(|misfit| format!("{name}:{}: {}", misfit.line, misfit.reason))?;
+    let statements =
+        script::parse(&text, scale).map_err(|misfit| format!("{name}:{}: {}", misfit.line, misfit.reason))?;
     Ok(Script { path: name, statements })
 }

@@ -164,7 +164,8 @@ mod tests {
 
     #[test]
     fn statements_end_at_semicolons_that_are_code() {
-        let text = "-- first; really\nSELECT 1;\n\n  SELECT ';', \";\" /* ; /* ; */ ; */;\nSELECT $$;$$, $a$ ; $a$;;\n-- end";
+        let text =
+            "-- first; really\nSELECT 1;\n\n  SELECT ';', \";\" /* ; /* ; */ ; */;\nSELECT $$;$$, $a$ ; $a$;;\n-- end";
         let found = split(text);
         assert_eq!(
             found,
@@ -181,7 +182,8 @@ mod tests {
     #[test]
     fn bodies_hold_semicolons() {
         let rule = "CREATE RULE r AS ON INSERT TO a DO ALSO (DELETE FROM b; DELETE FROM c)";
-        let function = "CREATE OR REPLACE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE 1 WHEN 1 THEN 2 END; SELECT 3; END";
+        let function =
+            "CREATE OR REPLACE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE 1 WHEN 1 THEN 2 END; SELECT 3; END";
         let trigger = "CREATE TEMP TRIGGER t AFTER INSERT ON a BEGIN DELETE FROM b; DELETE FROM c; END";
         let found = split(&format!("{rule};{function};\n{trigger};BEGIN;SELECT 1;END;"));
         let texts: Vec<&str> = found.iter().map(|(_, sql)| sql.as_str()).collect();

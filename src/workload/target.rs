@@ -35,7 +35,11 @@ pub(super) fn compile(compiler: &mut Compiler<'_>, targets: &BTreeMap<String, At
 }
 
 /// Commands may name the databases of other targets: `{target.db.url}`.
-fn references(compiler: &mut Compiler<'_>, targets: &BTreeMap<String, At<scenario::Target>>, compiled: &mut [Compiled]) {
+fn references(
+    compiler: &mut Compiler<'_>,
+    targets: &BTreeMap<String, At<scenario::Target>>,
+    compiled: &mut [Compiled],
+) {
     for start in targets.values().filter_map(|written| written.value.start.as_ref()) {
         for name in named_databases(&start.value) {
             let found = compiled.iter_mut().find(|other| other.target.name == name);
@@ -54,7 +58,12 @@ fn references(compiler: &mut Compiler<'_>, targets: &BTreeMap<String, At<scenari
                 _ => {
                     let title = format!("no database to name by {{target.{name}.url}}");
                     let help = "it names a target with `postgres` or `sqlite` and without `start`".into();
-                    compiler.problem(start, title, format!("\"{name}\" has no address to fill in"), Some(help));
+                    compiler.problem(
+                        start,
+                        title,
+                        format!("\"{name}\" has no address to fill in"),
+                        Some(help),
+                    );
                 }
             }
         }

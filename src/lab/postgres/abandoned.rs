@@ -56,7 +56,10 @@ fn numbers(line: &str) -> Option<(i64, i64)> {
 /// Whether that segment is there and no process has it. Columns: key, id, mode, size, two pids, users, …
 fn is_unused(memory: &str, key: i64, id: i64) -> bool {
     memory.lines().any(|line| {
-        let columns: Vec<i64> = line.split_whitespace().filter_map(|column| column.parse().ok()).collect();
+        let columns: Vec<i64> = line
+            .split_whitespace()
+            .filter_map(|column| column.parse().ok())
+            .collect();
         // The kernel prints the key signed, PostgreSQL without a sign.
         columns.len() > 6 && columns[0] as u32 == key as u32 && columns[1] == id && columns[6] == 0
     })
@@ -65,7 +68,11 @@ fn is_unused(memory: &str, key: i64, id: i64) -> bool {
 fn free(id: i64) {
     let mut command = Command::new("ipcrm");
     command.args(["--shmem-id", &id.to_string()]);
-    let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let _ = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
 }
 
 #[cfg(test)]
@@ -78,7 +85,10 @@ mod tests {
                       1146903  5  600   56 13 13      6   101\n  -98  6  600   56 13 13      0   101\n";
         assert!(!is_unused(memory, 1_146_903, 5), "in use");
         assert!(is_unused(memory, 4_294_967_198, 6));
-        assert!(!is_unused(memory, 4_294_967_198, 7) && !is_unused(memory, 97, 6), "another one");
+        assert!(
+            !is_unused(memory, 4_294_967_198, 7) && !is_unused(memory, 97, 6),
+            "another one"
+        );
         assert_eq!((numbers("  98  6 "), numbers("98")), (Some((98, 6)), None));
     }
 
@@ -87,7 +97,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let data = directory.path().join("data");
         fs::create_dir(&data).unwrap();
-        let mut sleeper = Command::new("sleep").arg("60").current_dir(directory.path()).spawn().unwrap();
+        let mut sleeper = Command::new("sleep")
+            .arg("60")
+            .current_dir(directory.path())
+            .spawn()
+            .unwrap();
         fs::write(data.join("postmaster.pid"), format!("{}\n", sleeper.id())).unwrap();
         end(directory.path());
         assert!(sleeper.try_wait().unwrap().is_none());

@@ -35,7 +35,12 @@ impl Key {
     pub(super) fn new(parts: &[&str]) -> Self {
         // Lengths keep apart what would otherwise run together.
         let text: Vec<String> = parts.iter().map(|part| format!("{}:{part}", part.len())).collect();
-        Self(hash(text.concat().as_bytes()).chars().filter(char::is_ascii_alphanumeric).collect())
+        Self(
+            hash(text.concat().as_bytes())
+                .chars()
+                .filter(char::is_ascii_alphanumeric)
+                .collect(),
+        )
     }
 
     pub(super) fn text(&self) -> &str {
@@ -139,7 +144,11 @@ fn size(path: &Path) -> u64 {
     entries
         .filter_map(|entry| {
             let found = entry.metadata().ok()?;
-            Some(if found.is_dir() { size(&entry.path()) } else { found.len() })
+            Some(if found.is_dir() {
+                size(&entry.path())
+            } else {
+                found.len()
+            })
         })
         .sum()
 }
@@ -201,7 +210,9 @@ mod tests {
         for (age, key) in keys.iter().enumerate() {
             cache.publish(key, cluster("content").path());
             let entry = File::open(cache.entry(key).unwrap()).unwrap();
-            entry.set_modified(SystemTime::now() - std::time::Duration::from_secs(60 * age as u64)).unwrap();
+            entry
+                .set_modified(SystemTime::now() - std::time::Duration::from_secs(60 * age as u64))
+                .unwrap();
         }
         let there = || -> Vec<bool> { keys.iter().map(|key| cache.entry(key).unwrap().exists()).collect() };
         let read = File::open(cache.entry(&keys[3]).unwrap()).unwrap();

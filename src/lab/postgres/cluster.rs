@@ -171,7 +171,13 @@ impl<'a> Plan<'a> {
     fn new(spec: &'a Spec<'a>) -> Result<Self, PostgresError> {
         let programs = Programs::find(spec.site)?;
         let account = Account::find(spec.site.account.as_deref())?;
-        let settings = Settings::new(&programs, account.as_ref(), spec.durability, spec.connections, spec.settings)?;
+        let settings = Settings::new(
+            &programs,
+            account.as_ref(),
+            spec.durability,
+            spec.connections,
+            spec.settings,
+        )?;
         let arguments = init_arguments(&programs).join(" ");
         let empty = Key::new(&["1", &programs.version, &arguments]);
         let fixtures: Vec<String> = spec
@@ -212,7 +218,9 @@ impl<'a> Plan<'a> {
             databases.execute(&alter).await?;
         }
         // The view of what is counted; without its library there is none.
-        let _ = databases.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements").await;
+        let _ = databases
+            .execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+            .await;
         Ok(Cluster {
             server,
             databases,
@@ -278,7 +286,13 @@ impl<'a> Plan<'a> {
             if place.tcp {
                 place.port = free_port().map_err(|source| system("no free port", source))?;
             }
-            let started = Server::start(&self.programs, self.account.as_ref(), guard, &place, &self.settings.server);
+            let started = Server::start(
+                &self.programs,
+                self.account.as_ref(),
+                guard,
+                &place,
+                &self.settings.server,
+            );
             tries += 1;
             match started.await {
                 Ok(server) => return Ok((server, place)),

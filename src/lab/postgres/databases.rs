@@ -72,7 +72,13 @@ impl Databases {
 
     /// The name of a database for a purpose, such as a target or a variant.
     pub fn name(&self, purpose: &str) -> String {
-        let clean = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
+        let clean = |c: char| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_lowercase()
+            } else {
+                '_'
+            }
+        };
         let purpose: String = purpose.chars().take(30).map(clean).collect();
         format!("lg_{purpose}{}", self.suffix)
     }

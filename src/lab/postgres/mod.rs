@@ -44,7 +44,9 @@ impl Site {
     pub fn new(variable: impl Fn(&str) -> Option<String>) -> Self {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
         let caches = || {
-            let given = set("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+            let given = set("XDG_CACHE_HOME")
+                .map(PathBuf::from)
+                .filter(|path| path.is_absolute());
             given.or_else(|| Some(PathBuf::from(set("HOME")?).join(".cache")))
         };
         Self {
@@ -136,7 +138,12 @@ impl PostgresError {
 fn missing(given: Option<&Path>) -> String {
     let place = given.map_or_else(
         || "PostgreSQL's server programs (initdb, postgres) are not installed".to_owned(),
-        |given| format!("there is no PostgreSQL server (initdb, postgres) in {} (PG_BINDIR)", given.display()),
+        |given| {
+            format!(
+                "there is no PostgreSQL server (initdb, postgres) in {} (PG_BINDIR)",
+                given.display()
+            )
+        },
     );
     format!(
         "{place}; on Debian and Ubuntu: apt-get install postgresql; elsewhere set PG_BINDIR to the directory of \

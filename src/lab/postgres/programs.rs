@@ -59,7 +59,10 @@ impl Programs {
 
     /// Major version, as in 15.
     pub(super) fn major(&self) -> u32 {
-        let number = self.version.split(' ').find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
+        let number = self
+            .version
+            .split(' ')
+            .find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
         let digits = number.and_then(|number| number.split(|c: char| !c.is_ascii_digit()).next());
         digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
     }
@@ -72,7 +75,11 @@ impl Programs {
             .map(PathBuf::from)
             .into_iter()
             .chain(beside)
-            .any(|directory| ["so", "dylib"].iter().any(|kind| directory.join(format!("{name}.{kind}")).is_file()))
+            .any(|directory| {
+                ["so", "dylib"]
+                    .iter()
+                    .any(|kind| directory.join(format!("{name}.{kind}")).is_file())
+            })
     }
 }
 

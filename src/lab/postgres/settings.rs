@@ -119,7 +119,9 @@ impl Settings {
 
 pub(super) fn owned(settings: impl AsRef<[(&'static str, &'static str)]>) -> Vec<(String, String)> {
     let pairs = settings.as_ref().iter();
-    pairs.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    pairs
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
 }
 
 fn refused(name: &str, reason: &str) -> PostgresError {

@@ -39,7 +39,10 @@ fn an_ephemeral_server_has_profile_settings_and_fixture() {
     let Source::Scripts(scripts) = &server.fixture.as_ref().unwrap().source else {
         panic!("no scripts")
     };
-    assert_eq!((scripts[0].statements[1].line, scripts[0].statements[1].sql.as_str()), (2, "SELECT 5"));
+    assert_eq!(
+        (scripts[0].statements[1].line, scripts[0].statements[1].sql.as_str()),
+        (2, "SELECT 5")
+    );
 }
 
 #[test]
@@ -117,10 +120,15 @@ fn a_file_that_is_no_script_is_told_with_its_line() {
         let (_directory, fixture) = script(sql);
         told(&text(database, &fixture)).join("\n")
     };
-    assert!(problem("SELECT 1;\n\\i other.sql").ends_with("f.sql:2: \\i is a command of psql; only SQL is understood here"));
+    assert!(
+        problem("SELECT 1;\n\\i other.sql").ends_with("f.sql:2: \\i is a command of psql; only SQL is understood here")
+    );
     assert_eq!(problem("-- nothing\n"), "a fixture of nothing: no statement in it");
     let absent = told(&text(database, "[fixture.orders]\nsql = [\"/nonexistent/x.sql\"]")).join("\n");
-    assert!(absent.starts_with("the fixture cannot be used: /nonexistent/x.sql"), "{absent}");
+    assert!(
+        absent.starts_with("the fixture cannot be used: /nonexistent/x.sql"),
+        "{absent}"
+    );
     let neither = told(&text(database, "[fixture.orders]"));
     assert_eq!(neither, ["a fixture of nothing: exactly one of `sql`, `file`"]);
 }
