@@ -110,7 +110,8 @@ struct Left {
 }
 
 impl Left {
-    /// All that goes by the number of that process.
+    /// All that goes by the number of that process and belongs to a server. (The
+    /// run's own directory is left to the next run.)
     fn of(loadgate: u32) -> Self {
         let prefix = format!("loadgate-{loadgate}-");
         let directories: Vec<PathBuf> = ["/dev/shm", "/tmp", "/var/tmp"]
@@ -120,6 +121,7 @@ impl Left {
             .flatten()
             .map(|entry| entry.path())
             .filter(|path| path.file_name().unwrap().to_string_lossy().starts_with(&prefix))
+            .filter(|path| path.join("data").exists() || path.join("s").exists())
             .collect();
         let processes = fs::read_dir("/proc")
             .unwrap()

@@ -24,7 +24,7 @@ use crate::lab::groups;
 const SCRIPT: &str = r#"
 trap '' HUP INT QUIT TERM
 read -r word && exit 0
-kill -QUIT -- "-$$"
+kill -s QUIT -- "-$$"
 tries=0
 while [ -e "$1/data/postmaster.pid" ] && [ "$tries" -lt 120 ]; do
   sleep 0.05
