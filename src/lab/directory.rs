@@ -22,7 +22,7 @@ const PLACES: &[&str] = &["/dev/shm", "/var/tmp", "/tmp"];
 #[derive(Debug)]
 pub struct RunDirectory {
     directory: TempDir,
-    _lock: File,
+    lock: File,
 }
 
 impl RunDirectory {
@@ -42,12 +42,17 @@ impl RunDirectory {
             .tempdir_in(parent)?;
         let lock = File::open(directory.path())?;
         lock.lock()?;
-        Ok(Self { directory, _lock: lock })
+        Ok(Self { directory, lock })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// The lock, for another process to hold as well: until it ends the directory is not swept.
+    pub(super) fn lock(&self) -> io::Result<File> {
+        self.lock.try_clone()
     }
 
     /// Removes the directories of this user whose process is dead, with the

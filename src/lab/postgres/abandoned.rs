@@ -25,7 +25,9 @@ pub(in crate::lab) fn end(directory: &Path) {
         return;
     };
     let lines: Vec<&str> = file.lines().collect();
-    if let Some(pid) = lines.first().and_then(|line| Pid::from_raw(line.trim().parse().ok()?)) {
+    // Below zero it is a server that initdb uses for itself.
+    let number = lines.first().and_then(|line| line.trim().parse::<i32>().ok());
+    if let Some(pid) = number.and_then(|number| Pid::from_raw(number.checked_abs()?)) {
         for signal in [Signal::QUIT, Signal::KILL] {
             let deadline = Instant::now() + END_WITHIN;
             while works_in(pid, &data) && Instant::now() < deadline {
@@ -35,9 +37,14 @@ pub(in crate::lab) fn end(directory: &Path) {
         }
     }
     if let Some((key, id)) = lines.get(6).and_then(|line| numbers(line)) {
-        let memory = fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
-        if is_unused(&memory, key, id) {
-            free(id);
+        // Its children end a moment later.
+        for _ in 0..20 {
+            let memory = fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
+            match users(&memory, key, id) {
+                None => return,
+                Some(0) => return free(id),
+                Some(_) => thread::sleep(Duration::from_millis(50)),
+            }
         }
     }
 }
@@ -53,15 +60,16 @@ fn numbers(line: &str) -> Option<(i64, i64)> {
     Some((numbers.next()??, numbers.next()??))
 }
 
-/// Whether that segment is there and no process has it. Columns: key, id, mode, size, two pids, users, …
-fn is_unused(memory: &str, key: i64, id: i64) -> bool {
-    memory.lines().any(|line| {
+/// How many processes have that segment, if it is there. Columns: key, id, mode, size, two pids, users, …
+fn users(memory: &str, key: i64, id: i64) -> Option<i64> {
+    memory.lines().find_map(|line| {
         let columns: Vec<i64> = line
             .split_whitespace()
             .filter_map(|column| column.parse().ok())
             .collect();
         // The kernel prints the key signed, PostgreSQL without a sign.
-        columns.len() > 6 && columns[0] as u32 == key as u32 && columns[1] == id && columns[6] == 0
+        let same = columns.len() > 6 && columns[0] as u32 == key as u32 && columns[1] == id;
+        same.then(|| columns[6])
     })
 }
 
@@ -83,12 +91,9 @@ mod tests {
     fn only_memory_that_nobody_uses_is_freed() {
         let memory = "       key      shmid perms       size  cpid  lpid nattch   uid\n\
                       1146903  5  600   56 13 13      6   101\n  -98  6  600   56 13 13      0   101\n";
-        assert!(!is_unused(memory, 1_146_903, 5), "in use");
-        assert!(is_unused(memory, 4_294_967_198, 6));
-        assert!(
-            !is_unused(memory, 4_294_967_198, 7) && !is_unused(memory, 97, 6),
-            "another one"
-        );
+        assert_eq!(users(memory, 1_146_903, 5), Some(6));
+        assert_eq!(users(memory, 4_294_967_198, 6), Some(0));
+        assert_eq!((users(memory, 4_294_967_198, 7), users(memory, 97, 6)), (None, None));
         assert_eq!((numbers("  98  6 "), numbers("98")), (Some((98, 6)), None));
     }
 

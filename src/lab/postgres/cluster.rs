@@ -208,7 +208,7 @@ impl<'a> Plan<'a> {
             tcp: self.spec.tcp,
         };
         self.private_directory(&place.socket)?;
-        let guard = Guard::set(directory.path())?;
+        let guard = Guard::set(&directory)?;
         self.prepare(&guard, &place).await?;
         let (server, place) = self.serve(&guard, place).await?;
         let password = ulid::Ulid::new().to_string();

@@ -10,26 +10,30 @@
 use std::{
     io::Write as _,
     os::unix::process::CommandExt as _,
-    path::Path,
     process::{Child, Command, Stdio},
 };
 
 use rustix::process::{Pid, Signal};
 
 use super::PostgresError;
-use crate::lab::groups;
+use crate::lab::{RunDirectory, groups};
 
 /// `$1` is the directory. SIGQUIT is PostgreSQL's immediate shutdown; it removes
-/// `postmaster.pid` last. 5 s is what it grants its own children.
+/// `postmaster.pid` last. 5 s is what it grants its own children. A server that
+/// is only about to start dies of the signal and leaves its shared memory: its
+/// id ends line 7, and where the server has removed it nothing is there to do.
 const SCRIPT: &str = r#"
 trap '' HUP INT QUIT TERM
 read -r word && exit 0
 kill -s QUIT -- "-$$"
 tries=0
+memory=
 while [ -e "$1/data/postmaster.pid" ] && [ "$tries" -lt 120 ]; do
+  memory=$(sed -n '7s/.* //p' "$1/data/postmaster.pid" 2>/dev/null)
   sleep 0.05
   tries=$((tries + 1))
 done
+[ -z "$memory" ] || ipcrm --shmem-id "$memory" 2>/dev/null
 rm -rf -- "$1"
 "#;
 
@@ -42,22 +46,24 @@ pub(super) struct Guard {
 
 impl Guard {
     /// Watches from now on. The directory is removed when this is dropped and not told of a good end.
-    pub(super) fn set(directory: &Path) -> Result<Self, PostgresError> {
+    pub(super) fn set(directory: &RunDirectory) -> Result<Self, PostgresError> {
+        let system = |source| PostgresError::System {
+            what: "the guard of the server cannot be started".into(),
+            source,
+        };
         let mut command = Command::new("/bin/sh");
         command
             .args(["-c", SCRIPT, "loadgate-guard"])
-            .arg(directory)
+            .arg(directory.path())
             .current_dir("/")
             .process_group(0)
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            // Nothing is written there: with it the shell holds the lock, and nobody sweeps what it is about to.
+            .stdout(directory.lock().map_err(system)?)
             .stderr(Stdio::null());
         // At once and with nothing left behind: the shell ignores SIGQUIT and does the rest.
         let shell = groups::spawn(Signal::QUIT, || command.spawn(), |shell| Some(Pid::from_child(shell)));
-        let shell = shell.map_err(|source| PostgresError::System {
-            what: "the guard of the server cannot be started".into(),
-            source,
-        })?;
+        let shell = shell.map_err(system)?;
         let group = Pid::from_child(&shell);
         Ok(Self { shell, group })
     }
