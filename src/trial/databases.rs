@@ -23,7 +23,7 @@ pub(super) enum Made {
     /// On a private server.
     Private { cluster: Box<Cluster>, database: String },
     /// On the user's server.
-    Created(Created),
+    Created(Box<Created>),
     /// A file in the run's directory.
     File(String),
 }
@@ -187,7 +187,7 @@ async fn created(
     created.databases.load(fixture).await?;
     created.databases.clone_database(Some(fixture), &name).await?;
     created.databases.settle(&name).await?;
-    Ok(Made::Created(created))
+    Ok(Made::Created(Box::new(created)))
 }
 
 /// The same address with another database.

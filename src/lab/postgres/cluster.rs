@@ -365,8 +365,8 @@ impl<'a> Plan<'a> {
 
 /// Whether files there are in memory.
 fn is_memory(path: &Path) -> bool {
-    const TMPFS: i64 = 0x0102_1994;
-    rustix::fs::statfs(path).is_ok_and(|found| i64::from(found.f_type) == TMPFS)
+    const TMPFS: rustix::fs::FsWord = 0x0102_1994;
+    rustix::fs::statfs(path).is_ok_and(|found| found.f_type == TMPFS)
 }
 
 fn system(what: &str, source: io::Error) -> PostgresError {
