@@ -13,7 +13,7 @@
 //! recorder     samples → histograms and intervals
 //! executor     when operations start: open (arrivals), closed (users)
 //! observer     machine, repository, the generator itself
-//! lab          managed processes
+//! lab          managed processes, private databases
 //! trial        the conduct of one run
 //! run          ── the waist: the result and its file
 //! baseline     runs accepted as reference

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     baseline::{Baseline, Baselines},
     comparison::{self, Comparison, Options},
+    lab::postgres::Site,
     observer, report,
     run::{self, Run},
     scenario::{self, Loaded},
@@ -208,6 +209,7 @@ fn setting(labels: BTreeMap<String, String>) -> Result<Setting, Failure> {
         environment: observer::environment(variable),
         labels,
         executable: std::env::current_exe().map_err(Failure::unexpected)?,
+        site: Site::new(variable),
         interrupt: interrupt::install(),
     })
 }

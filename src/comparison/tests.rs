@@ -473,6 +473,7 @@ fn a_generator_without_idle_cores_makes_the_run_invalid() {
         version: None,
         command: None,
         died: false,
+        database: None,
     }];
     let comparison = judged(&run, None);
     assert_eq!(comparison.verdict, Verdict::Pass);

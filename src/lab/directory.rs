@@ -4,11 +4,16 @@ use std::{
     fs::{self, DirEntry, File, Permissions},
     io,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use rustix::process::{Pid, getuid, test_kill_process};
 use tempfile::TempDir;
+
+use super::postgres;
+
+/// Where they may lie beside the system's temporary files: in memory, on a disk, under a short path.
+const PLACES: &[&str] = &["/dev/shm", "/var/tmp", "/tmp"];
 
 /// A directory that only this user can enter, removed with all it holds when dropped.
 ///
@@ -17,7 +22,7 @@ use tempfile::TempDir;
 #[derive(Debug)]
 pub struct RunDirectory {
     directory: TempDir,
-    _lock: File,
+    lock: File,
 }
 
 impl RunDirectory {
@@ -29,14 +34,15 @@ impl RunDirectory {
         Self::new_in(&std::env::temp_dir())
     }
 
-    fn new_in(parent: &Path) -> io::Result<Self> {
+    /// Makes one in that directory.
+    pub(super) fn new_in(parent: &Path) -> io::Result<Self> {
         let directory = tempfile::Builder::new()
             .prefix(&format!("loadgate-{}-", std::process::id()))
             .permissions(Permissions::from_mode(0o700))
             .tempdir_in(parent)?;
         let lock = File::open(directory.path())?;
         lock.lock()?;
-        Ok(Self { directory, _lock: lock })
+        Ok(Self { directory, lock })
     }
 
     /// Where it is.
@@ -44,11 +50,26 @@ impl RunDirectory {
         self.directory.path()
     }
 
-    /// Removes the directories of this user whose process is dead, and returns how many.
+    /// The lock, for another process to hold as well: until it ends the directory is not swept.
+    pub(super) fn lock(&self) -> io::Result<File> {
+        self.lock.try_clone()
+    }
+
+    /// Removes the directories of this user whose process is dead, with the
+    /// servers in them, and returns how many.
     ///
     /// What cannot be read or removed is left: sweeping is a courtesy.
     pub fn sweep() -> usize {
-        sweep_in(&std::env::temp_dir())
+        let mut parents: Vec<PathBuf> = PLACES.iter().map(PathBuf::from).collect();
+        parents.push(std::env::temp_dir());
+        parents.sort();
+        parents.dedup();
+        parents.iter().map(|parent| sweep_in(parent)).sum()
+    }
+
+    /// The same in one directory.
+    pub(super) fn sweep_in(parent: &Path) -> usize {
+        sweep_in(parent)
     }
 }
 
@@ -59,7 +80,10 @@ fn sweep_in(parent: &Path) -> usize {
     entries
         .flatten()
         .filter(is_stale)
-        .filter(|entry| fs::remove_dir_all(entry.path()).is_ok())
+        .filter(|entry| {
+            postgres::abandoned::end(&entry.path());
+            fs::remove_dir_all(entry.path()).is_ok()
+        })
         .count()
 }
 

@@ -4,16 +4,17 @@
 //! second or third Ctrl-C, when no destructor will run.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     io,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-static GROUPS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+/// Each with the signal that ends it at once.
+static GROUPS: Mutex<BTreeMap<i32, Signal>> = Mutex::new(BTreeMap::new());
 
-/// Kills every living managed process with all its children, at once and without asking.
+/// Ends every living managed process with all its children, at once and without asking.
 ///
 /// To be followed by the exit of this process. Waits for nothing, takes only a
 /// short lock, and may be called from any thread but not from a signal handler.
@@ -21,16 +22,21 @@ pub fn kill_all() {
     kill_each(&groups(&GROUPS));
 }
 
-/// Starts a process that leads its own group and remembers the group.
+/// Starts a process that leads its own group and remembers the group, with the
+/// signal that ends it at once: SIGKILL but for those who then leave something behind.
 ///
 /// Both under one lock, so that [`kill_all`] cannot come between.
 ///
 /// # Errors
 /// Those of `spawn`.
-pub(super) fn spawn<T>(spawn: impl FnOnce() -> io::Result<T>, group: impl FnOnce(&T) -> Option<Pid>) -> io::Result<T> {
+pub(super) fn spawn<T>(
+    signal: Signal,
+    spawn: impl FnOnce() -> io::Result<T>,
+    group: impl FnOnce(&T) -> Option<Pid>,
+) -> io::Result<T> {
     let mut groups = groups(&GROUPS);
     let child = spawn()?;
-    groups.extend(group(&child).map(|group| group.as_raw_pid()));
+    groups.extend(group(&child).map(|group| (group.as_raw_pid(), signal)));
     Ok(child)
 }
 
@@ -39,14 +45,14 @@ pub(super) fn forget(group: Pid) {
     groups(&GROUPS).remove(&group.as_raw_pid());
 }
 
-fn groups(register: &Mutex<BTreeSet<i32>>) -> MutexGuard<'_, BTreeSet<i32>> {
+fn groups(register: &Mutex<BTreeMap<i32, Signal>>) -> MutexGuard<'_, BTreeMap<i32, Signal>> {
     register.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn kill_each(groups: &BTreeSet<i32>) {
-    for group in groups.iter().filter_map(|raw| Pid::from_raw(*raw)) {
+fn kill_each(groups: &BTreeMap<i32, Signal>) {
+    for (raw, signal) in groups {
         // One that has gone meanwhile needs no killing.
-        let _ = kill_process_group(group, Signal::KILL);
+        let _ = Pid::from_raw(*raw).map(|group| kill_process_group(group, *signal));
     }
 }
 
@@ -68,9 +74,9 @@ mod tests {
                     .unwrap()
             })
             .collect();
-        kill_each(&children.iter().map(|child| child.id() as i32).collect());
-        for child in &mut children {
-            assert_eq!(child.wait().unwrap().signal(), Some(9));
-        }
+        let ids = children.iter().map(|child| child.id() as i32);
+        kill_each(&ids.zip([Signal::KILL, Signal::QUIT]).collect());
+        let signals = children.iter_mut().map(|child| child.wait().unwrap().signal());
+        assert_eq!(signals.collect::<Vec<_>>(), [Some(9), Some(3)]);
     }
 }

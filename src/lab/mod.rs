@@ -1,18 +1,22 @@
-//! Things set up for a run and torn down after it: private directories and managed processes.
+//! Things set up for a run and torn down after it: private directories, managed
+//! processes, databases.
 //!
 //! Nothing here may outlive a run: a process is stopped with its whole group, a
 //! directory is removed, and what a killed loadgate left behind is swept by the
-//! next one. The lab knows neither load nor scenarios; commands arrive with
-//! their ports and directories filled in.
+//! next one. The lab knows no load; commands arrive with their ports and
+//! directories filled in, fixtures split into statements.
 
 mod directory;
 mod groups;
 mod output;
+pub mod postgres;
 mod probe;
 mod process;
+pub mod sqlite;
 
 use std::{io, net::TcpListener, process::ExitStatus, time::Duration};
 
+use self::postgres::PostgresError;
 pub use self::{
     directory::RunDirectory,
     groups::kill_all,
@@ -82,6 +86,14 @@ pub enum LabError {
         /// What is wrong.
         reason: String,
     },
+    /// A server or database could not be made.
+    #[error("{name}: {source}")]
+    Postgres {
+        /// What it is called.
+        name: String,
+        /// What is wrong.
+        source: PostgresError,
+    },
     /// The system refused something else.
     #[error("{name}: {source}")]
     System {
@@ -93,6 +105,11 @@ pub enum LabError {
 }
 
 impl LabError {
+    /// Whether the scenario is at fault, and not the environment.
+    pub fn is_scenario(&self) -> bool {
+        matches!(self, Self::Postgres { source, .. } if source.is_scenario())
+    }
+
     /// Whether the process ended because its port was taken: worth a try with another port.
     pub fn is_address_in_use(&self) -> bool {
         match self {

@@ -55,9 +55,7 @@ impl Output {
             .map(Stream::text)
             .filter(|text| !text.is_empty())
             .collect();
-        let text = mask(&texts.join("\n"), secrets);
-        let lines: Vec<String> = text.lines().rev().take(LINES).map(printable).collect();
-        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+        last_lines(&mask(&texts.join("\n"), secrets))
     }
 
     /// Waits until all output of a process that has ended is here; not long, a child of it may hold the pipe.
@@ -98,6 +96,12 @@ async fn drain(mut from: impl AsyncRead + Unpin, tail: Arc<Mutex<VecDeque<u8>>>)
         let excess = tail.len().saturating_sub(KEPT);
         tail.drain(..excess);
     }
+}
+
+/// The last lines of a text, fit for a message.
+pub(super) fn last_lines(text: &str) -> String {
+    let lines: Vec<String> = text.lines().rev().take(LINES).map(printable).collect();
+    lines.into_iter().rev().collect::<Vec<_>>().join("\n")
 }
 
 /// Replaces every secret by asterisks.

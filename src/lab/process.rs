@@ -131,7 +131,7 @@ impl Process {
 
     fn spawn(spec: &Spec<'_>) -> Result<Self, LabError> {
         let mut command = command(spec)?;
-        let started = groups::spawn(|| command.spawn(), group_of).map_err(|source| LabError::Start {
+        let started = groups::spawn(Signal::KILL, || command.spawn(), group_of).map_err(|source| LabError::Start {
             name: spec.name.into(),
             command: mask(spec.command, spec.secrets),
             source,

@@ -361,6 +361,7 @@ fn target(name: &str, kind: &str, address: &str, version: Option<&str>) -> Targe
         version,
         command: None,
         died: false,
+        database: None,
     }
 }
 

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     comparison::{Comparison, Verdict},
     metric::Statistic,
-    run::{Model, Run},
+    run::{Database, Model, Run},
     units,
 };
 
@@ -212,10 +212,19 @@ fn what(run: &Run, comparison: &Comparison) -> Vec<(&'static str, String)> {
             .map(|version| format!(" · {}", printable(version, 2 * NAME)))
             .unwrap_or_default();
         let [name, address] = [&target.name, &target.address].map(|text| printable(text, 2 * NAME));
+        let database = target.database.as_ref().map(made).unwrap_or_default();
         facts.push((
             "target",
-            format!("{name} · {} · {address}{version}", printable(&target.kind, NAME)),
+            format!(
+                "{name} · {} · {address}{version}{database}",
+                printable(&target.kind, NAME)
+            ),
         ));
+        let settings = target.database.iter().flat_map(|database| &database.settings);
+        let settings: Vec<String> = settings.map(|(name, value)| format!("{name}={value}")).collect();
+        if !settings.is_empty() {
+            facts.push(("settings changed", printable(&settings.join(", "), SENTENCE)));
+        }
     }
     let environment = &run.environment;
     let revision = words::revision(environment.branch.as_deref(), environment.commit.as_deref());
@@ -233,6 +242,17 @@ fn what(run: &Run, comparison: &Comparison) -> Vec<(&'static str, String)> {
     }
     facts.push(("baseline", baseline(comparison)));
     facts
+}
+
+/// What is said of a database that was made for the run.
+fn made(database: &Database) -> String {
+    let profile = database.profile.iter().map(|profile| format!(" · profile {profile}"));
+    let fixture = database.fixture.iter().map(|fixture| match database.scale {
+        Some(scale) => format!(" · fixture {fixture} (scale {scale})"),
+        None => format!(" · fixture {fixture}"),
+    });
+    let said: String = profile.chain(fixture).collect();
+    printable(&said, 2 * NAME)
 }
 
 /// The baseline, and why it can be compared with or not.

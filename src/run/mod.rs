@@ -321,11 +321,31 @@ pub struct Target {
     pub address: String,
     /// What it says it is, where it says so.
     pub version: Option<String>,
+    /// The database that was made for the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<Database>,
     /// The command of a managed process.
     pub command: Option<String>,
     /// Whether its process ended by itself while load ran.
     #[serde(default)]
     pub died: bool,
+}
+
+/// A database that was made for the run.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Database {
+    /// Of a private server: `ci` or `durable`.
+    pub profile: Option<String>,
+    /// Name of the fixture that it was a copy of.
+    pub fixture: Option<String>,
+    /// The fixture's scale.
+    pub scale: Option<i64>,
+    /// Settings that differed from those a server is built with, by name.
+    #[serde(default)]
+    pub settings: BTreeMap<String, String>,
+    /// Extensions in it, with versions.
+    #[serde(default)]
+    pub extensions: Vec<String>,
 }
 
 impl Step {

@@ -88,6 +88,9 @@ pub struct Scenario {
     pub seed: Option<At<i64>>,
     /// The systems under test, by name.
     pub target: BTreeMap<String, At<Target>>,
+    /// Databases as they are before the load, by the name that targets use.
+    #[serde(default)]
+    pub fixture: BTreeMap<String, At<Fixture>>,
     /// How much load, for how long.
     #[schemars(required)]
     pub load: Option<At<Load>>,
@@ -120,10 +123,21 @@ pub struct Scenario {
 pub struct Target {
     /// Base URL, as in `http://127.0.0.1:8080`; `{port}` is the port of a managed process.
     pub http: Option<At<String>>,
-    /// Path of a SQLite database; `{dir}` is a private directory of the run.
+    /// Path of a SQLite database; `{dir}` is a private directory of the run. `ephemeral`: a file of this run's own.
     pub sqlite: Option<At<String>>,
-    /// URL of a PostgreSQL server, or `env` for the variables PGHOST, PGPORT, … or DB_HOST, DB_PORT, …
+    /// URL of a PostgreSQL server, or `env` for the variables PGHOST, PGPORT, … or DB_HOST, DB_PORT, …, or `ephemeral`: a server of this run's own.
     pub postgres: Option<At<String>>,
+    /// Of an ephemeral PostgreSQL: `ci` (default: in memory where it fits, no fsync) or `durable` (on disk, as in production).
+    pub profile: Option<At<String>>,
+    /// Settings of PostgreSQL for the database that the run makes, as in `{ work_mem = "64kB" }`.
+    #[serde(default)]
+    pub settings: BTreeMap<String, At<Scalar>>,
+    /// Name of the fixture that the run's own database is a copy of.
+    pub fixture: Option<At<String>>,
+    /// What `:scale` is in the SQL of the fixture. Default 1.
+    pub scale: Option<At<i64>>,
+    /// `true` allows to create databases on a server that is not ephemeral, and drops them at the end; their names begin with `lg_`.
+    pub create: Option<At<bool>>,
     /// Command of a managed process: started before the load on a free `{port}`, stopped after it.
     pub start: Option<At<String>>,
     /// Path (http) that answers 2xx or 3xx once the managed process is ready. Default `/`.
@@ -161,6 +175,37 @@ pub struct Target {
     pub insecure: Option<bool>,
     /// How PostgreSQL statements are sent: `prepared` (default), `extended` or `simple`.
     pub protocol: Option<At<String>>,
+}
+
+/// A database as it is before the load: exactly one of `sql`, `file`.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(!default)]
+pub struct Fixture {
+    /// A file of SQL, or several in order, executed once in an empty database. Relative to the scenario file.
+    pub sql: Option<At<Texts>>,
+    /// A SQLite database to copy. Relative to the scenario file.
+    pub file: Option<At<String>>,
+}
+
+/// One text or several.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Texts {
+    /// One.
+    One(String),
+    /// Several.
+    Many(Vec<String>),
+}
+
+impl Texts {
+    /// All of them.
+    pub fn all(&self) -> &[String] {
+        match self {
+            Self::One(text) => std::slice::from_ref(text),
+            Self::Many(texts) => texts,
+        }
+    }
 }
 
 /// How much load, for how long: `rate` (open model), `users` (closed model), or a `search` for the highest rate.

@@ -5,6 +5,7 @@
 //! [`Sessions`] holds one per target and performs the steps of flows. When an
 //! operation is due is none of this module's business.
 
+mod administration;
 mod answer;
 mod deadline;
 mod http;
@@ -16,7 +17,10 @@ use std::{future::Future, path::Path};
 
 use tokio::time::Instant;
 
-pub use self::answer::{Answer, Row};
+pub use self::{
+    administration::{PostgresConnection, connect_postgres, describe_postgres_error},
+    answer::{Answer, Row},
+};
 use crate::{
     sample::{ErrorClass, Outcome, Phases},
     workload::{Kind, Step, Target, Values},
@@ -153,7 +157,8 @@ pub enum Connector {
 }
 
 impl Connector {
-    /// Fills in `{port}` and `{dir}`; `sessions` bounds what will be used at once.
+    /// Fills in `{port}` and `{dir}`; `sessions` bounds what will be used at
+    /// once. `made` is the address of a database that was made for the run.
     ///
     /// # Errors
     /// When the address or a certificate file cannot be used.
@@ -161,9 +166,10 @@ impl Connector {
         target: &Target,
         port: Option<u16>,
         directory: &Path,
+        made: Option<&str>,
         sessions: usize,
     ) -> Result<Self, TargetError> {
-        let fill = |text: &str| fill(text, port, directory);
+        let fill = |text: &str| made.map_or_else(|| fill(text, port, directory), str::to_owned);
         Ok(match &target.kind {
             Kind::Http(http) => Self::Http(http::Connector::bind(target, http, &fill(&http.base)).await?),
             Kind::Sqlite { path } => Self::Sqlite(sqlite::Connector::bind(target, &fill(path), sessions)?),

@@ -4,6 +4,7 @@
 //! The trial decides the order and what to do when something fails; how each
 //! part is done is known elsewhere.
 
+mod databases;
 mod once;
 mod search;
 mod stage;
@@ -16,7 +17,7 @@ pub use self::once::{Exchange, once};
 use self::stage::Stage;
 use crate::{
     executor::{self, Driven, Event, Interrupt, Plan, WorkerError},
-    lab::LabError,
+    lab::{LabError, postgres::Site},
     observer::ProcessClock,
     recorder::{Recorded, StepRecorded},
     run::{self, Accounting, Environment, Generator, Model, Run},
@@ -34,6 +35,8 @@ pub struct Setting {
     pub labels: BTreeMap<String, String>,
     /// What `loadgate` means in the command of a managed process.
     pub executable: PathBuf,
+    /// Where a private PostgreSQL comes from.
+    pub site: Site,
     /// Asks for an early end.
     pub interrupt: Interrupt,
 }
@@ -69,10 +72,11 @@ pub enum TrialError {
 impl TrialError {
     /// Whether the scenario is at fault, and not the environment.
     pub fn is_scenario(&self) -> bool {
-        matches!(
-            self,
-            Self::Target(TargetError::Statement { .. } | TargetError::Setting { .. })
-        )
+        match self {
+            Self::Lab(error) => error.is_scenario(),
+            Self::Target(error) => matches!(error, TargetError::Statement { .. } | TargetError::Setting { .. }),
+            _ => false,
+        }
     }
 }
 

@@ -2,10 +2,13 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use tokio::time::timeout;
 
-use super::{Setting, TrialError};
+use super::{
+    Setting, TrialError,
+    databases::{Made, with_urls},
+};
 use crate::{
     executor::{
         self,
@@ -26,6 +29,8 @@ const TEARDOWN_BOUND: Duration = Duration::from_secs(60);
 /// What stands while load runs.
 pub(super) struct Stage {
     processes: Vec<(String, Process)>,
+    /// By target; after the processes, which use them.
+    databases: Vec<Option<Made>>,
     connectors: Arc<[Connector]>,
     globals: Arc<[Option<Value>]>,
     targets: Vec<run::Target>,
@@ -39,12 +44,23 @@ impl Stage {
     pub(super) async fn set_up(workload: &Workload, setting: &Setting) -> Result<Self, TrialError> {
         RunDirectory::sweep();
         let directory = RunDirectory::new().map_err(TrialError::Directory)?;
+        // Before the processes: their commands may name them.
+        let mut databases = Vec::new();
+        for target in &workload.targets {
+            databases.push(Made::make(target, workload, setting, directory.path()).await?);
+        }
         let mut processes = Vec::new();
         let mut ports = Vec::new();
         for target in &workload.targets {
             ports.push(match &target.managed {
                 Some(managed) => {
-                    let (port, process) = start(target, managed, directory.path(), workload, setting).await?;
+                    let command = with_urls(&managed.command, workload, &databases, directory.path());
+                    let managed = Managed {
+                        command,
+                        ..managed.clone()
+                    };
+                    let secrets = secrets(workload, &databases);
+                    let (port, process) = start(target, &managed, directory.path(), &secrets, setting).await?;
                     processes.push((target.name.clone(), process));
                     Some(port)
                 }
@@ -54,10 +70,16 @@ impl Stage {
         let mut connectors = Vec::new();
         let mut targets = Vec::new();
         let sessions = executor::sessions(&workload.load.profile);
-        for (target, port) in workload.targets.iter().zip(ports) {
-            let connector = Connector::bind(target, port, directory.path(), sessions).await?;
+        for ((target, port), made) in workload.targets.iter().zip(ports).zip(&databases) {
+            let address = made.as_ref().map(Made::address);
+            let connector = Connector::bind(target, port, directory.path(), address.as_deref(), sessions).await?;
             let version = connector.probe().await?;
-            targets.push(described(target, &connector, version, workload));
+            let mut described = described(target, &connector, version, workload);
+            if let Some(made) = made {
+                described.address = made.label(target.provision.as_ref()).unwrap_or(described.address);
+                described.database = made.describe(target.provision.as_ref()).await;
+            }
+            targets.push(described);
             connectors.push(connector);
         }
         let globals = set_up(workload, &connectors).await?;
@@ -67,6 +89,7 @@ impl Stage {
         }
         Ok(Self {
             processes,
+            databases,
             connectors: connectors.into(),
             globals: globals.into(),
             targets,
@@ -88,6 +111,7 @@ impl Stage {
     pub(super) async fn watch<T>(&mut self, load: impl Future<Output = T>) -> T {
         let Self {
             processes,
+            databases,
             targets,
             incidents,
             ..
@@ -95,8 +119,17 @@ impl Stage {
         let began = tokio::time::Instant::now();
         let mut endings: FuturesUnordered<_> = processes
             .iter_mut()
-            .map(|(name, process)| async move { (name, process.wait().await, process.last_output()) })
+            .map(|(name, process)| {
+                let name = name.clone();
+                async move { (name, process.wait().await, process.last_output()) }.boxed_local()
+            })
             .collect();
+        let names: Vec<String> = targets.iter().map(|target| target.name.clone()).collect();
+        for (name, made) in names.into_iter().zip(databases) {
+            if let Some(ended) = made.as_mut().and_then(Made::ended) {
+                endings.push(ended.map(|(status, output)| (name, status, output)).boxed_local());
+            }
+        }
         let mut load = std::pin::pin!(load);
         loop {
             tokio::select! {
@@ -105,7 +138,7 @@ impl Stage {
                     let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
                     let after = began.elapsed().as_secs_f64();
                     let said = if output.is_empty() { String::new() } else { format!("; it printed last:\n{output}") };
-                    if let Some(target) = targets.iter_mut().find(|target| target.name == *name) {
+                    if let Some(target) = targets.iter_mut().find(|target| target.name == name) {
                         target.died = true;
                     }
                     incidents.push(format!("the process of target \"{name}\" ended {after:.1} s after the load began ({status}){said}"));
@@ -134,6 +167,12 @@ impl Stage {
         for (_, process) in self.processes {
             process.stop().await;
         }
+        for made in self.databases.into_iter().flatten() {
+            if let Err(error) = made.remove().await {
+                self.incidents
+                    .push(format!("what was made for the run remains: {error}"));
+            }
+        }
         (self.targets, self.incidents)
     }
 }
@@ -142,7 +181,7 @@ async fn start(
     target: &Target,
     managed: &Managed,
     directory: &Path,
-    workload: &Workload,
+    secrets: &[String],
     setting: &Setting,
 ) -> Result<(u16, Process), TrialError> {
     let name = format!("target \"{}\"", target.name);
@@ -161,7 +200,7 @@ async fn start(
             loadgate: &setting.executable,
             ready,
             ready_within: managed.ready_timeout,
-            secrets: workload.secrets.texts(),
+            secrets,
         };
         match Process::start(&spec).await {
             Ok(process) => return Ok((port, process)),
@@ -171,12 +210,20 @@ async fn start(
     }
 }
 
+/// The scenario's and those of databases that were made.
+fn secrets(workload: &Workload, databases: &[Option<Made>]) -> Vec<String> {
+    let made = databases.iter().flatten().filter_map(Made::secret);
+    let known = workload.secrets.texts().iter().cloned();
+    known.chain(made.map(str::to_owned)).collect()
+}
+
 fn described(target: &Target, connector: &Connector, version: Option<String>, workload: &Workload) -> run::Target {
     run::Target {
         name: target.name.clone(),
         kind: target.kind.name().into(),
         address: workload.secrets.mask(&connector.address()),
         version,
+        database: None,
         command: target
             .managed
             .as_ref()

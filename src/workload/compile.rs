@@ -47,6 +47,7 @@ pub fn compile(loaded: Loaded, variable: &dyn Fn(&str) -> Option<String>) -> Res
         variable,
         directory,
         body_files: BTreeMap::new(),
+        fixtures: scenario.fixture.clone(),
         problems,
         secrets: Secrets::default(),
     };
@@ -97,6 +98,8 @@ pub(super) struct Compiler<'a> {
     pub(super) directory: PathBuf,
     /// Files that are sent, in the order in which they were first named.
     body_files: BTreeMap<PathBuf, (usize, Bytes)>,
+    /// By the names that targets use.
+    pub(super) fixtures: BTreeMap<String, At<scenario::Fixture>>,
     pub(super) problems: Problems,
     pub(super) secrets: Secrets,
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Kind, Protocol, compile::Compiler, data::DataSet, steps};
+use super::{Kind, Protocol, Provision, Target, compile::Compiler, data::DataSet, steps};
 use crate::{
     run::{Fingerprint, hash},
     scenario::{self, At, Scenario},
@@ -22,7 +22,7 @@ pub(super) fn compute(
         .iter()
         .zip(&steps.targets)
         .map(|((_, written), target)| {
-            let protocol = protocol(&target.kind, &written.value);
+            let protocol = with_provision(protocol(&target.kind, &written.value), target);
             (target.name.as_str(), (target.kind.name(), protocol))
         })
         .collect();
@@ -48,6 +48,15 @@ pub(super) fn compute(
         data: digest(&(&scenario.data, file_hashes)),
         load: digest(&load),
         seed,
+    }
+}
+
+/// A database made for the run is work prepared; settings are no part of it, as no other target's are.
+fn with_provision(protocol: Option<String>, target: &Target) -> Option<String> {
+    let words = target.provision.as_ref().map(Provision::words);
+    match (protocol, words) {
+        (Some(protocol), Some(words)) => Some(format!("{protocol}, {words}")),
+        (protocol, words) => protocol.or(words),
     }
 }
 

@@ -15,8 +15,10 @@ mod http;
 mod json_path;
 mod kind;
 mod load;
+mod provision;
 mod requests;
 mod scope;
+mod script;
 mod secrets;
 mod sql;
 mod steps;
@@ -38,6 +40,8 @@ pub use self::{
     generator::{Draw, Generator, stream},
     http::{Body, Credentials, HttpRequest, HttpTarget, Path, Piece, Tls},
     json_path::JsonPath,
+    provision::{Durability, Fixture, PrivateServer, Provision, Source},
+    script::{Script, ScriptStatement},
     secrets::Secrets,
     sql::split as split_sql,
     template::{Encoding, Template, TemplateError},
@@ -110,6 +114,8 @@ pub struct Target {
     pub kind: Kind,
     /// Started and stopped by loadgate.
     pub managed: Option<Managed>,
+    /// The database that is made for the run; none: what the address names is used as it is.
+    pub provision: Option<Provision>,
     /// The distinct SQL statements of all steps on it; [`Statement::index`] points here.
     pub statements: Vec<String>,
 }
@@ -121,7 +127,7 @@ pub enum Kind {
     Http(HttpTarget),
     /// SQLite, in this process.
     Sqlite {
-        /// The database file, may hold `{dir}`.
+        /// The database file, may hold `{dir}`; empty where one is made for the run.
         path: String,
     },
     /// PostgreSQL.
@@ -142,7 +148,7 @@ impl Kind {
 /// A PostgreSQL server.
 #[derive(Debug, Clone)]
 pub struct PostgresTarget {
-    /// URL or key-value connection string, may hold `{port}`.
+    /// URL or key-value connection string, may hold `{port}`; empty where a server is started for the run.
     pub connection: String,
     /// How statements are sent.
     pub protocol: Protocol,
@@ -164,7 +170,7 @@ pub enum Protocol {
 /// A process that loadgate starts and stops.
 #[derive(Debug, Clone)]
 pub struct Managed {
-    /// Its command line, may hold `{port}` and `{dir}`.
+    /// Its command line, may hold `{port}`, `{dir}` and `{target.NAME.url}`.
     pub command: String,
     /// Path that answers once it is ready.
     pub ready: String,

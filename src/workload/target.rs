@@ -6,6 +6,7 @@ use super::{
     DEFAULT_TIMEOUT, Kind, Managed, PostgresTarget, Protocol, Target, Tls,
     compile::Compiler,
     http::{Inherited, compile_target},
+    provision::{self, EPHEMERAL, Provision},
 };
 use crate::scenario::{self, At};
 
@@ -25,10 +26,56 @@ pub(super) fn compile(compiler: &mut Compiler<'_>, targets: &BTreeMap<String, At
             .problems
             .add_missing_at_top("the scenario has no target", "`[target.…]` is missing", help);
     }
-    targets
+    let mut compiled: Vec<Compiled> = targets
         .iter()
         .filter_map(|(name, written)| one(compiler, name, written))
-        .collect()
+        .collect();
+    references(compiler, targets, &mut compiled);
+    compiled
+}
+
+/// Commands may name the databases of other targets: `{target.db.url}`.
+fn references(
+    compiler: &mut Compiler<'_>,
+    targets: &BTreeMap<String, At<scenario::Target>>,
+    compiled: &mut [Compiled],
+) {
+    for start in targets.values().filter_map(|written| written.value.start.as_ref()) {
+        for name in named_databases(&start.value) {
+            let found = compiled.iter_mut().find(|other| other.target.name == name);
+            match found.map(|other| &mut other.target) {
+                Some(Target {
+                    provision: Some(Provision::Server(server)),
+                    ..
+                }) => server.tcp = true,
+                Some(Target {
+                    kind: Kind::Postgres(_) | Kind::Sqlite { .. },
+                    managed: None,
+                    ..
+                }) => {}
+                // A target with a problem of its own is not among the compiled.
+                None if targets.contains_key(name) => {}
+                _ => {
+                    let title = format!("no database to name by {{target.{name}.url}}");
+                    let help = "it names a target with `postgres` or `sqlite` and without `start`".into();
+                    compiler.problem(
+                        start,
+                        title,
+                        format!("\"{name}\" has no address to fill in"),
+                        Some(help),
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// The names in all `{target.NAME.url}` of a command.
+fn named_databases(command: &str) -> impl Iterator<Item = &str> {
+    command
+        .split("{target.")
+        .skip(1)
+        .filter_map(|rest| rest.split_once('}')?.0.strip_suffix(".url"))
 }
 
 fn one(compiler: &mut Compiler<'_>, name: &str, written: &At<scenario::Target>) -> Option<Compiled> {
@@ -71,11 +118,16 @@ fn one(compiler: &mut Compiler<'_>, name: &str, written: &At<scenario::Target>) 
         }
     }?;
     misplaced(compiler, &kind, &written.value);
+    let provision = [sqlite, postgres, http]
+        .into_iter()
+        .find_map(Option::as_ref)
+        .and_then(|address| provision::compile(compiler, &kind, address, &written.value));
     Some(Compiled {
         target: Target {
             name: name.to_owned(),
             kind,
             managed,
+            provision,
             statements: Vec::new(),
         },
         timeout,
@@ -160,6 +212,7 @@ fn sqlite(compiler: &mut Compiler<'_>, at: &At<String>) -> Option<Kind> {
     if path.is_empty() {
         compiler.problem(at, "no database", "the path is empty", None);
     }
+    let path = if path == EPHEMERAL { String::new() } else { path };
     Some(Kind::Sqlite { path })
 }
 
@@ -175,13 +228,16 @@ fn postgres(compiler: &mut Compiler<'_>, at: &At<String>, written: &scenario::Ta
         "env" => compiler.postgres_from_variables(),
         given => given.to_owned(),
     };
+    let ephemeral = connection == EPHEMERAL;
     compiler.secrets.add_password_of(&connection);
-    if let Err(reason) = check_postgres(compiler, &connection, written.start.is_some()) {
+    if let Err(reason) = check_postgres(compiler, &connection, written.start.is_some())
+        && !ephemeral
+    {
         let help = Some("write for example postgres = \"postgres://user@host:5432/database\"".into());
         compiler.problem(at, "not a PostgreSQL address", reason, help);
     }
     Some(Kind::Postgres(PostgresTarget {
-        connection,
+        connection: if ephemeral { String::new() } else { connection },
         protocol,
         tls: Tls {
             ca,
@@ -192,6 +248,9 @@ fn postgres(compiler: &mut Compiler<'_>, at: &At<String>, written: &scenario::Ta
 }
 
 fn check_postgres(compiler: &mut Compiler<'_>, connection: &str, managed: bool) -> Result<(), String> {
+    if connection.trim().is_empty() {
+        return Err("it is empty".into());
+    }
     if connection.contains("{port}") && !managed {
         return Err("`{port}` is the port of a managed process; add `start`".into());
     }

@@ -3,6 +3,7 @@
 mod fingerprints;
 mod nonsense;
 mod problems;
+mod provisions;
 mod requests;
 mod secrets;
 mod templates;

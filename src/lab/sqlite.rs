@@ -1,0 +1,53 @@
+//! A SQLite database for one run: from SQL, or a copy of a file.
+
+use std::{fs, io, path::Path};
+
+use rusqlite::Connection;
+
+use super::postgres::PostgresError;
+use crate::workload::{Fixture, Source};
+
+/// Makes a database file: empty without a fixture.
+///
+/// # Errors
+/// When the system refuses, and with file and line where a statement fails.
+pub fn load(path: &Path, fixture: Option<&Fixture>) -> Result<(), PostgresError> {
+    match fixture.map(|fixture| &fixture.source) {
+        Some(Source::File(from)) => fs::copy(from, path)
+            .map(|_| ())
+            .map_err(|source| system("the fixture cannot be copied", source)),
+        Some(Source::Scripts(scripts)) => {
+            let connection = open(path)?;
+            for script in scripts {
+                for statement in &script.statements {
+                    let done = connection.execute_batch(&statement.sql);
+                    done.map_err(|error| PostgresError::Script {
+                        path: script.path.clone(),
+                        line: statement.line,
+                        reason: error.to_string(),
+                    })?;
+                }
+            }
+            let settled = connection.execute_batch("ANALYZE; PRAGMA wal_checkpoint(TRUNCATE)");
+            settled.map_err(|error| system("the fixture cannot be analysed", io::Error::other(error)))
+        }
+        None => open(path).map(|_| ()),
+    }
+}
+
+fn open(path: &Path) -> Result<Connection, PostgresError> {
+    let connection = Connection::open(path);
+    // A fixture that is cut off is made anew: nothing has to survive.
+    let quick = connection.and_then(|connection| {
+        connection.execute_batch("PRAGMA synchronous = OFF; PRAGMA user_version = 0")?;
+        Ok(connection)
+    });
+    quick.map_err(|error| system("the database cannot be made", io::Error::other(error)))
+}
+
+fn system(what: &str, source: io::Error) -> PostgresError {
+    PostgresError::System {
+        what: what.into(),
+        source,
+    }
+}
