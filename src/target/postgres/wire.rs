@@ -85,6 +85,10 @@ impl Wire {
     /// The answer has come to its end.
     pub(super) fn answered(&mut self) {
         self.turn = Turn::Client;
+        if self.begin < self.end && !self.tells_news_only() {
+            // More than was asked for: it would be taken for the next answer.
+            return;
+        }
         if self.buffer.len() > BUFFER && self.begin == self.end {
             // One large row shall not occupy its memory for good.
             self.buffer.truncate(BUFFER);
