@@ -59,7 +59,7 @@ fn garbage_breaks_the_protocol_wherever_it_stands() {
         b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(),
         // Shorter than its own length.
         b"C\0\0\0\x03".to_vec(),
-        message(b'E', b"no fields"),
+        [message(b'E', b"no fields"), done("SELECT 0")].concat(),
         message(b'G', &[0; 3]),
         [short_row, done("SELECT 1")].concat(),
         [row(&[b"yes", b"and more"]), done("SELECT 1")].concat(),
@@ -67,12 +67,23 @@ fn garbage_breaks_the_protocol_wherever_it_stands() {
         let shown = garbage.escape_ascii().to_string();
         let backend = Backend::start(false, move |client, _| {
             client.send(&garbage);
-            client.send(&done("SELECT 0"));
             Some(())
         });
         let ran = Place::new(&select(&backend, KEPT)).run();
         assert!(ran.failures("s", "protocol").0 > 0, "{shown}");
     }
+}
+
+#[test]
+fn an_answer_too_many_is_not_taken_for_the_next() {
+    let backend = Backend::start(false, |client, _| {
+        let answer = [message(b'2', &[]), row(&[b"yes"]), done("SELECT 1"), done("SELECT 0")].concat();
+        client.send(&answer);
+        Some(())
+    });
+    let ran = Place::new(&select(&backend, KEPT)).run();
+    let completed = ran.all_completed();
+    assert_eq!(ran.step("s")["connect"]["count"].as_u64().unwrap(), completed - 2);
 }
 
 #[test]

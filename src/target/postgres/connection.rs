@@ -153,7 +153,12 @@ impl Connection {
         if keep {
             let columns = columns.or_else(|| self.prepared[index].clone()).unwrap_or_default();
             self.learn_types(&columns, &mut reply.round_trips).await?;
-            reply.answer.rows = self.read_rows(&columns, &kept)?;
+            let read = self.read_rows(&columns, &kept);
+            if read.is_err() {
+                // A server that breaks the protocol is not to be trusted with more.
+                self.wire.lose();
+            }
+            reply.answer.rows = read?;
         }
         Ok(())
     }

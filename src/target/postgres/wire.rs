@@ -21,9 +21,6 @@ const BUFFER: usize = 16 << 10;
 /// A longer message is refused: 64 MiB, as for a body of HTTP.
 pub(super) const LONGEST_MESSAGE: usize = 64 << 20;
 
-/// The types of all messages that a server has. What begins with another is not waited for to its end.
-const TAGS: &[u8] = b"123ACDEGHIKNRSTVWZcdnstv";
-
 /// Type and length, which counts itself but not the type.
 const HEAD: usize = 1 + 4;
 
@@ -85,6 +82,10 @@ impl Wire {
     /// The answer has come to its end.
     pub(super) fn answered(&mut self) {
         self.turn = Turn::Client;
+        if self.begin < self.end && !self.tells_news_only() {
+            // More than was asked for: it would be taken for the next answer.
+            return;
+        }
         if self.buffer.len() > BUFFER && self.begin == self.end {
             // One large row shall not occupy its memory for good.
             self.buffer.truncate(BUFFER);
@@ -257,7 +258,7 @@ impl Head {
     fn read(bytes: &[u8]) -> Result<Self, Failure> {
         let [tag, length @ ..] = bytes.first_chunk::<HEAD>().ok_or_else(Failure::closed)?;
         let length = u32::from_be_bytes(*length) as usize;
-        if !TAGS.contains(tag) {
+        if !is_tag(*tag) {
             return Err(Failure::unexpected(*tag));
         }
         match length.checked_sub(size_of::<u32>()) {
@@ -274,6 +275,14 @@ impl Head {
     pub(super) fn is_news(self) -> bool {
         matches!(self.tag, b'N' | b'S' | b'A')
     }
+}
+
+/// Whether a server has messages of that type. What begins with another is not waited for to its end.
+fn is_tag(tag: u8) -> bool {
+    matches!(
+        tag,
+        b'1'..=b'3' | b'A' | b'C'..=b'E' | b'G'..=b'I' | b'K' | b'N' | b'R'..=b'T' | b'V' | b'W' | b'Z' | b'c' | b'd' | b'n' | b's' | b't' | b'v'
+    )
 }
 
 /// An answer that would need more memory than any is given.
