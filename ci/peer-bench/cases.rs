@@ -149,8 +149,10 @@ pub(crate) fn own(bench: &mut Bench<'_>) -> Result<Case, Failed> {
     let mut case = Case {
         title: "loadgate beside itself".into(),
         operation: ["request", "requests"],
-        about: "The same page. A scenario whose flow has five steps beside the one-liner, per request; the open model \
-                at half the rate that the closed one reached just before, beside the closed one."
+        about: "The same page. A scenario whose flow has five steps beside the one-liner, per request. The open model \
+                at half and at nine tenths of the rate that the closed one reached just before, beside the closed one \
+                that does what it can; and at half beside the closed one held to the same rate by its throttle. Below \
+                saturation a thread sleeps and is woken for a few answers at a time, whoever wakes it."
             .into(),
         own: true,
         duels: Vec::new(),
@@ -166,7 +168,12 @@ pub(crate) fn own(bench: &mut Bench<'_>) -> Result<Case, Failed> {
     bench.duel(&mut case, &flow, &closed)?;
     let closed = bench.loadgate.http("closed model", &nginx.url);
     let reached = measure::rate(&closed, bench.extent.short, bench.directory)?;
-    let open = bench.loadgate.http_at(&nginx.url, (reached / 2.0).round() as u64);
-    bench.duel(&mut case, &open, &closed)?;
+    let at = |share: f64| (reached * share).round() as u64;
+    let nearly = bench.loadgate.http_at("open model at 9/10", &nginx.url, at(0.9));
+    bench.duel(&mut case, &nearly, &closed)?;
+    let half = bench.loadgate.http_at("open model at half", &nginx.url, at(0.5));
+    bench.duel(&mut case, &half, &closed)?;
+    let held = bench.loadgate.throttled(&nginx, at(0.5));
+    bench.duel(&mut case, &half, &held)?;
     Ok(case)
 }

@@ -24,6 +24,8 @@ pub(crate) const ROWS: u32 = 100_000;
 
 /// The page, five times in one flow.
 const FLOW: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/ci/peer-bench/flow.toml");
+/// One page, as a scenario.
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/ci/peer-bench/page.toml");
 
 /// A program that may be on the machine.
 #[derive(Debug, Clone, Copy)]
@@ -106,25 +108,38 @@ impl Loadgate {
     }
 
     /// The same at a rate.
-    pub(crate) fn http_at(&self, url: &str, rate: u64) -> Contender {
+    pub(crate) fn http_at(&self, name: &str, url: &str, rate: u64) -> Contender {
         let verb = vec!["http".into(), url.into(), "-r".into(), rate.to_string()];
         Contender {
             asked: Some(rate),
-            ..self.contender("open model", verb, HTTP_CONNECTIONS)
+            ..self.contender(name, verb, HTTP_CONNECTIONS)
         }
     }
 
     /// The flow of five pages.
     pub(crate) fn flow(&self, nginx: &Nginx) -> Contender {
+        self.scenario("flow of five", FLOW, nginx, None)
+    }
+
+    /// The closed model, held to a rate.
+    pub(crate) fn throttled(&self, nginx: &Nginx, rate: u64) -> Contender {
+        let throttle = format!("load.throttle={rate}/s");
+        self.scenario("closed model, held to it", PAGE, nginx, Some(throttle))
+    }
+
+    fn scenario(&self, name: &str, file: &'static str, nginx: &Nginx, setting: Option<String>) -> Contender {
         let program = self.0.display().to_string();
         let address = format!("target.page.http={}", nginx.origin());
         Contender {
-            name: "flow of five".into(),
+            name: name.into(),
             line: Box::new(move |seconds| {
                 let duration = format!("load.duration={seconds}s");
-                strings(&[
-                    &program, "run", FLOW, "--set", &address, "--set", &duration, "--format", "json",
-                ])
+                let mut line = strings(&[&program, "run", file]);
+                for setting in [&address, &duration].into_iter().chain(&setting) {
+                    line.extend(strings(&["--set", setting]));
+                }
+                line.extend(strings(&["--format", "json"]));
+                line
             }),
             read: output::loadgate,
             asked: None,
