@@ -21,7 +21,7 @@ use super::{
     attack::Attack,
     closed::{self, Course},
     open::{self, Bounds},
-    pacer::{Pacer, before_sleep, prompt_thread},
+    pacer::{Pacer, prompt_thread},
     pass::{Performer, Recording},
     schedule::{Arrival, Schedule},
     sessions,
@@ -106,7 +106,7 @@ impl Workers {
             };
             let (course, recorder) = (course.clone(), RefCell::new(collector.recorder()));
             let mut runtime = runtime::Builder::new_current_thread();
-            runtime.enable_all().on_thread_park(before_sleep);
+            runtime.enable_all();
             threads.push(thread::Builder::new().name(format!("load-{index}")).spawn(move || {
                 let runtime = runtime.build_local(LocalOptions::default())?;
                 // As a task: what wakes the runtime's own future makes it look for events
@@ -290,7 +290,7 @@ impl Worker {
         performers.retain(|performer| !performer.is_barred());
         self.report_ready();
 
-        let mut pacer = Pacer::of_thread();
+        let mut pacer = Pacer::precise();
         if load.warm_up > Duration::ZERO
             && let Phase::WarmUp(t0) = self.phase(|phase| *phase != Phase::Preparing).await
         {

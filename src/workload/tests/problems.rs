@@ -107,6 +107,15 @@ fn a_problem_has_no_followers() {
 }
 
 #[test]
+fn the_highest_rate_wants_a_search() {
+    let limit = "[[threshold]]\nmetric = \"highest_rate\"\ncritical = \"100/s\"\n";
+    tells(
+        &format!("[[flow.step]]\nget = \"/a\"\n{limit}"),
+        &["the highest rate is found by a search only: without `search`"],
+    );
+}
+
+#[test]
 fn a_damaged_part_hides_nothing_elsewhere() {
     let told = told(
         "nmae = \"x\"\n[target.api]\nhttp = \"http://h\"\n[load]\nusers = 1\ndurration = \"1s\"\n[[flow]]\nname = \"a\"\n[[flow.step]]\nnmae = \"a\"\n[[threshold]]\nmetric = \"p95\"\n",
