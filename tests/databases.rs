@@ -60,7 +60,10 @@ fn desk(scenario: &str) -> Desk {
 
 /// `loadgate run scenario.toml`, with a cache of the desk's own.
 fn command(desk: &Desk) -> Command {
-    let mut command = desk.run_command();
+    with_cache(desk, desk.run_command())
+}
+
+fn with_cache(desk: &Desk, mut command: Command) -> Command {
     command.env("LOADGATE_CACHE", desk.path().join("cache"));
     command.envs(env::var_os("PG_BINDIR").map(|directory| ("PG_BINDIR", directory)));
     command
@@ -231,6 +234,19 @@ fn a_fixture_is_loaded_once_and_the_report_names_server_and_profile() {
     let run = changed.stored();
     assert_eq!((run.steps[0].failed(), cached()), (20, 3), "600 rows are not 300");
     assert_ne!(run.fingerprint, stored.fingerprint);
+}
+
+#[test]
+fn the_shipped_example_runs() {
+    if !installed() {
+        return;
+    }
+    let desk = Desk::new();
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/examples/postgres-ephemeral.toml");
+    let command = desk.loadgate(&["run", example.to_str().unwrap(), "--out", "out"]);
+    let ended = desk.ended(with_cache(&desk, command).output().unwrap());
+    assert_eq!(ended.code, 0, "{}", ended.printed());
+    assert_eq!(ended.stored().accounting.completed, 400, "{}", ended.printed());
 }
 
 #[test]
