@@ -75,8 +75,8 @@ mod tests {
             })
             .collect();
         let ids = children.iter().map(|child| child.id() as i32);
-        kill_each(&ids.zip([Signal::KILL, Signal::QUIT]).collect());
+        kill_each(&ids.zip([Signal::KILL, Signal::TERM]).collect());
         let signals = children.iter_mut().map(|child| child.wait().unwrap().signal());
-        assert_eq!(signals.collect::<Vec<_>>(), [Some(9), Some(3)]);
+        assert_eq!(signals.collect::<Vec<_>>(), [Some(9), Some(15)]);
     }
 }
