@@ -33,6 +33,9 @@ const OVERHEAD_PER_OPERATION_S: f64 = 20e-6;
 /// A shorter window has no averages to speak of.
 const SHORTEST_AVERAGE_S: f64 = 1.0;
 
+/// Of less time than this the share of the CPU says nothing: it begins and ends with work that is no load.
+const SHORTEST_SHARE_S: f64 = 0.1;
+
 /// Waiting for a CPU for this share of the time is worth a word.
 const NOTED_PRESSURE: f64 = 0.25;
 
@@ -276,7 +279,7 @@ fn allowed_lag(response_time: f64) -> f64 {
 }
 
 fn generator_cpu(run: &Run) -> Option<Check> {
-    if generator_is_target(run) {
+    if generator_is_target(run) || run.duration_s < SHORTEST_SHARE_S {
         return None;
     }
     let share = run.generator.cpu_share()?;

@@ -22,18 +22,15 @@ use crate::lab::{RunDirectory, groups};
 /// `postmaster.pid` last. 5 s is what it grants its own children. A server that
 /// is only about to start dies of the signal and leaves its shared memory: its
 /// id ends line 7, and where the server has removed it nothing is there to do.
-/// Asked again and again: what a shell started in the background ignores the
-/// signal until PostgreSQL has its own way with it.
 const SCRIPT: &str = r#"
 trap '' HUP INT QUIT TERM
 read -r word && exit 0
+kill -s QUIT -- "-$$"
 tries=0
 memory=
-kill -s QUIT -- "-$$"
 while [ -e "$1/data/postmaster.pid" ] && [ "$tries" -lt 120 ]; do
   memory=$(sed -n '7s/.* //p' "$1/data/postmaster.pid" 2>/dev/null)
   sleep 0.05
-  kill -s QUIT -- "-$$"
   tries=$((tries + 1))
 done
 [ -z "$memory" ] || ipcrm --shmem-id "$memory" 2>/dev/null
