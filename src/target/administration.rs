@@ -4,13 +4,10 @@
 use std::{ops::Deref, pin::Pin};
 
 use tokio::{task::JoinHandle, time::timeout};
-use tokio_postgres::{
-    Client, Config, Error, NoTls,
-    config::{Host, SslMode},
-};
+use tokio_postgres::{Client, Config, Error, NoTls, config::SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::tls;
+use super::{postgres::reaches_over_tcp, tls};
 use crate::workload::{DEFAULT_TIMEOUT, Tls};
 
 /// It ends when dropped.
@@ -63,10 +60,6 @@ async fn connect(config: &Config, tls: &Tls) -> Result<(Client, Wire), String> {
         .await
         .map_err(|error| describe_postgres_error(&error))?;
     Ok((client, Box::pin(wire)))
-}
-
-fn reaches_over_tcp(config: &Config) -> bool {
-    config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(_))) || !config.get_hostaddrs().is_empty()
 }
 
 /// The server's own words with the SQLSTATE, or the library's with their cause.

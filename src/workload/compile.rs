@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    ops::RangeInclusive,
+    ops::{Range, RangeInclusive},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -116,6 +116,20 @@ impl Compiler<'_> {
                 ..text
             },
             problems,
+        }
+    }
+
+    /// Keys that mean nothing where they stand: each with its place, if it was written,
+    /// whether it fits, and what it is for.
+    pub(super) fn misplaced<'k>(
+        &mut self,
+        keys: impl IntoIterator<Item = (&'k str, Option<Range<usize>>, bool, &'k str)>,
+    ) {
+        for (key, place, fits, purpose) in keys {
+            if let (Some(place), false) = (place, fits) {
+                let title = format!("`{key}` does not belong here");
+                self.problems.add(place, title, format!("it is for {purpose}"), None);
+            }
         }
     }
 
@@ -358,4 +372,9 @@ fn is_variable_name(name: &str) -> bool {
     !name.starts_with(|c: char| c.is_ascii_digit())
         && !name.is_empty()
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// Where a key stands, if it was written.
+pub(super) fn place<T>(at: &Option<At<T>>) -> Option<Range<usize>> {
+    at.as_ref().map(At::span)
 }

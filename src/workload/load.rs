@@ -2,7 +2,11 @@
 
 use std::{ops::Range, time::Duration};
 
-use super::{AbortWhen, Arrivals, End, Load, Profile, Rates, Search, compile::Compiler, steps};
+use super::{
+    AbortWhen, Arrivals, End, Load, Profile, Rates, Search,
+    compile::{Compiler, place},
+    steps,
+};
 use crate::{
     metric::{Better, Measure, Metric},
     scenario::{self, At, Scenario},
@@ -396,8 +400,4 @@ fn condition(step: Option<&str>, metric: &Metric, limit: f64, lasting: Duration)
     };
     let lasting = units::format_duration(lasting);
     format!("{}{of} was {beyond} {limit} for {lasting}", metric.title)
-}
-
-fn place<T>(at: &Option<At<T>>) -> Option<Range<usize>> {
-    at.as_ref().map(At::span)
 }

@@ -5,13 +5,16 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{self, BufRead as _, BufReader},
-    ops::Range,
     path::{Path, PathBuf},
 };
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Kind, Script, compile::Compiler, script};
+use super::{
+    Kind, Script,
+    compile::{Compiler, place},
+    script,
+};
 use crate::{
     run::{hash, read_bounded},
     scenario::{self, At, Scalar},
@@ -237,9 +240,6 @@ fn is_ephemeral(kind: &Kind) -> bool {
 
 /// Keys that mean nothing for this target.
 fn misplaced(compiler: &mut Compiler<'_>, kind: &Kind, ephemeral: bool, written: &scenario::Target) {
-    fn place<T>(at: &Option<At<T>>) -> Option<Range<usize>> {
-        at.as_ref().map(At::span)
-    }
     let postgres = matches!(kind, Kind::Postgres(_));
     let created = written.create.as_ref().is_some_and(|create| create.value);
     let made = ephemeral || (postgres && created);
@@ -275,14 +275,7 @@ fn misplaced(compiler: &mut Compiler<'_>, kind: &Kind, ephemeral: bool, written:
             "a `fixture` on a PostgreSQL server of yours",
         ),
     ];
-    for (key, place, fits, purpose) in keys {
-        if let (Some(place), false) = (place, fits) {
-            let title = format!("`{key}` does not belong here");
-            compiler
-                .problems
-                .add(place, title, format!("it is for {purpose}"), None);
-        }
-    }
+    compiler.misplaced(keys);
 }
 
 fn settings(compiler: &mut Compiler<'_>, written: &scenario::Target) -> BTreeMap<String, String> {

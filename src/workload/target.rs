@@ -1,10 +1,10 @@
 //! The `[target]`s of a scenario → targets with one protocol each.
 
-use std::{collections::BTreeMap, ops::Range, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     DEFAULT_TIMEOUT, Kind, Managed, PostgresTarget, Protocol, Target, Tls,
-    compile::Compiler,
+    compile::{Compiler, place},
     http::{Inherited, compile_target},
     provision::{self, EPHEMERAL, Provision},
 };
@@ -138,9 +138,6 @@ fn one(compiler: &mut Compiler<'_>, name: &str, written: &At<scenario::Target>) 
 /// Keys that mean nothing for this kind of target.
 fn misplaced(compiler: &mut Compiler<'_>, kind: &Kind, written: &scenario::Target) {
     let (http, sqlite) = (matches!(kind, Kind::Http(_)), matches!(kind, Kind::Sqlite { .. }));
-    fn place<T>(at: &Option<At<T>>) -> Option<Range<usize>> {
-        at.as_ref().map(At::span)
-    }
     let (managed, service) = (written.start.is_some(), http && written.start.is_some());
     let keys = [
         ("protocol", place(&written.protocol), !http && !sqlite, "PostgreSQL"),
@@ -169,14 +166,7 @@ fn misplaced(compiler: &mut Compiler<'_>, kind: &Kind, written: &scenario::Targe
             "a managed process, with `start`",
         ),
     ];
-    for (key, place, fits, purpose) in keys {
-        if let (Some(place), false) = (place, fits) {
-            let title = format!("`{key}` does not belong here");
-            compiler
-                .problems
-                .add(place, title, format!("it is for {purpose}"), None);
-        }
-    }
+    compiler.misplaced(keys);
 }
 
 fn managed(compiler: &mut Compiler<'_>, written: &scenario::Target) -> Option<Managed> {

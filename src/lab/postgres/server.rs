@@ -106,6 +106,8 @@ pub(super) async fn init(
 pub(super) fn init_arguments(programs: &Programs) -> Vec<&'static str> {
     let mut arguments = vec![
         "--no-sync",
+        // Cut off, it would remove the file that tells the guard of its shared memory.
+        "--no-clean",
         "--auth-local=trust",
         "--auth-host=scram-sha-256",
         "--username=postgres",

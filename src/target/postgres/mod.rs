@@ -168,7 +168,8 @@ impl Connector {
     }
 }
 
-fn reaches_over_tcp(config: &Config) -> bool {
+/// Whether any of the servers that an address names is not on a Unix socket.
+pub(super) fn reaches_over_tcp(config: &Config) -> bool {
     config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(_))) || !config.get_hostaddrs().is_empty()
 }
 
