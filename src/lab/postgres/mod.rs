@@ -1,7 +1,7 @@
 //! PostgreSQL for one run: a private server from the installed programs, and
 //! databases made from fixtures, there or on a server of the user's.
 //!
-//! Nothing stays behind: see [`guard`] for a killed loadgate, and the sweep of
+//! Nothing stays behind: see `guard.rs` for a killed loadgate, and the sweep of
 //! [`super::RunDirectory`] for a guard that was killed as well.
 
 pub(super) mod abandoned;
