@@ -152,7 +152,7 @@ pub(crate) fn own(bench: &mut Bench<'_>) -> Result<Case, Failed> {
         about: "The same page. A scenario whose flow has five steps beside the one-liner, per request. The open model \
                 at half and at nine tenths of the rate that the closed one reached just before, beside the closed one \
                 that does what it can; and at half beside the closed one held to the same rate by its throttle. Below \
-                saturation a thread sleeps and is woken for a few answers at a time, whoever wakes it."
+                saturation a turn of the thread serves fewer answers, and each costs more for it."
             .into(),
         own: true,
         duels: Vec::new(),
