@@ -166,12 +166,12 @@ pub(crate) fn own(bench: &mut Bench<'_>) -> Result<Case, Failed> {
     let flow = bench.loadgate.flow(&nginx);
     let closed = bench.loadgate.http("one-liner", &nginx.url);
     bench.duel(&mut case, &flow, &closed)?;
-    let closed = bench.loadgate.http("closed model", &nginx.url);
+    let closed = bench.loadgate.http("closed", &nginx.url);
     let reached = measure::rate(&closed, bench.extent.short, bench.directory)?;
     let at = |share: f64| (reached * share).round() as u64;
-    let nearly = bench.loadgate.http_at("open model at 9/10", &nginx.url, at(0.9));
+    let nearly = bench.loadgate.http_at("open at 9/10", &nginx.url, at(0.9));
     bench.duel(&mut case, &nearly, &closed)?;
-    let half = bench.loadgate.http_at("open model at half", &nginx.url, at(0.5));
+    let half = bench.loadgate.http_at("open at half", &nginx.url, at(0.5));
     bench.duel(&mut case, &half, &closed)?;
     let held = bench.loadgate.throttled(&nginx, at(0.5));
     bench.duel(&mut case, &half, &held)?;

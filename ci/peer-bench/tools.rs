@@ -124,7 +124,7 @@ impl Loadgate {
     /// The closed model, held to a rate.
     pub(crate) fn throttled(&self, nginx: &Nginx, rate: u64) -> Contender {
         let throttle = format!("load.throttle={rate}/s");
-        self.scenario("closed model, held to it", PAGE, nginx, Some(throttle))
+        self.scenario("closed at half", PAGE, nginx, Some(throttle))
     }
 
     fn scenario(&self, name: &str, file: &'static str, nginx: &Nginx, setting: Option<String>) -> Contender {
