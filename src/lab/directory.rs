@@ -64,27 +64,23 @@ impl RunDirectory {
         parents.push(std::env::temp_dir());
         parents.sort();
         parents.dedup();
-        parents.iter().map(|parent| sweep_in(parent)).sum()
+        parents.iter().map(|parent| Self::sweep_in(parent)).sum()
     }
 
     /// The same in one directory.
     pub(super) fn sweep_in(parent: &Path) -> usize {
-        sweep_in(parent)
+        let Ok(entries) = fs::read_dir(parent) else {
+            return 0;
+        };
+        entries
+            .flatten()
+            .filter(is_stale)
+            .filter(|entry| {
+                postgres::abandoned::end(&entry.path());
+                fs::remove_dir_all(entry.path()).is_ok()
+            })
+            .count()
     }
-}
-
-fn sweep_in(parent: &Path) -> usize {
-    let Ok(entries) = fs::read_dir(parent) else {
-        return 0;
-    };
-    entries
-        .flatten()
-        .filter(is_stale)
-        .filter(|entry| {
-            postgres::abandoned::end(&entry.path());
-            fs::remove_dir_all(entry.path()).is_ok()
-        })
-        .count()
 }
 
 fn is_stale(entry: &DirEntry) -> bool {
@@ -151,7 +147,7 @@ mod tests {
         let link = parent.path().join(format!("loadgate-{dead}-link"));
         std::os::unix::fs::symlink(&others[0], &link).unwrap();
 
-        assert_eq!(sweep_in(parent.path()), 1);
+        assert_eq!(RunDirectory::sweep_in(parent.path()), 1);
         assert!(!stale.exists());
         assert!(living.path().exists() && locked.exists() && link.exists() && others.iter().all(|path| path.exists()));
     }

@@ -15,7 +15,7 @@ pub fn load(path: &Path, fixture: Option<&Fixture>) -> Result<(), PostgresError>
     match fixture.map(|fixture| &fixture.source) {
         Some(Source::File(from)) => fs::copy(from, path)
             .map(|_| ())
-            .map_err(|source| system("the fixture cannot be copied", source)),
+            .map_err(|source| PostgresError::system("the fixture cannot be copied", source)),
         Some(Source::Scripts(scripts)) => {
             let connection = open(path)?;
             for script in scripts {
@@ -29,7 +29,7 @@ pub fn load(path: &Path, fixture: Option<&Fixture>) -> Result<(), PostgresError>
                 }
             }
             let settled = connection.execute_batch("ANALYZE; PRAGMA wal_checkpoint(TRUNCATE)");
-            settled.map_err(|error| system("the fixture cannot be analysed", io::Error::other(error)))
+            settled.map_err(|error| PostgresError::system("the fixture cannot be analysed", io::Error::other(error)))
         }
         None => open(path).map(|_| ()),
     }
@@ -42,12 +42,5 @@ fn open(path: &Path) -> Result<Connection, PostgresError> {
         connection.execute_batch("PRAGMA synchronous = OFF; PRAGMA user_version = 0")?;
         Ok(connection)
     });
-    quick.map_err(|error| system("the database cannot be made", io::Error::other(error)))
-}
-
-fn system(what: &str, source: io::Error) -> PostgresError {
-    PostgresError::System {
-        what: what.into(),
-        source,
-    }
+    quick.map_err(|error| PostgresError::system("the database cannot be made", io::Error::other(error)))
 }

@@ -3,12 +3,12 @@
 
 use std::{ops::Deref, pin::Pin};
 
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config, Error, NoTls, config::SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{postgres::reaches_over_tcp, tls};
-use crate::workload::{DEFAULT_TIMEOUT, Tls};
+use super::{in_time, postgres::reaches_over_tcp, tls};
+use crate::workload::Tls;
 
 /// It ends when dropped.
 #[derive(Debug)]
@@ -34,13 +34,12 @@ impl Drop for PostgresConnection {
 /// The part of a connection that moves bytes; it ends with the connection.
 type Wire = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
-/// Connects once, within [`DEFAULT_TIMEOUT`], with TLS as a target would.
+/// Connects once, in the time that a connection outside of load is given, with TLS as a target would.
 ///
 /// # Errors
 /// What the server or the library said.
 pub async fn connect_postgres(config: &Config, tls: &Tls) -> Result<PostgresConnection, String> {
-    let connected = timeout(DEFAULT_TIMEOUT, connect(config, tls)).await;
-    let (client, wire) = connected.map_err(|_| format!("no connection within {} s", DEFAULT_TIMEOUT.as_secs()))??;
+    let (client, wire) = in_time(connect(config, tls)).await?;
     // Why it ended reaches the request that meets it.
     let wire = tokio::spawn(async move { drop(wire.await) });
     Ok(PostgresConnection { client, wire })

@@ -15,7 +15,7 @@ mod tls;
 
 use std::{future::Future, path::Path};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 pub use self::{
     administration::{PostgresConnection, connect_postgres, describe_postgres_error},
@@ -23,7 +23,7 @@ pub use self::{
 };
 use crate::{
     sample::{ErrorClass, Outcome, Phases},
-    workload::{Kind, Step, Target, Values},
+    workload::{DEFAULT_TIMEOUT, Kind, Step, Target, Values},
 };
 
 /// One concrete execution of a step.
@@ -102,6 +102,13 @@ impl Reply {
         self.message = Some(message.into());
         Outcome::Failed(class)
     }
+}
+
+/// A connection outside of any load, within [`DEFAULT_TIMEOUT`]; why there is none.
+async fn in_time<T>(connect: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    timeout(DEFAULT_TIMEOUT, connect)
+        .await
+        .unwrap_or_else(|_| Err(format!("no connection within {} s", DEFAULT_TIMEOUT.as_secs())))
 }
 
 /// Performs an operation and judges the answer by what the step expects, saving what it saves.

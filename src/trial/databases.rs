@@ -102,7 +102,7 @@ impl Made {
     pub(super) async fn describe(&self, provision: Option<&Provision>) -> Option<run::Database> {
         let fixture = provision.and_then(Provision::fixture);
         let Description { settings, extensions } = match self {
-            Self::Private { cluster, database } => cluster.describe(database).await.ok()?,
+            Self::Private { cluster, database } => cluster.databases().describe(database).await.ok()?,
             Self::Created(created) => created.databases.describe(created.names.first()?).await.ok()?,
             Self::File(_) => Description::default(),
         };
@@ -156,9 +156,10 @@ async fn private(
         connections: executor::sessions(&workload.load.profile),
     })
     .await?;
-    let database = cluster.databases().name(&target.name);
-    cluster.clone_database(wanted.fixture.as_ref(), &database).await?;
-    cluster.databases().settle(&database).await?;
+    let databases = cluster.databases();
+    let database = databases.name(&target.name);
+    databases.clone_database(wanted.fixture.as_ref(), &database).await?;
+    databases.settle(&database).await?;
     Ok(Made::Private {
         cluster: Box::new(cluster),
         database,

@@ -49,6 +49,7 @@ impl Stage {
         for target in &workload.targets {
             databases.push(Made::make(target, workload, setting, directory.path()).await?);
         }
+        let secrets = secrets(workload, &databases);
         let mut processes = Vec::new();
         let mut ports = Vec::new();
         for target in &workload.targets {
@@ -59,7 +60,6 @@ impl Stage {
                         command,
                         ..managed.clone()
                     };
-                    let secrets = secrets(workload, &databases);
                     let (port, process) = start(target, &managed, directory.path(), &secrets, setting).await?;
                     processes.push((target.name.clone(), process));
                     Some(port)

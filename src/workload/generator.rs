@@ -120,6 +120,11 @@ impl Draw {
 /// RFC 9562, version 4.
 fn uuid(bits: u128) -> String {
     let bits = (bits & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
+    hyphenated(bits)
+}
+
+/// A UUID as text: RFC 9562, 4.
+pub fn hyphenated(bits: u128) -> String {
     let hex = format!("{bits:032x}");
     format!(
         "{}-{}-{}-{}-{}",

@@ -308,13 +308,11 @@ impl Compiler<'_> {
 
     /// Reports keys that mean something only in the other model.
     fn not_in(&mut self, partner: &str, model: &str, keys: &[(&str, Option<Range<usize>>)]) {
-        for (key, place) in keys {
-            if let Some(place) = place.clone() {
-                let label = format!("it is for {model}, with `{partner}`");
-                self.problems
-                    .add(place, format!("`{key}` does not belong here"), label, None);
-            }
-        }
+        let purpose = format!("{model}, with `{partner}`");
+        self.misplaced(
+            keys.iter()
+                .map(|(key, place)| (*key, place.clone(), false, purpose.as_str())),
+        );
     }
 
     fn end(&mut self, load: &At<scenario::Load>) -> Option<End> {

@@ -37,7 +37,7 @@ use regex::bytes::Regex;
 
 pub use self::{
     compile::{Rejected, compile},
-    generator::{Draw, Generator, stream},
+    generator::{Draw, Generator, hyphenated, stream},
     http::{Body, Credentials, HttpRequest, HttpTarget, Path, Piece, Tls},
     json_path::JsonPath,
     provision::{Durability, Fixture, PrivateServer, Provision, Source},

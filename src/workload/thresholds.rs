@@ -12,6 +12,7 @@ use crate::{
 impl Compiler<'_> {
     /// Compiles all thresholds; `steps` are the names of all steps, those with problems included.
     pub(super) fn thresholds(&mut self, scenario: &Scenario, steps: &[String], text: &Text) -> Vec<Threshold> {
+        let searches = scenario.load.as_ref().is_none_or(|load| load.value.search.is_some());
         let mut thresholds = Vec::new();
         for written in &scenario.threshold {
             let line = 1 + text.toml[..text.toml.floor_char_boundary(written.start)]
@@ -21,31 +22,18 @@ impl Compiler<'_> {
                 file: text.path.clone(),
                 line,
             };
-            self.searched(written, scenario);
-            thresholds.extend(self.threshold(written, steps, source));
+            thresholds.extend(self.threshold(written, steps, searches, source));
         }
         thresholds
     }
 
-    /// A limit on the highest rate wants a search that finds it.
-    fn searched(&mut self, written: &At<scenario::Threshold>, scenario: &Scenario) {
-        let searches = scenario.load.as_ref().is_none_or(|load| load.value.search.is_some());
-        let asks =
-            |name: &&At<String>| metric::find(&name.value).is_some_and(|metric| metric.measure == Measure::HighestRate);
-        if let Some(metric) = written.value.metric.as_ref().filter(asks)
-            && !searches
-        {
-            let help = Some("add for example search = { from = \"100/s\", to = \"10000/s\" } to [load]".into());
-            self.problem(
-                metric,
-                "the highest rate is found by a search only",
-                "without `search`",
-                help,
-            );
-        }
-    }
-
-    fn threshold(&mut self, written: &At<scenario::Threshold>, steps: &[String], source: Source) -> Option<Threshold> {
+    fn threshold(
+        &mut self,
+        written: &At<scenario::Threshold>,
+        steps: &[String],
+        searches: bool,
+        source: Source,
+    ) -> Option<Threshold> {
         let scenario::Threshold {
             step,
             metric,
@@ -62,7 +50,17 @@ impl Compiler<'_> {
                 help,
             );
         }
-        let metric = self.metric(written.span(), metric.as_ref())?;
+        let name = metric.as_ref();
+        let metric = self.metric(written.span(), name)?;
+        if let (Measure::HighestRate, Some(name), false) = (metric.measure, name, searches) {
+            let help = Some("add for example search = { from = \"100/s\", to = \"10000/s\" } to [load]".into());
+            self.problem(
+                name,
+                "the highest rate is found by a search only",
+                "without `search`",
+                help,
+            );
+        }
         if metric.measure.is_of_run()
             && let Some(step) = step
         {

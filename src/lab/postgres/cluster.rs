@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    Databases, Description, PostgresError, Site,
+    Databases, PostgresError, Site,
     account::Account,
     cache::{Cache, Key},
     guard::Guard,
@@ -96,30 +96,6 @@ impl Cluster {
         &self.databases
     }
 
-    /// Makes a database that is a copy of a fixture's template, or an empty one.
-    ///
-    /// # Errors
-    /// When the server refuses.
-    pub async fn clone_database(&self, fixture: Option<&Fixture>, name: &str) -> Result<(), PostgresError> {
-        self.databases.clone_database(fixture, name).await
-    }
-
-    /// Drops a database with whoever is connected to it.
-    ///
-    /// # Errors
-    /// When the server refuses; not when there is none.
-    pub async fn drop_database(&self, name: &str) -> Result<(), PostgresError> {
-        self.databases.drop_database(name).await
-    }
-
-    /// What the server says of itself in that database.
-    ///
-    /// # Errors
-    /// When it cannot be asked.
-    pub async fn describe(&self, database: &str) -> Result<Description, PostgresError> {
-        self.databases.describe(database).await
-    }
-
     /// How to connect to a database of it by its socket, as a connection string.
     pub fn connection(&self, database: &str) -> String {
         self.place.connection(database)
@@ -140,11 +116,6 @@ impl Cluster {
     /// What must not be shown.
     pub fn password(&self) -> &str {
         &self.password
-    }
-
-    /// The process id of the server, while it runs.
-    pub fn id(&self) -> Option<u32> {
-        self.server.id()
     }
 
     /// Waits until the server ends by itself. May be dropped and called again.
@@ -277,14 +248,14 @@ impl<'a> Plan<'a> {
             return Ok(());
         }
         let synced = fs::File::open(data).and_then(|open| Ok(rustix::fs::syncfs(open)?));
-        synced.map_err(|source| system("the data cannot be written to the disk", source))
+        synced.map_err(|source| PostgresError::system("the data cannot be written to the disk", source))
     }
 
     async fn serve(&self, guard: &Guard, mut place: Place) -> Result<(Server, Place), PostgresError> {
         let mut tries = 0;
         loop {
             if place.tcp {
-                place.port = free_port().map_err(|source| system("no free port", source))?;
+                place.port = free_port().map_err(|source| PostgresError::system("no free port", source))?;
             }
             let started = Server::start(
                 &self.programs,
@@ -308,7 +279,7 @@ impl<'a> Plan<'a> {
         fs::create_dir(path)
             .and_then(|()| fs::set_permissions(path, Permissions::from_mode(0o700)))
             .and_then(|()| Account::give(self.account.as_ref(), path))
-            .map_err(|source| system("a directory of the server cannot be made", source))
+            .map_err(|source| PostgresError::system("a directory of the server cannot be made", source))
     }
 
     /// Where data and log are: in memory for `ci` where they fit, on a disk for `durable`.
@@ -353,7 +324,7 @@ impl<'a> Plan<'a> {
             return Ok(None);
         }
         let made = self.directory_in(Path::new("/tmp")).map(Some);
-        made.map_err(|source| system("no directory for the server's socket", source))
+        made.map_err(|source| PostgresError::system("no directory for the server's socket", source))
     }
 
     fn fits_into_memory(&self) -> bool {
@@ -367,11 +338,4 @@ impl<'a> Plan<'a> {
 fn is_memory(path: &Path) -> bool {
     const TMPFS: rustix::fs::FsWord = 0x0102_1994;
     rustix::fs::statfs(path).is_ok_and(|found| found.f_type == TMPFS)
-}
-
-fn system(what: &str, source: io::Error) -> PostgresError {
-    PostgresError::System {
-        what: what.into(),
-        source,
-    }
 }

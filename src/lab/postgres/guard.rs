@@ -47,10 +47,7 @@ pub(super) struct Guard {
 impl Guard {
     /// Watches from now on. The directory is removed when this is dropped and not told of a good end.
     pub(super) fn set(directory: &RunDirectory) -> Result<Self, PostgresError> {
-        let system = |source| PostgresError::System {
-            what: "the guard of the server cannot be started".into(),
-            source,
-        };
+        let system = |source| PostgresError::system("the guard of the server cannot be started", source);
         let mut command = Command::new("/bin/sh");
         command
             .args(["-c", SCRIPT, "loadgate-guard"])

@@ -129,6 +129,13 @@ pub enum PostgresError {
 }
 
 impl PostgresError {
+    pub(super) fn system(what: &str, source: io::Error) -> Self {
+        Self::System {
+            what: what.into(),
+            source,
+        }
+    }
+
     /// Whether the scenario is at fault, and not the environment.
     pub fn is_scenario(&self) -> bool {
         matches!(self, Self::Setting { .. } | Self::Script { .. })

@@ -89,10 +89,7 @@ pub(super) async fn init(
     command.args(init_arguments(programs)).arg("-D").arg(data);
     guard.enlist(&mut command);
     let ended = AsyncCommand::from(command).output().await;
-    let ended = ended.map_err(|source| PostgresError::System {
-        what: "initdb cannot be started".into(),
-        source,
-    })?;
+    let ended = ended.map_err(|source| PostgresError::system("initdb cannot be started", source))?;
     if ended.status.success() {
         return Ok(());
     }
@@ -133,10 +130,7 @@ impl Server {
         settings: &[(String, String)],
     ) -> Result<Self, PostgresError> {
         let log = place.log();
-        let system = |what: &str| {
-            let what = what.to_owned();
-            move |source| PostgresError::System { what, source }
-        };
+        let system = |what| move |source| PostgresError::system(what, source);
         let file = File::create(&log).map_err(system("no log for the server"))?;
         let mut command = programs.command("postgres", account);
         command.arg("-D").arg(place.data()).arg("-k").arg(&place.socket);
@@ -194,11 +188,6 @@ impl Server {
     /// The last lines of its log.
     pub(super) fn last_output(&self) -> String {
         output::last_lines(&end_of(&self.log).unwrap_or_default())
-    }
-
-    /// Its process id, while it runs.
-    pub(super) fn id(&self) -> Option<u32> {
-        self.child.id()
     }
 
     /// Ends it: sessions are cut off, what is in memory is written; after 5 s at once.

@@ -134,10 +134,8 @@ fn refused(name: &str, reason: &str) -> PostgresError {
 /// What `postgres --describe-config` prints: a line per setting, its columns apart by tabs.
 fn contexts(programs: &Programs, account: Option<&Account>) -> Result<String, PostgresError> {
     let output = programs.command("postgres", account).arg("--describe-config").output();
-    let output = output.map_err(|source| PostgresError::System {
-        what: "the server cannot be asked for its settings".into(),
-        source,
-    })?;
+    let output =
+        output.map_err(|source| PostgresError::system("the server cannot be asked for its settings", source))?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 

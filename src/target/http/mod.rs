@@ -13,20 +13,20 @@ mod session;
 
 use std::{fmt::Display, net::SocketAddr, sync::Arc, time::Duration};
 
+use futures_util::TryFutureExt as _;
 use hyper::{
     Uri,
     header::HeaderValue,
     http::uri::{Authority, Scheme},
 };
 use rustls::{ClientConfig, pki_types::ServerName};
-use tokio::time::timeout;
 use url::Url;
 
 pub(super) use self::session::Session;
-use super::{TargetError, tls};
+use super::{TargetError, in_time, tls};
 use crate::{
     sample::{ErrorClass, Phases},
-    workload::{DEFAULT_TIMEOUT, HttpTarget, Target},
+    workload::{HttpTarget, Target},
 };
 
 /// An HTTP service with its address resolved.
@@ -125,11 +125,10 @@ impl Connector {
 
     /// Connects once; HTTP has no version to ask for without sending a request.
     pub(super) async fn probe(&self) -> Result<Option<String>, TargetError> {
-        match timeout(DEFAULT_TIMEOUT, self.shared.connect(&mut Phases::default())).await {
-            Ok(Ok(_)) => Ok(None),
-            Ok(Err(error)) => Err(self.unreachable(error.reason)),
-            Err(_) => Err(self.unreachable(format!("no connection within {} s", DEFAULT_TIMEOUT.as_secs()))),
-        }
+        let mut phases = Phases::default();
+        let connect = self.shared.connect(&mut phases).map_err(|failure| failure.reason);
+        let connected = in_time(connect).await;
+        connected.map(|_| None).map_err(|reason| self.unreachable(reason))
     }
 
     fn unreachable(&self, reason: String) -> TargetError {

@@ -19,8 +19,9 @@ mod wire;
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::TryFutureExt as _;
 use rand::seq::SliceRandom as _;
-use tokio::{runtime::Handle, time::timeout};
+use tokio::runtime::Handle;
 use tokio_postgres::{
     Config,
     config::{Host, LoadBalanceHosts, SslMode},
@@ -36,10 +37,10 @@ use self::{
     script::Sql,
     wire::Wire,
 };
-use super::{TargetError, tls};
+use super::{TargetError, in_time, tls};
 use crate::{
     sample::ErrorClass,
-    workload::{DEFAULT_TIMEOUT, PostgresTarget, Protocol, Target},
+    workload::{PostgresTarget, Protocol, Target},
 };
 
 /// A server with its settings.
@@ -144,10 +145,8 @@ impl Connector {
 
     /// A connection outside of any load.
     async fn connect(&self) -> Result<Box<Connection>, TargetError> {
-        match timeout(DEFAULT_TIMEOUT, self.shared.connect()).await {
-            Ok(connected) => connected.map_err(|failure| self.unreachable(failure.message)),
-            Err(_) => Err(self.unreachable(format!("no connection within {} s", DEFAULT_TIMEOUT.as_secs()))),
-        }
+        let connect = self.shared.connect().map_err(|failure| failure.message);
+        in_time(connect).await.map_err(|reason| self.unreachable(reason))
     }
 
     /// Returns when the server knows of all that it need not go on with.

@@ -8,7 +8,10 @@ use serde_json::Value as Json;
 use tokio_postgres::types::{FromSql, Kind, Type};
 
 use super::message::Column;
-use crate::{target::answer, workload::Value};
+use crate::{
+    target::answer,
+    workload::{Value, hyphenated},
+};
 
 /// Appends a value as a parameter, in text format as `pgbench -M prepared` sends it; whether it is NULL.
 pub(super) fn write_parameter(value: &Value, out: &mut BytesMut) -> Result<bool, Box<dyn Error + Sync + Send>> {
@@ -134,18 +137,8 @@ fn date(days: i32) -> Result<String, jiff::Error> {
 }
 
 fn uuid(raw: &[u8]) -> String {
-    let hex = hex::encode(raw);
-    match hex.len() {
-        32 => format!(
-            "{}-{}-{}-{}-{}",
-            &hex[..8],
-            &hex[8..12],
-            &hex[12..16],
-            &hex[16..20],
-            &hex[20..]
-        ),
-        _ => hex,
-    }
+    raw.try_into()
+        .map_or_else(|_| hex::encode(raw), |bytes| hyphenated(u128::from_be_bytes(bytes)))
 }
 
 /// The binary form of numeric (`numeric_send` in PostgreSQL's numeric.c): count
