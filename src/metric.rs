@@ -45,6 +45,34 @@ pub enum Measure {
     DroppedRate,
     /// The highest rate at which the absolute limits held, of a search. Whole run only.
     HighestRate,
+    /// Counted by a single client before the load.
+    Counter(Counter),
+}
+
+/// What is counted per operation, exactly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Counter {
+    /// Statements that a database executed, without those that begin and end transactions.
+    Queries,
+    /// Statements more for each record more that an operation is about.
+    QueriesPerRecord,
+    /// Times that the client waited for an answer of the database.
+    RoundTrips,
+    /// Rows returned or changed.
+    Rows,
+    /// Pages looked at, in memory or not.
+    Buffers,
+    /// Pages of temporary files written and read.
+    TempBlocks,
+    /// Records written to the log, without images of whole pages.
+    WalRecords,
+    /// Plans made.
+    Plans,
+    /// Transactions that ended.
+    Transactions,
+    /// Connections that were made.
+    Sessions,
 }
 
 impl Measure {
@@ -55,7 +83,7 @@ impl Measure {
 
     /// Whether it is a full count or a single value, so that resampling says nothing about it.
     pub fn is_exact(self) -> bool {
-        self.is_of_run() || matches!(self, Self::Latency(_, Statistic::Max))
+        self.is_of_run() || matches!(self, Self::Latency(_, Statistic::Max) | Self::Counter(_))
     }
 }
 
@@ -103,6 +131,16 @@ const fn latency(name: &'static str, title: &'static str, span: Span, statistic:
 use Span::{ResponseTime, ServiceTime};
 use Statistic::{Max, Mean, Quantile};
 
+const fn counter(name: &'static str, title: &'static str, counter: Counter) -> Metric {
+    Metric {
+        name,
+        title,
+        unit: Unit::Count,
+        better: Better::Lower,
+        measure: Measure::Counter(counter),
+    }
+}
+
 /// All metrics. Names are unique; the order is that of reports.
 pub const METRICS: &[Metric] = &[
     latency("mean", "mean response time", ResponseTime, Mean),
@@ -147,6 +185,32 @@ pub const METRICS: &[Metric] = &[
         better: Better::Higher,
         measure: Measure::HighestRate,
     },
+    counter("queries_per_operation", "queries per operation", Counter::Queries),
+    counter("queries_per_record", "queries per record", Counter::QueriesPerRecord),
+    counter(
+        "round_trips_per_operation",
+        "round trips per operation",
+        Counter::RoundTrips,
+    ),
+    counter("rows_per_operation", "rows per operation", Counter::Rows),
+    counter("buffers_per_operation", "buffers per operation", Counter::Buffers),
+    counter(
+        "temp_blocks_per_operation",
+        "temporary blocks per operation",
+        Counter::TempBlocks,
+    ),
+    counter(
+        "wal_records_per_operation",
+        "WAL records per operation",
+        Counter::WalRecords,
+    ),
+    counter("plans_per_operation", "plans per operation", Counter::Plans),
+    counter(
+        "transactions_per_operation",
+        "transactions per operation",
+        Counter::Transactions,
+    ),
+    counter("sessions_per_operation", "connections per operation", Counter::Sessions),
 ];
 
 /// The metric of that name.

@@ -61,6 +61,8 @@ pub enum Limit {
     },
     /// Worse than the reference by this many points of share (0.005 is half a percentage point).
     Points(f64),
+    /// Worse than the reference by more than this many of what is counted; `+0` allows none.
+    More(f64),
 }
 
 impl Limit {
@@ -97,16 +99,17 @@ impl Limit {
                 })
             }
             "pp" if metric.unit == Unit::Share && floor.is_none() => Ok(Self::Points(number / 100.0)),
+            "" if metric.unit == Unit::Count && floor.is_none() => Ok(Self::More(number)),
             "pp" => Err(format!(
                 "points (pp) are for rates such as error_rate, not for {}",
                 metric.name
             )),
             _ => Err(format!(
                 "a change is written \"+5%\"{}",
-                if metric.unit == Unit::Share {
-                    " or \"+0.5pp\""
-                } else {
-                    ""
+                match metric.unit {
+                    Unit::Share => " or \"+0.5pp\"",
+                    Unit::Count => " or \"+0\"",
+                    Unit::Ns | Unit::PerSecond => "",
                 }
             )),
         }
@@ -126,6 +129,10 @@ fn parse_value(text: &str, unit: Unit) -> Result<f64, String> {
             (number, "%") if (0.0..=100.0).contains(&number) => Ok(number / 100.0),
             _ => Err(format!("\"{text}\" is no share; write for example \"1%\"")),
         },
+        Unit::Count => match units::split_number(text)? {
+            (number, "") if number >= 0.0 => Ok(number),
+            _ => Err(format!("\"{text}\" is no number of things; write for example \"6\"")),
+        },
     }
 }
 
@@ -138,6 +145,7 @@ impl fmt::Display for Limit {
                 floor.map_or(Ok(()), |floor| write!(f, " and {}", unit.format(floor)))
             }
             Self::Points(points) => write!(f, "+{}pp", units::significant(points * 100.0)),
+            Self::More(count) => write!(f, "+{}", units::format_count(count)),
         }
     }
 }
@@ -159,6 +167,9 @@ mod tests {
             ("+0.5pp", "error_rate", "+0.5pp"),
             ("1%", "error_rate", "1 %"),
             ("280/s", "throughput", "280/s"),
+            ("+0", "queries_per_operation", "+0"),
+            ("+2% and 1", "buffers_per_operation", "+2% and 1"),
+            ("1979", "buffers_per_operation", "1,979"),
         ] {
             assert_eq!(parse(text, metric).unwrap().to_string(), written);
         }

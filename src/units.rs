@@ -22,6 +22,8 @@ pub enum Unit {
     /// Operations per second.
     #[serde(rename = "per_s")]
     PerSecond,
+    /// A plain number of things, per operation.
+    Count,
 }
 
 impl Unit {
@@ -31,6 +33,7 @@ impl Unit {
             Self::Ns => format_ns(value),
             Self::Share => format_share(value),
             Self::PerSecond => format!("{}/s", significant(value)),
+            Self::Count => format_count(value),
         }
     }
 }
@@ -140,6 +143,20 @@ pub fn split_number(text: &str) -> Result<(f64, &str), String> {
         return Err(format!("\"{text}\" is too large"));
     }
     Ok((number, text[end..].trim()))
+}
+
+/// A number of things, exact to the digit where it is whole: `1,979`, `4`, `2.35`.
+pub fn format_count(value: f64) -> String {
+    let whole = value.round();
+    if (value - whole).abs() < 1e-9 || value.abs() >= 1e6 {
+        return group_thousands(whole as i64);
+    }
+    let text = format!("{:.2}", value - value.trunc());
+    let fraction = text
+        .trim_start_matches('-')
+        .trim_start_matches('0')
+        .trim_end_matches('0');
+    format!("{}{fraction}", group_thousands(value.trunc() as i64))
 }
 
 /// Nanoseconds with the unit that suits their size and three significant digits.

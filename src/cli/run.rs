@@ -33,7 +33,7 @@ pub(super) fn run(args: &RunArgs, console: &Console) -> Result<Exit, Failure> {
     let workload = compile(loaded, console)?;
     let labels = args.label.iter().cloned().collect();
     if args.once {
-        return once(&workload, labels, console);
+        return once(&Arc::new(workload), labels, console);
     }
     let out = args
         .out
@@ -185,7 +185,7 @@ fn conduct(workload: Workload, labels: BTreeMap<String, String>, console: &Conso
     run.map_err(|error| failed(&error, &secrets))
 }
 
-fn once(workload: &Workload, labels: BTreeMap<String, String>, console: &Console) -> Result<Exit, Failure> {
+fn once(workload: &Arc<Workload>, labels: BTreeMap<String, String>, console: &Console) -> Result<Exit, Failure> {
     let setting = setting(labels)?;
     let mut fine = true;
     let mut show = |Exchange { text, ok }: Exchange| {

@@ -70,7 +70,8 @@ pub(super) fn notes(run: &Run, baseline: Option<&Baseline>, reference: Option<&R
     }
     match (baseline, reference) {
         (Some(baseline), Some(reference)) => notes.extend(baseline_notes(run, baseline, reference)),
-        _ => notes.push(format!("There is no baseline yet: {}.", sentence::HOW_TO_ACCEPT)),
+        _ if run.variants.is_empty() => notes.push(format!("There is no baseline yet: {}.", sentence::HOW_TO_ACCEPT)),
+        _ => {}
     }
     if run.environment.build == "debug" {
         notes.push("This is a debug build of loadgate: build with --release before you trust its figures.".into());
@@ -261,7 +262,7 @@ fn judged_lag(run: &Run, threshold: &Threshold) -> Option<(&'static str, f64, f6
         .flatten()
         .filter_map(|limit| match limit {
             Limit::Absolute { value, .. } => Some(value),
-            Limit::Relative { .. } | Limit::Points(_) => None,
+            Limit::Relative { .. } | Limit::Points(_) | Limit::More(_) => None,
         })
         .reduce(f64::min);
     let about = absolute.or_else(|| run.value(threshold.step.as_deref(), threshold.metric))?;

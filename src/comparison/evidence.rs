@@ -57,6 +57,12 @@ impl<'a> Evidence<'a> {
         self.run.value(step, metric)
     }
 
+    /// What could not be counted, and why.
+    pub(super) fn uncounted(&self) -> Option<&'a str> {
+        let notes = self.run.census.as_ref().map(|census| &census.notes)?;
+        notes.first().map(String::as_str)
+    }
+
     /// Whether the run has a step of that name.
     pub(super) fn has_step(&self, step: Option<&str>) -> bool {
         self.run.steps_named(step).next().is_some()
@@ -118,6 +124,7 @@ impl<'a> Evidence<'a> {
             Measure::ErrorRate => Estimate::resampled(value, &self.error_rates(step), seed)
                 .or_share(self.missed(step), self.operations(step)),
             Measure::Throughput => Estimate::resampled(value, &self.throughputs(step), seed),
+            Measure::Counter(counter) => return Ok(self.run.count(step, counter).map(Estimate::counted)),
         }))
     }
 

@@ -19,12 +19,14 @@
 
 use super::{
     Judgement, Verdict,
+    epochs::Changes,
     evidence::{Evidence, fewest_for_quantile},
     sentence,
     standing::{Reading, Standing, decide},
 };
 use crate::{
     metric::{Better, Measure, Metric, Statistic},
+    run::Run,
     stats::{Bounds, Estimate, Scale, bootstrap::FEWEST_UNITS, change_interval},
     threshold::{Limit, Threshold},
     units::{Unit, group_thousands},
@@ -40,6 +42,8 @@ pub(super) struct Judge<'a> {
     pub(super) candidate: Evidence<'a>,
     /// The baseline's run, where comparable.
     pub(super) reference: Option<Evidence<'a>>,
+    /// Both, where they are variants of one run: their changes are then taken epoch by epoch.
+    pub(super) epochs: Option<(&'a Run, &'a Run)>,
     /// Whether the two were measured on machines of different classes.
     pub(super) other_machine: bool,
     /// What the baseline is called in sentences.
@@ -48,8 +52,58 @@ pub(super) struct Judge<'a> {
 
 /// The figures of both sides for one threshold.
 struct Figures {
+    metric: &'static Metric,
     own: Estimate,
     reference: Option<Estimate>,
+    /// Of variants of one run.
+    changes: Option<Changes>,
+}
+
+impl Figures {
+    /// The worsening; `None` where it would be relative to zero, unless both are.
+    fn change(&self, scale: Scale) -> Option<f64> {
+        let worse = |change: f64| match self.metric.better {
+            Better::Lower => change,
+            Better::Higher => -change + 0.0,
+        };
+        match &self.changes {
+            Some(changes) => changes.on(scale).map(|change| worse(change.estimate)),
+            None => change(self.reference.as_ref()?.value, self.own.value, scale, self.metric),
+        }
+    }
+
+    /// Its 95 % interval; none for a maximum, a full count, and a count that agrees with itself.
+    fn interval(&self, scale: Scale) -> Option<Bounds> {
+        let [lower, upper] = match &self.changes {
+            Some(changes) => changes.on(scale)?.interval?,
+            None => return self.interval_of_runs(scale),
+        };
+        Some(match self.metric.better {
+            Better::Lower => [lower, upper],
+            // Adding zero turns -0 into 0.
+            Better::Higher => [-upper + 0.0, -lower + 0.0],
+        })
+    }
+
+    fn interval_of_runs(&self, scale: Scale) -> Option<Bounds> {
+        let reference = self.reference.as_ref()?;
+        match self.metric.measure {
+            Measure::Counter(_) => counted(reference.exact_bounds()?, self.own.exact_bounds()?, scale),
+            _ => interval(reference, &self.own, scale, self.metric),
+        }
+    }
+}
+
+/// What a change lies between when each side was counted twice; `None` where all takings agree.
+fn counted(before: Bounds, now: Bounds, scale: Scale) -> Option<Bounds> {
+    if before[0] == before[1] && now[0] == now[1] {
+        return None;
+    }
+    let bounds = match scale {
+        Scale::Difference => [now[0] - before[1], now[1] - before[0]],
+        Scale::Relative => [now[0] / before[1] - 1.0, now[1] / before[0] - 1.0],
+    };
+    bounds.iter().all(|bound| bound.is_finite()).then_some(bounds)
 }
 
 impl Judge<'_> {
@@ -100,7 +154,16 @@ impl Judge<'_> {
             Some(run) => run.estimate(step, metric).map_err(unreadable)?,
             None => None,
         };
-        Ok(Figures { own, reference })
+        let changes = match self.epochs {
+            Some((before, now)) => Changes::new(before, now, step, metric).map_err(unreadable)?,
+            None => None,
+        };
+        Ok(Figures {
+            metric,
+            own,
+            reference,
+            changes,
+        })
     }
 
     fn nothing_measured(&self, step: Option<&str>, metric: &Metric) -> String {
@@ -112,20 +175,23 @@ impl Judge<'_> {
             Some(name) if !self.candidate.has_step(step) => {
                 format!("{subject} cannot be judged: the run has no step \"{name}\"")
             }
+            _ if matches!(metric.measure, Measure::Counter(_)) => {
+                let why = self.candidate.uncounted();
+                let why = why.unwrap_or("nothing was counted; a census takes a database that loadgate can see");
+                format!("{subject} cannot be judged: {why}")
+            }
             _ => format!("{subject} cannot be judged: it has no samples"),
         }
     }
 
     fn fill(&self, judgement: &mut Judgement, threshold: &Threshold, figures: &Figures) {
-        let scale = if judgement.in_points() {
+        let scale = if judgement.in_points() || judgement.in_counts() {
             Scale::Difference
         } else {
             Scale::Relative
         };
-        if let Some(reference) = &figures.reference {
-            judgement.change = change(reference.value, figures.own.value, scale, threshold.metric);
-            judgement.interval = interval(reference, &figures.own, scale, threshold.metric);
-        }
+        judgement.change = figures.change(scale);
+        judgement.interval = figures.interval(scale);
         let critical = threshold
             .critical
             .map(|limit| self.standing(limit, threshold.warning, threshold, figures));
@@ -197,18 +263,18 @@ impl Judge<'_> {
             return Standing::Unknown(few);
         }
         let (metric, scale) = (threshold.metric, scale_of(limit));
-        let Some(estimate) = change(reference.value, figures.own.value, scale, metric) else {
-            return Standing::Unknown(
-                "a change from zero has no percentage; write the limit in points, as in \"+0.5pp\"".into(),
-            );
+        let Some(estimate) = figures.change(scale) else {
+            let instead = if metric.unit == Unit::Count { "+1" } else { "+0.5pp" };
+            return Standing::Unknown(format!(
+                "a change from zero has no percentage; write the limit as in \"{instead}\""
+            ));
         };
         let exact = metric.measure.is_exact();
-        let bounds = if exact || (reference.value == 0.0 && scale == Scale::Relative) {
-            [estimate, estimate]
-        } else if let Some(bounds) = interval(reference, &figures.own, scale, metric) {
-            bounds
-        } else {
-            return Standing::Unknown(too_short());
+        let from_zero = reference.value == 0.0 && scale == Scale::Relative;
+        let bounds = match figures.interval(scale) {
+            Some(bounds) => bounds,
+            None if exact || from_zero => [estimate, estimate],
+            None => return Standing::Unknown(too_short()),
         };
         let certainly = below.filter(|below| below.is_relative() && scale_of(*below) == scale);
         let size = |limit| change_limit(limit, reference.value);
@@ -219,7 +285,7 @@ impl Judge<'_> {
     fn too_few(&self, threshold: &Threshold) -> Option<String> {
         let step = threshold.step.as_deref();
         let needed = match threshold.metric.measure {
-            measure if measure.is_of_run() => 0,
+            measure if measure.is_of_run() || matches!(measure, Measure::Counter(_)) => 0,
             Measure::Latency(_, Statistic::Quantile(q)) => fewest_for_quantile(q).max(FEWEST_OPERATIONS),
             _ => FEWEST_OPERATIONS,
         };
@@ -251,10 +317,8 @@ impl Judge<'_> {
             }
             _ => {
                 let scale = scale_of(limit);
-                let reference = figures.reference.as_ref();
-                let change = reference.and_then(|r| change(r.value, figures.own.value, scale, judgement.metric));
-                let interval = reference.and_then(|r| interval(r, &figures.own, scale, judgement.metric));
-                sentence::change(judgement, limit, change.unwrap_or(0.0), interval, &self.baseline)
+                let change = figures.change(scale).unwrap_or(0.0);
+                sentence::change(judgement, limit, change, figures.interval(scale), &self.baseline)
             }
         };
         match standing {
@@ -283,7 +347,7 @@ fn too_short() -> String {
 }
 
 fn scale_of(limit: Limit) -> Scale {
-    if matches!(limit, Limit::Points(_)) {
+    if matches!(limit, Limit::Points(_) | Limit::More(_)) {
         Scale::Difference
     } else {
         Scale::Relative
@@ -300,6 +364,7 @@ fn change_limit(limit: Limit, reference: f64) -> f64 {
         } if reference > 0.0 => change.max(floor / reference),
         Limit::Relative { change, .. } => change,
         Limit::Points(points) => points,
+        Limit::More(count) => count,
         Limit::Absolute { value, .. } => value,
     }
 }
@@ -342,6 +407,7 @@ fn blank(threshold: &Threshold, scenario: &str) -> Judgement {
     Judgement {
         id: format!("{scenario}/{}:{}", step.as_deref().unwrap_or("all"), metric.id()),
         step: step.clone(),
+        variant: None,
         metric,
         unit: metric.unit,
         better: metric.better,

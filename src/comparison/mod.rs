@@ -8,18 +8,22 @@
 //! carried    did the target take the load it was offered?
 //! evidence   a run's figures with their uncertainty
 //! judge      one threshold → one judgement
+//! variants   one threshold per variant, beside the first
+//! epochs     the change of a variant, epoch by epoch
 //! standing   where a limit stands: broken, ruled out, open
 //! sentence   findings in words
 //! ```
 
 mod carried;
 mod checks;
+mod epochs;
 mod evidence;
 mod judge;
 mod sentence;
 mod standing;
 #[cfg(test)]
 mod tests;
+mod variants;
 
 use std::cmp::Reverse;
 
@@ -115,6 +119,9 @@ pub struct Judgement {
     pub id: String,
     /// The step; `None` means all together.
     pub step: Option<String>,
+    /// The variant that is judged beside the first one, where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
     /// The metric.
     #[serde(deserialize_with = "crate::metric::deserialize")]
     pub metric: &'static Metric,
@@ -127,7 +134,7 @@ pub struct Judgement {
     /// Value of this run.
     pub candidate: Option<f64>,
     /// Worsening relative to the reference: 0.41 is 41 % worse, whatever the direction.
-    /// In points of share instead where [`Judgement::in_points`].
+    /// In points of share instead where [`Judgement::in_points`], a number where [`Judgement::in_counts`].
     pub change: Option<f64>,
     /// 95 % interval of `change`.
     pub interval: Option<[f64; 2]>,
@@ -160,27 +167,28 @@ struct Finding {
 ///
 /// The same run, baseline and options give the same comparison to the byte:
 /// resampling is seeded from the ids of the runs.
+///
+/// The variants of a run are judged beside its first one, and beside no baseline.
 pub fn compare(run: &Run, baseline: Option<&Baseline>, options: &Options) -> Comparison {
+    let baseline = baseline.filter(|_| run.variants.is_empty());
     let reference = baseline.map(|baseline| reference(run, baseline));
     let comparable = baseline.filter(|_| reference.as_ref().is_some_and(|r| r.comparable));
     let checks = checks::checks(run);
-    let mut judge = Judge {
-        candidate: Evidence::new(run, Role::Candidate),
-        reference: comparable.map(|baseline| Evidence::new(&baseline.run, Role::Reference)),
-        other_machine: comparable.is_some_and(|b| b.run.environment.machine_class() != run.environment.machine_class()),
-        baseline: sentence::baseline_name(baseline),
+    let (mut judgements, more_notes) = if run.variants.is_empty() {
+        beside_baseline(run, baseline, comparable)
+    } else {
+        variants::judge(run)
     };
-    let mut judgements: Vec<Judgement> = run.thresholds.iter().map(|threshold| judge.judge(threshold)).collect();
     number_repeated(&mut judgements);
     judgements.sort_by_key(|judgement| Reverse(judgement.verdict));
 
     let mut notes = checks::notes(run, baseline, reference.as_ref());
-    notes.extend(judge.independence_note());
+    notes.extend(more_notes);
     let findings = findings(run, comparable.is_some(), options, &checks, &judgements);
     Comparison {
         verdict: findings.first().map_or(Verdict::Pass, |finding| finding.verdict),
         sentence: findings.first().map_or_else(
-            || sentence::pass(&judgements, baseline.is_some()),
+            || sentence::pass(&judgements, baseline.is_some() || !run.variants.is_empty()),
             |finding| format!("{}: {}", finding.verdict.word(), finding.text),
         ),
         reasons: findings.into_iter().map(|finding| finding.text).collect(),
@@ -189,6 +197,23 @@ pub fn compare(run: &Run, baseline: Option<&Baseline>, options: &Options) -> Com
         baseline: reference,
         judgements,
     }
+}
+
+/// What the thresholds say of a run beside its baseline, where that is comparable.
+fn beside_baseline(
+    run: &Run,
+    baseline: Option<&Baseline>,
+    comparable: Option<&Baseline>,
+) -> (Vec<Judgement>, Vec<String>) {
+    let mut judge = Judge {
+        candidate: Evidence::new(run, Role::Candidate),
+        reference: comparable.map(|baseline| Evidence::new(&baseline.run, Role::Reference)),
+        epochs: None,
+        other_machine: comparable.is_some_and(|b| b.run.environment.machine_class() != run.environment.machine_class()),
+        baseline: sentence::baseline_name(baseline),
+    };
+    let judgements = run.thresholds.iter().map(|threshold| judge.judge(threshold)).collect();
+    (judgements, judge.independence_note().into_iter().collect())
 }
 
 /// What made the verdict worse than pass, worst first; of equals the one that explains the others first.
@@ -201,6 +226,7 @@ fn findings(run: &Run, comparable: bool, options: &Options, checks: &[Check], ju
             text: check.text.clone(),
         })
         .collect();
+    findings.extend(variants::other_answers(run));
     findings.extend(carried::findings(run).into_iter().map(|text| Finding {
         verdict: Verdict::Critical,
         text,
@@ -212,7 +238,7 @@ fn findings(run: &Run, comparable: bool, options: &Options, checks: &[Check], ju
             text,
         });
     }
-    if options.require_baseline && !comparable {
+    if options.require_baseline && !comparable && run.variants.is_empty() {
         let text = format!(
             "a baseline is required and there is no comparable one; {}",
             sentence::HOW_TO_ACCEPT
@@ -287,5 +313,14 @@ impl Judgement {
             .flatten()
             .find(Limit::is_relative)
             .is_some_and(|limit| matches!(limit, Limit::Points(_)))
+    }
+
+    /// Whether they are plain numbers of what is counted: so where the limit is.
+    pub fn in_counts(&self) -> bool {
+        [self.critical, self.warning]
+            .into_iter()
+            .flatten()
+            .find(Limit::is_relative)
+            .is_some_and(|limit| matches!(limit, Limit::More(_)))
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     run::Environment,
     stats::Bounds,
     threshold::Limit,
-    units::{Unit, format_change, significant},
+    units::{Unit, format_change, format_count, significant},
 };
 
 /// How a run becomes the baseline.
@@ -49,17 +49,16 @@ pub(super) fn change(
     interval: Option<Bounds>,
     baseline: &str,
 ) -> String {
-    let points = matches!(limit, Limit::Points(_));
-    let size = format_size(change.abs(), points);
+    let size = format_size(change.abs(), limit);
     let subject = subject(judgement.step.as_deref(), judgement.metric);
-    let compared = if size.starts_with("0.0 ") {
+    let compared = if size.starts_with("0.0 ") || size == "0" {
         format!("as in {baseline}")
     } else {
         format!("{size} {} than {baseline}", direction(judgement, change))
     };
     let format = |value: Option<f64>| value.map_or_else(|| "unknown".to_owned(), |value| judgement.unit.format(value));
     let interval = interval
-        .map(|bounds| format!("; interval {}", format_interval(bounds, points)))
+        .map(|bounds| format!("; interval {}", format_interval(bounds, limit)))
         .unwrap_or_default();
     let (now, before) = (format(judgement.candidate), format(judgement.reference));
     format!("{subject} is {compared} ({now}, was {before}{interval}; limit {limit})")
@@ -155,29 +154,37 @@ fn direction(judgement: &Judgement, change: f64) -> &'static str {
     }
 }
 
-/// `41 %`, `0.8 points`, without a sign.
-fn format_size(change: f64, points: bool) -> String {
-    if points {
-        match significant(change * 100.0) {
+/// `41 %`, `0.8 points`, `1`, without a sign.
+fn format_size(change: f64, limit: Limit) -> String {
+    match limit {
+        Limit::Points(_) => match significant(change * 100.0) {
             text if text == "0" => "0.0 points".to_owned(),
             text => format!("{text} percentage points"),
-        }
-    } else {
-        format_change(change).trim_start_matches('+').to_owned()
+        },
+        Limit::More(_) => format_count(change),
+        Limit::Absolute { .. } | Limit::Relative { .. } => format_change(change).trim_start_matches('+').to_owned(),
     }
 }
 
 /// `+33…+50 %`, `-0.1…+0.9 points`.
-fn format_interval([lower, upper]: Bounds, points: bool) -> String {
-    if points {
-        let signed = |value: f64| format!("{}{}", if value < 0.0 { "" } else { "+" }, significant(value * 100.0));
-        format!("{}…{} points", signed(lower), signed(upper))
-    } else {
-        let bound = |value: f64| match format_change(value).trim_end_matches(" %") {
-            "-0.0" | "+0.0" => "0.0".to_owned(),
-            text => text.to_owned(),
-        };
-        format!("{}…{} %", bound(lower), bound(upper))
+fn format_interval([lower, upper]: Bounds, limit: Limit) -> String {
+    let signed = |value: f64, text: String| format!("{}{text}", if value < 0.0 { "" } else { "+" });
+    match limit {
+        Limit::Points(_) => {
+            let bound = |value: f64| signed(value, significant(value * 100.0));
+            format!("{}…{} points", bound(lower), bound(upper))
+        }
+        Limit::More(_) => {
+            let bound = |value: f64| signed(value, format_count(value));
+            format!("{}…{}", bound(lower), bound(upper))
+        }
+        Limit::Absolute { .. } | Limit::Relative { .. } => {
+            let bound = |value: f64| match format_change(value).trim_end_matches(" %") {
+                "-0.0" | "+0.0" => "0.0".to_owned(),
+                text => text.to_owned(),
+            };
+            format!("{}…{} %", bound(lower), bound(upper))
+        }
     }
 }
 
@@ -187,10 +194,19 @@ mod tests {
 
     #[test]
     fn intervals_and_loads_in_words() {
-        assert_eq!(format_interval([0.33, 0.5], false), "+33…+50 %");
-        assert_eq!(format_interval([-0.021, 0.145], false), "-2.1…+14 %");
-        assert_eq!(format_interval([-0.0001, 0.0], false), "0.0…0.0 %");
-        assert_eq!(format_interval([-0.001, 0.0095], true), "-0.1…+0.95 points");
+        let relative = Limit::Relative {
+            change: 0.1,
+            floor: None,
+            unit: Unit::Ns,
+        };
+        assert_eq!(format_interval([0.33, 0.5], relative), "+33…+50 %");
+        assert_eq!(format_interval([-0.021, 0.145], relative), "-2.1…+14 %");
+        assert_eq!(format_interval([-0.0001, 0.0], relative), "0.0…0.0 %");
+        assert_eq!(
+            format_interval([-0.001, 0.0095], Limit::Points(0.01)),
+            "-0.1…+0.95 points"
+        );
+        assert_eq!(format_interval([-1.0, 2.5], Limit::More(0.0)), "-1…+2.5");
         assert_eq!(more_load(1.2, false), "about twice as much load would settle it");
         assert_eq!(
             more_load(4.2, true),

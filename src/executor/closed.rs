@@ -3,7 +3,7 @@
 //! [`super::attack`]).
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::Cell,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -15,7 +15,7 @@ use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::{
     sync::{
         mpsc::{self, error::TryRecvError},
-        oneshot, watch,
+        oneshot,
     },
     time::{Instant, interval, sleep, sleep_until},
 };
@@ -25,14 +25,13 @@ use super::{
     Plan,
     attack::{Attack, UserPlan, Wish},
     pass::{Flight, PassEnd, Performer, Recording},
-    worker::{Phase, tear_down},
+    slices::Slices,
 };
 use crate::{
-    recorder::Recorder,
     sample::ErrorClass,
     target::Sessions,
     units::LONGEST,
-    workload::{End, Load, Profile, Wait, Workload},
+    workload::{End, Profile, Wait},
 };
 
 /// How long a Goose transaction lasts: Goose looks at its commands in between.
@@ -65,6 +64,8 @@ struct Shared {
     end: End,
     think: Option<Wait>,
     throttle: Option<Throttle>,
+    /// Whose turn it is, where there are variants.
+    turns: Option<Turns>,
     /// One per virtual user, taken by the worker that performs for it.
     lessees: Mutex<Vec<Option<mpsc::Receiver<Wish>>>>,
 }
@@ -97,13 +98,20 @@ impl Course {
             .collect()
     }
 
-    /// The number of the next pass that starts now; `None` when there is none left.
-    fn next_pass(&self, now: Instant, t0: Instant) -> Option<u64> {
+    /// The variant and the number of the next pass that starts now; `None` when there is none left.
+    fn next_pass(&self, now: Instant, t0: Instant) -> Option<(usize, u64)> {
         if self.over.is_cancelled() {
             return None;
         }
         if now < t0 {
-            return Some(self.shared.warm_up.fetch_add(1, Relaxed));
+            return Some((0, self.shared.warm_up.fetch_add(1, Relaxed)));
+        }
+        if let Some(turns) = &self.shared.turns {
+            let next = turns.next_pass(now - t0);
+            if next.is_none() {
+                self.over.cancel();
+            }
+            return next;
         }
         let number = match self.shared.end {
             End::After(window) if now >= t0 + window => None,
@@ -113,18 +121,41 @@ impl Course {
         if number.is_none() {
             self.over.cancel();
         }
-        number
+        number.map(|number| (0, number))
+    }
+}
+
+/// The slices, and how many passes each has had so far.
+#[derive(Debug)]
+struct Turns {
+    slices: Arc<Slices>,
+    passes: Vec<AtomicU64>,
+}
+
+impl Turns {
+    fn new(slices: &Arc<Slices>) -> Self {
+        Self {
+            slices: Arc::clone(slices),
+            passes: slices.list().iter().map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
+
+    /// Whose turn it is at that time since the begin of the load, and the number of its pass.
+    fn next_pass(&self, since: Duration) -> Option<(usize, u64)> {
+        let (index, slice) = self.slices.at(since)?;
+        let passes = self.passes.get(index)?;
+        Some((slice.variant, slice.first_pass + passes.fetch_add(1, Relaxed)))
     }
 }
 
 /// Makes the channels between Goose's users and the workers; starts nothing.
 pub(super) fn prepare(
-    workload: &Workload,
-    load: &Load,
+    plan: &Plan,
     sessions: usize,
     workers: usize,
     over: CancellationToken,
 ) -> Option<(Course, Attack)> {
+    let load = &plan.load;
     let Profile::Closed {
         users,
         ramp,
@@ -135,17 +166,18 @@ pub(super) fn prepare(
     else {
         return None;
     };
-    let plan = UserPlan {
+    let users = UserPlan {
         users: *users,
         ramp: *ramp,
         warm_up: load.warm_up,
         stages: stages.clone(),
     };
-    let (attack, lessees) = Attack::new(plan, sessions, over.clone());
+    let (attack, lessees) = Attack::new(users, sessions, over.clone());
     let shared = Shared {
         workers,
         measured: AtomicU64::new(0),
-        warm_up: AtomicU64::new(workload.warm_up_pass(0)),
+        warm_up: AtomicU64::new(plan.workload().warm_up_pass(0)),
+        turns: plan.slices.as_ref().map(|slices| Turns::new(slices)),
         end: load.end,
         think: think.clone(),
         throttle: throttle.map(|rate| Throttle {
@@ -164,51 +196,32 @@ pub(super) fn prepare(
 
 /// Performs for the users of one worker until all is over; then drains.
 pub(super) async fn run(
-    performers: &mut [Performer<'_, Sessions>],
+    performers: &mut [Vec<Performer<'_, Sessions>>],
     first: usize,
     lessees: Vec<mpsc::Receiver<Wish>>,
     course: &Course,
-    recorder: RefCell<Recorder>,
-    mut phases: watch::Receiver<Phase>,
+    recording: &Recording,
     plan: &Plan,
 ) -> Option<Instant> {
-    // With a warm-up users perform before the window begins: that is not recorded.
-    let begun = phases
-        .wait_for(|phase| matches!(phase, Phase::Measure(_) | Phase::Cancelled))
-        .await
-        .map(|phase| *phase);
-    let Ok(Phase::Measure(t0)) = begun else {
-        let recording = Recording {
-            t0: Instant::now(),
-            recorder: Some(recorder),
-        };
-        tear_down(performers, first, plan, course.shared.workers, &recording).await;
-        recording.finish();
-        return None;
-    };
-    let load = &plan.load;
+    let (load, t0) = (&plan.load, recording.t0);
     if load.warm_up.is_zero() && !course.ramped {
         // Without a warm-up the target sees what is measured and nothing else.
         sleep_until(t0).await;
     }
-    let recording = Recording {
-        t0,
-        recorder: Some(recorder),
-    };
     let traces: Vec<Trace> = performers.iter().map(|_| Trace::default()).collect();
     let mut users: FuturesUnordered<_> = performers
         .iter_mut()
         .zip(lessees)
         .zip(&traces)
         .enumerate()
-        .map(|(at, ((performer, wishes), trace))| {
+        .map(|(at, ((performers, wishes), trace))| {
             User {
                 number: (first + at * course.shared.workers) as u64,
-                seed: plan.workload.seed,
-                performer,
+                seed: plan.workload().seed,
+                performers,
                 wishes,
                 course,
-                recording: &recording,
+                recording,
                 trace,
                 plan,
             }
@@ -225,7 +238,10 @@ pub(super) async fn run(
         let mut ticks = interval(Duration::from_secs(1));
         loop {
             ticks.tick().await;
-            recording.with(t0, |recorder, at| recorder.advance(at.offset(Instant::now())));
+            // The slices of variants end with those that are due in the next.
+            if recording.slices.is_none() {
+                recording.with(t0, |recorder, at| recorder.advance(at.interval(Instant::now())));
+            }
         }
     };
     tokio::select! {
@@ -236,17 +252,16 @@ pub(super) async fn run(
     }
     drop(users);
     let cut = Instant::now();
-    for performer in performers {
-        performer.cut_off(&recording);
+    for performer in performers.iter().flatten() {
+        performer.cut_off(recording);
     }
     for trace in &traces {
         if let Some(flight) = trace.flight.get() {
-            flight.record_unfinished(&recording, cut);
+            flight.record_unfinished(recording, cut);
             trace.last_end.set(Some(cut));
         }
         recording.with(t0, |recorder, _| recorder.users().present += trace.present());
     }
-    recording.finish();
     traces.iter().filter_map(|trace| trace.last_end.get()).max()
 }
 
@@ -279,7 +294,8 @@ impl Trace {
 struct User<'a, 'w> {
     number: u64,
     seed: u64,
-    performer: &'a mut Performer<'w, Sessions>,
+    /// One per variant.
+    performers: &'a mut [Performer<'w, Sessions>],
     wishes: mpsc::Receiver<Wish>,
     course: &'a Course,
     recording: &'a Recording,
@@ -345,22 +361,26 @@ impl User<'_, '_> {
 
     /// Connects and performs the user's setup, where that was not done ahead; whether it may perform.
     async fn arrive(&mut self) -> bool {
-        if self.performer.has_arrived() || self.performer.is_barred() {
-            return self.performer.has_arrived();
+        for performer in self.performers.iter_mut() {
+            if performer.has_arrived() || performer.is_barred() {
+                continue;
+            }
+            performer.session().connect().await;
+            let result = performer.set_up(self.number).await;
+            self.recording.user_failed("user_setup", &result);
         }
-        self.performer.session().connect().await;
-        let result = self.performer.set_up(self.number).await;
-        self.recording.user_failed("user_setup", &result);
-        result.is_ok()
+        self.performers.iter().all(Performer::has_arrived)
     }
 
     async fn depart(&mut self) {
         self.trace.leave();
-        let result = self.performer.tear_down(self.number).await;
-        self.recording.user_failed("user_teardown", &result);
-        // Its connections and cookies go with it.
-        let session = Sessions::new(&self.plan.connectors);
-        self.performer.replace(session, Arc::clone(&self.plan.globals));
+        for (performer, variant) in self.performers.iter_mut().zip(self.plan.variants.iter()) {
+            let result = performer.tear_down(self.number).await;
+            self.recording.user_failed("user_teardown", &result);
+            // Its connections and cookies go with it.
+            let session = Sessions::new(&variant.connectors);
+            performer.replace(session, Arc::clone(&variant.globals));
+        }
     }
 
     /// One pass and the wait after it; when it ended, `None` when there was none left to start.
@@ -370,14 +390,13 @@ impl User<'_, '_> {
             self.wait_until(turn.checked_sub(TICK).unwrap_or(turn)).await;
         }
         let now = Instant::now();
-        let number = self.course.next_pass(now, self.recording.t0)?;
+        let (variant, number) = self.course.next_pass(now, self.recording.t0)?;
         self.recording
-            .with(now, |recorder, at| recorder.flows(at.offset(now)).planned += 1);
+            .with(now, |recorder, at| recorder.flows(at.interval(now)).planned += 1);
         if now >= self.recording.t0 && self.trace.since.get().is_none() {
             self.trace.since.set(Some(now));
         }
-        let (outcome, ended) = self
-            .performer
+        let (outcome, ended) = self.performers[variant]
             .pass(number, now, self.recording, &self.trace.flight)
             .await;
         self.trace.last_end.set(Some(ended));

@@ -11,6 +11,7 @@ mod open;
 mod pacer;
 mod pass;
 mod schedule;
+mod slices;
 pub mod unmeasured;
 mod worker;
 
@@ -26,10 +27,11 @@ pub use self::{
     pacer::Pacer,
     pass::{Performer, Recording},
     schedule::{Arrival, Schedule},
+    slices::{Slice, SlicePlan, Slices},
     worker::WorkerError,
 };
 use crate::{
-    recorder::{Collector, Recorded, Snapshot},
+    recorder::{Collector, Snapshot},
     target::Connector,
     workload::{End, Load, Profile, Value, Workload},
 };
@@ -46,16 +48,42 @@ pub struct Interrupt {
 /// What the workers share.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The compiled scenario.
-    pub workload: Arc<Workload>,
+    /// The ways in which the work is done; one where the scenario has no variants.
+    pub variants: Arc<[Variant]>,
+    /// Whose turn it is when, where there are several; the load is then as long as all slices.
+    pub slices: Option<Arc<Slices>>,
     /// How much load: the scenario's, or one rate of a search.
     pub load: Load,
+    /// How long load has lasted before, in earlier epochs of the same run.
+    pub before: Duration,
+    /// Asks for an early end.
+    pub interrupt: Interrupt,
+}
+
+/// One way to do the work, with all that stands for it.
+#[derive(Debug, Clone)]
+pub struct Variant {
+    /// The compiled scenario.
+    pub workload: Arc<Workload>,
     /// Its targets, addresses filled in.
     pub connectors: Arc<[Connector]>,
     /// What setup saved, by variable.
     pub globals: Arc<[Option<Value>]>,
-    /// Asks for an early end.
-    pub interrupt: Interrupt,
+    /// Where its measured steps begin among those of all variants.
+    pub first_step: usize,
+}
+
+impl Plan {
+    /// The workload of the reference; what all variants have in common is the same in it.
+    pub fn workload(&self) -> &Arc<Workload> {
+        &self.variants[0].workload
+    }
+
+    /// How many measured steps all variants have together.
+    pub fn steps(&self) -> usize {
+        let last = self.variants.last();
+        last.map_or(0, |variant| variant.first_step + variant.workload.measured.len())
+    }
 }
 
 /// Something to tell while load runs.
@@ -78,11 +106,9 @@ pub enum Event {
     Ended,
 }
 
-/// What came of driving a load.
+/// What came of driving a load; what was recorded is with the collector.
 #[derive(Debug)]
 pub struct Driven {
-    /// Everything recorded.
-    pub recorded: Recorded,
     /// When the measured window began; now, if it never did.
     pub started: Timestamp,
     /// How long the window was.
@@ -91,11 +117,15 @@ pub struct Driven {
     pub aborted: Option<String>,
 }
 
-/// Drives the load of a workload and gathers what was measured.
+/// Drives a load and gathers what was measured in the collector.
 ///
 /// # Errors
 /// When a worker could not be started or ended by itself.
-pub async fn drive(plan: &Plan, on_event: &mut dyn FnMut(Event)) -> Result<Driven, WorkerError> {
+pub async fn drive(
+    plan: &Plan,
+    collector: &mut Collector,
+    on_event: &mut dyn FnMut(Event),
+) -> Result<Driven, WorkerError> {
     // Ending this load early ends no other.
     let plan = &Plan {
         interrupt: Interrupt {
@@ -104,14 +134,13 @@ pub async fn drive(plan: &Plan, on_event: &mut dyn FnMut(Event)) -> Result<Drive
         },
         ..plan.clone()
     };
-    let mut collector = Collector::new(plan.workload.measured.len());
-    let mut workers = Workers::start(plan, &collector)?;
+    let mut workers = Workers::start(plan, collector)?;
     let begun = workers.begin(plan, on_event).await?;
     let Some(t0) = begun else {
         // Interrupted before anything was measured.
         workers.end().await?;
+        collector.receive_all();
         return Ok(Driven {
-            recorded: finished(collector),
             started: Timestamp::now(),
             window: Duration::ZERO,
             aborted: None,
@@ -135,12 +164,12 @@ pub async fn drive(plan: &Plan, on_event: &mut dyn FnMut(Event)) -> Result<Drive
         }
         on_event(event);
     };
-    let window = measure(plan, &mut workers, &mut collector, t0, &mut look).await;
+    let window = measure(plan, &mut workers, collector, t0, &mut look).await;
     on_event(Event::Ended);
-    workers.drained(&mut collector).await;
+    workers.drained(collector).await;
     let last_end = workers.end().await?;
     // What was cut off must not stand in the way of what comes next.
-    for connector in plan.connectors.iter() {
+    for connector in plan.variants.iter().flat_map(|variant| variant.connectors.iter()) {
         connector.settled().await;
     }
     let window = match plan.load.end {
@@ -148,17 +177,12 @@ pub async fn drive(plan: &Plan, on_event: &mut dyn FnMut(Event)) -> Result<Drive
         End::Passes(_) if !plan.interrupt.stop.is_cancelled() => last_end.map_or(window, |end| end - t0),
         _ => window,
     };
+    collector.receive_all();
     Ok(Driven {
-        recorded: finished(collector),
         started,
         window,
         aborted,
     })
-}
-
-fn finished(mut collector: Collector) -> Recorded {
-    collector.receive_all();
-    collector.finish()
 }
 
 /// Until the window ends; returns how long it was.

@@ -41,21 +41,22 @@ pub struct Bounds {
     pub drain: Duration,
 }
 
-/// Starts every arrival when it is due, until the window ends; then drains.
+/// Starts every arrival when it is due, until the window ends; then drains. A place has a
+/// performer for each variant, and one arrival at a time.
 pub async fn run<S: Session>(
-    performers: &mut [Performer<'_, S>],
+    places: &mut [Vec<Performer<'_, S>>],
     arrivals: impl Iterator<Item = Arrival>,
     bounds: Bounds,
     recording: &Recording,
     pacer: &mut Pacer,
     interrupt: &Interrupt,
 ) {
-    let lobby = Lobby::new(bounds.queue, performers.len());
-    let flights: Vec<Cell<Option<Flight>>> = performers.iter().map(|_| Cell::new(None)).collect();
-    let mut serving: FuturesUnordered<_> = performers
+    let lobby = Lobby::new(bounds.queue, places.len());
+    let flights: Vec<Cell<Option<Flight>>> = places.iter().map(|_| Cell::new(None)).collect();
+    let mut serving: FuturesUnordered<_> = places
         .iter_mut()
         .zip(&flights)
-        .map(|(performer, flight)| lobby.serve(performer, flight, recording))
+        .map(|(performers, flight)| lobby.serve(performers, flight, recording))
         .collect();
 
     {
@@ -96,10 +97,11 @@ async fn dispatch(arrivals: impl Iterator<Item = Arrival>, lobby: &Lobby, record
             pacer.until(due.max(rested + SHORTEST_SLEEP)).await;
             rested = Instant::now();
         }
-        recording.with(due, |recorder, _| {
+        recording.with(due, |recorder, at| {
+            let interval = at.interval(due);
             recorder.lag(Instant::now().saturating_duration_since(due));
-            recorder.flows(arrival.due).planned += 1;
-            recorder.advance(arrival.due);
+            recorder.flows(interval).planned += 1;
+            recorder.advance(interval);
         });
         lobby.enter(arrival, recording);
         if count % ARRIVALS_PER_TURN == ARRIVALS_PER_TURN - 1 {
@@ -112,18 +114,18 @@ async fn dispatch(arrivals: impl Iterator<Item = Arrival>, lobby: &Lobby, record
 struct Lobby {
     waiting: RefCell<VecDeque<Arrival>>,
     bound: usize,
-    performers: usize,
+    places: usize,
     free: Cell<usize>,
     closed: Cell<bool>,
     news: Notify,
 }
 
 impl Lobby {
-    fn new(bound: usize, performers: usize) -> Self {
+    fn new(bound: usize, places: usize) -> Self {
         Self {
             waiting: RefCell::default(),
             bound,
-            performers,
+            places,
             free: Cell::new(0),
             closed: Cell::new(false),
             news: Notify::new(),
@@ -132,7 +134,7 @@ impl Lobby {
 
     fn enter(&self, arrival: Arrival, recording: &Recording) {
         let mut waiting = self.waiting.borrow_mut();
-        let in_flight = self.performers - self.free.get();
+        let in_flight = self.places - self.free.get();
         let queue = waiting.len().saturating_sub(self.free.get());
         recording.with(recording.t0 + arrival.due, |recorder, _| {
             recorder.depth(queue, in_flight);
@@ -158,12 +160,12 @@ impl Lobby {
 
     async fn serve<S: Session>(
         &self,
-        performer: &mut Performer<'_, S>,
+        performers: &mut [Performer<'_, S>],
         flight: &Cell<Option<Flight>>,
         recording: &Recording,
     ) {
         while let Some(arrival) = self.next().await {
-            performer
+            performers[arrival.variant]
                 .pass(arrival.number, recording.t0 + arrival.due, recording, flight)
                 .await;
         }
@@ -185,9 +187,8 @@ impl Lobby {
 }
 
 fn dropped(arrival: &Arrival, recording: &Recording) {
-    recording.with(recording.t0 + arrival.due, |recorder, _| {
-        recorder.flows(arrival.due).dropped += 1;
-    });
+    let due = recording.t0 + arrival.due;
+    recording.with(due, |recorder, at| recorder.flows(at.interval(due)).dropped += 1);
 }
 
 #[cfg(test)]
@@ -196,7 +197,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        executor::Schedule,
+        executor::{Schedule, Variant},
         recorder::{Collector, Recorded},
         run::Model,
         sample::{ErrorClass, Outcome},
@@ -263,16 +264,18 @@ mod tests {
     }
 
     async fn drive(sessions: Vec<Scripted>, bounds: Bounds, interrupt: &Interrupt) -> Recorded {
-        let workload = workload();
+        let variant = Variant {
+            workload: Arc::new(workload()),
+            connectors: Arc::from([]),
+            globals: Arc::from([]),
+            first_step: 0,
+        };
         let mut performers: Vec<_> = sessions
             .into_iter()
-            .map(|session| Performer::new(&workload, Arc::from([]), Model::Open, session, false))
+            .map(|session| vec![Performer::new(&variant, Model::Open, session, false)])
             .collect();
         let mut collector = Collector::new(1);
-        let recording = Recording {
-            t0: Instant::now(),
-            recorder: Some(RefCell::new(collector.recorder())),
-        };
+        let recording = Recording::new(Instant::now(), Some(RefCell::new(collector.recorder())));
         let arrivals = Schedule::new(&Rates::constant(100.0), Arrivals::Even, 1, bounds.window);
         run(
             &mut performers,

@@ -3,12 +3,15 @@
 use std::{
     cell::{Cell, RefCell},
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::time::Instant;
 
 use super::{
+    Variant,
     pacer::Pacer,
+    slices::Slices,
     unmeasured::{self, Failed},
 };
 use crate::{
@@ -19,6 +22,12 @@ use crate::{
     workload::{Action, Step, Value, Values, Workload},
 };
 
+/// How often each flow is performed on new connections before variants are compared.
+const REHEARSALS: u64 = 6;
+
+/// No flow is begun after so long a time.
+const LONGEST_REHEARSAL: Duration = Duration::from_secs(5);
+
 /// Where samples of one thread go, as offsets from the start of the window.
 #[derive(Debug)]
 pub struct Recording {
@@ -26,15 +35,56 @@ pub struct Recording {
     pub t0: Instant,
     /// `None` while nothing is to be recorded at all.
     pub recorder: Option<RefCell<Recorder>>,
+    /// How long load has lasted before the window, in earlier epochs.
+    pub before: Duration,
+    /// The slices of the window, where there are any: each is an interval of its own.
+    pub slices: Option<Arc<Slices>>,
+}
+
+/// To which intervals what a pass did belongs.
+pub(super) struct Place<'r> {
+    recording: &'r Recording,
+    /// The slice in which the pass was due.
+    slice: Option<u64>,
+}
+
+impl Place<'_> {
+    pub(super) fn offset(&self, moment: Instant) -> Duration {
+        self.recording.offset(moment)
+    }
+
+    /// The slice, or the second of that moment.
+    pub(super) fn interval(&self, moment: Instant) -> u64 {
+        self.slice.unwrap_or_else(|| self.offset(moment).as_secs())
+    }
 }
 
 impl Recording {
-    /// Lets `count` count, unless the pass was due before the window. A pass and
-    /// its operations are recorded together or not at all, however long it takes.
-    pub(super) fn with(&self, pass_due: Instant, count: impl FnOnce(&mut Recorder, &Self)) {
-        if let Some(recorder) = self.recorder.as_ref().filter(|_| pass_due >= self.t0) {
-            count(&mut recorder.borrow_mut(), self);
+    /// For a window that begins at `t0`, without slices.
+    pub fn new(t0: Instant, recorder: Option<RefCell<Recorder>>) -> Self {
+        Self {
+            t0,
+            recorder,
+            before: Duration::ZERO,
+            slices: None,
         }
+    }
+
+    /// Lets `count` count, unless the pass was due before the window or in the lead-in of
+    /// a slice. A pass and its operations are recorded together or not at all, however long it takes.
+    pub(super) fn with(&self, pass_due: Instant, count: impl FnOnce(&mut Recorder, &Place<'_>)) {
+        let Some(recorder) = self.recorder.as_ref().filter(|_| pass_due >= self.t0) else {
+            return;
+        };
+        let slice = match &self.slices {
+            None => None,
+            Some(slices) => match slices.recording(pass_due - self.t0) {
+                None => return,
+                slice => slice,
+            },
+        };
+        let place = Place { recording: self, slice };
+        count(&mut recorder.borrow_mut(), &place);
     }
 
     /// Notes a virtual user whose own setup or teardown failed.
@@ -51,8 +101,8 @@ impl Recording {
         }
     }
 
-    pub(super) fn offset(&self, moment: Instant) -> std::time::Duration {
-        moment.saturating_duration_since(self.t0)
+    fn offset(&self, moment: Instant) -> Duration {
+        self.before + moment.saturating_duration_since(self.t0)
     }
 }
 
@@ -73,6 +123,8 @@ pub(super) struct Flight {
 #[derive(Debug)]
 pub struct Performer<'w, S> {
     workload: &'w Workload,
+    /// Where its measured steps begin among those of all variants.
+    first_step: usize,
     /// What setup saved, and what the user's own setup added.
     globals: Arc<[Option<Value>]>,
     model: Model,
@@ -96,15 +148,16 @@ pub(super) enum PassEnd {
 
 impl<'w, S: Session> Performer<'w, S> {
     /// A virtual user with its own session. `precise` pauses do not obey a paused clock.
-    pub fn new(workload: &'w Workload, globals: Arc<[Option<Value>]>, model: Model, session: S, precise: bool) -> Self {
+    pub fn new(variant: &'w Variant, model: Model, session: S, precise: bool) -> Self {
         Self {
-            workload,
-            globals,
+            workload: &variant.workload,
+            first_step: variant.first_step,
+            globals: Arc::clone(&variant.globals),
             model,
             session,
             arrived: false,
             barred: false,
-            values: Values::new(workload),
+            values: Values::new(&variant.workload),
             reply: Reply::default(),
             pacer: None,
             precise,
@@ -161,6 +214,26 @@ impl<'w, S: Session> Performer<'w, S> {
         }
     }
 
+    /// Performs every flow so often that its statements are planned for good on these
+    /// connections (PostgreSQL plans the first five executions of a prepared statement each
+    /// by itself), as long as there is time. What fails here will fail where it is counted.
+    pub(super) async fn rehearse(&mut self, first_pass: u64) {
+        let until = Instant::now() + LONGEST_REHEARSAL;
+        let workload = self.workload;
+        for number in first_pass..first_pass + REHEARSALS {
+            for flow in &workload.flows {
+                if Instant::now() >= until {
+                    return;
+                }
+                self.values.begin(number, &self.globals);
+                let Self {
+                    session, values, reply, ..
+                } = self;
+                let _ = unmeasured::perform(&flow.actions, workload, session, values, reply).await;
+            }
+        }
+    }
+
     /// Whether it was set up.
     pub(super) fn has_arrived(&self) -> bool {
         self.arrived
@@ -204,7 +277,7 @@ impl<'w, S: Session> Performer<'w, S> {
             operation: None,
             pausing: None,
         }));
-        recording.with(due, |recorder, at| recorder.flows(at.offset(start)).sent += 1);
+        recording.with(due, |recorder, at| recorder.flows(at.interval(start)).sent += 1);
 
         let mut next_due = due;
         let end = self
@@ -214,7 +287,7 @@ impl<'w, S: Session> Performer<'w, S> {
         flight.set(None);
         let ended = Instant::now();
         recording.with(due, |recorder, at| {
-            let flows = recorder.flows(at.offset(ended));
+            let flows = recorder.flows(at.interval(ended));
             match end {
                 PassEnd::Completed => flows.completed += 1,
                 PassEnd::Failed(_) => flows.failed += 1,
@@ -284,7 +357,7 @@ impl<'w, S: Session> Performer<'w, S> {
             let now = Instant::now();
             let due = if self.model == Model::Closed { now } else { *due };
             flight.set(Some(Flight {
-                operation: Some((step.index, due, now)),
+                operation: Some((self.first_step + step.index, due, now)),
                 ..before
             }));
         }
@@ -300,7 +373,7 @@ impl<'w, S: Session> Performer<'w, S> {
         }
     }
 
-    fn record(&self, step: &Step, due: Instant, outcome: Outcome, recorder: &mut Recorder, at: &Recording) {
+    fn record(&self, step: &Step, due: Instant, outcome: Outcome, recorder: &mut Recorder, at: &Place<'_>) {
         let Reply {
             start,
             end,
@@ -309,18 +382,19 @@ impl<'w, S: Session> Performer<'w, S> {
             ..
         } = &self.reply;
         let due = if self.model == Model::Closed { *start } else { due };
+        let index = self.first_step + step.index;
         let sample = Sample {
-            step: step.index,
+            step: index,
             due: at.offset(due),
             start: at.offset(*start),
             end: at.offset(*end),
             outcome,
         };
-        recorder.record(&sample, phases);
+        recorder.record(at.interval(*end), &sample, phases);
         if let Outcome::Failed(class) = outcome {
             let secrets = &self.workload.secrets;
             let message = || message.as_ref().map(|message| secrets.mask(message));
-            recorder.error(step.index, class, sample.end, message);
+            recorder.error(index, class, sample.end, message);
         }
     }
 }
@@ -337,7 +411,7 @@ impl Flight {
     /// Counts what was cut off, at what it had reached.
     pub(super) fn record_unfinished(&self, recording: &Recording, cut: Instant) {
         recording.with(self.due, |recorder, at| {
-            recorder.flows(at.offset(self.start)).unfinished += 1;
+            recorder.flows(at.interval(self.start)).unfinished += 1;
             if let Some(since) = self.pausing {
                 recorder.users().waited += cut.saturating_duration_since(since);
             }
@@ -349,7 +423,7 @@ impl Flight {
                     end: at.offset(cut),
                     outcome: Outcome::Unfinished,
                 };
-                recorder.record(&sample, &Phases::default());
+                recorder.record(at.interval(cut), &sample, &Phases::default());
             }
         });
     }

@@ -16,6 +16,8 @@ pub struct Arrival {
     pub number: u64,
     /// When it is due, from the start of the window.
     pub due: Duration,
+    /// Index of the variant that serves it.
+    pub variant: usize,
 }
 
 /// All arrivals of a window, in order.
@@ -145,6 +147,7 @@ impl Iterator for Schedule {
         let arrival = Arrival {
             number: self.number,
             due,
+            variant: 0,
         };
         self.number += 1;
         if self.spacing == Arrivals::Poisson {

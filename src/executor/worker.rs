@@ -25,13 +25,14 @@ use super::{
     pass::{Performer, Recording},
     schedule::{Arrival, Schedule},
     sessions,
+    slices::Slice,
     unmeasured::Failed,
 };
 use crate::{
     recorder::{Collector, Recorder},
     run::Model,
     target::Sessions,
-    workload::{End, Profile, Rates},
+    workload::{Arrivals, End, Profile, Rates},
 };
 
 /// Between the announcement of a start and the start, for all threads to hear of it.
@@ -80,6 +81,8 @@ pub(super) struct Workers {
     window: Option<Duration>,
     attack: Option<Attack>,
     drain: Duration,
+    /// How many recorders had finished before, in earlier epochs.
+    finished_before: usize,
 }
 
 impl Workers {
@@ -93,7 +96,7 @@ impl Workers {
         let (report_ready, ready) = watch::channel(0);
         let window_closed = CancellationToken::new();
         let over = window_closed.clone();
-        let (course, attack) = closed::prepare(&plan.workload, &plan.load, sessions(profile), count, over).unzip();
+        let (course, attack) = closed::prepare(plan, sessions(profile), count, over).unzip();
         let report_ready = Arc::new(report_ready);
         let mut threads = Vec::new();
         for index in 0..count {
@@ -132,6 +135,7 @@ impl Workers {
             window,
             attack,
             drain: plan.load.drain,
+            finished_before: collector.finished(),
         })
     }
 
@@ -204,7 +208,7 @@ impl Workers {
     /// Waits until all recorders have handed over, for a little longer than the drain may take.
     pub(super) async fn drained(&self, collector: &mut Collector) {
         let all = async {
-            while collector.finished() < self.threads.len() {
+            while collector.finished() < self.finished_before + self.threads.len() {
                 collector.receive().await;
             }
         };
@@ -238,19 +242,22 @@ struct Worker {
 }
 
 impl Worker {
-    /// Virtual users of this thread, those of all threads being dealt out in turn.
-    fn performers(&self, model: Model) -> Vec<Performer<'_, Sessions>> {
-        let Plan {
-            workload,
-            connectors,
-            globals,
-            load,
-            ..
-        } = &self.plan;
+    /// Virtual users of this thread, those of all threads being dealt out in turn; each once for every variant.
+    fn performers(&self, model: Model) -> Vec<Vec<Performer<'_, Sessions>>> {
+        let Plan { variants, load, .. } = &self.plan;
+        let one = |variant| Performer::new(variant, model, Sessions::new(&variant.connectors), true);
         (self.index..sessions(&load.profile))
             .step_by(self.count)
-            .map(|_| Performer::new(workload, Arc::clone(globals), model, Sessions::new(connectors), true))
+            .map(|_| variants.iter().map(one).collect())
             .collect()
+    }
+
+    fn recording(&self, t0: Instant, recorder: Option<RefCell<Recorder>>) -> Recording {
+        Recording {
+            before: self.plan.before,
+            slices: self.plan.slices.clone(),
+            ..Recording::new(t0, recorder)
+        }
     }
 
     fn report_ready(&self) {
@@ -267,13 +274,22 @@ impl Worker {
     }
 
     /// Connects the first `users` of all virtual users and performs their setup, some at a time; not for an interrupted run.
-    async fn connect(&self, performers: &mut [Performer<'_, Sessions>], users: usize, recorder: &RefCell<Recorder>) {
+    async fn connect(
+        &self,
+        performers: &mut [Vec<Performer<'_, Sessions>>],
+        users: usize,
+        recorder: &RefCell<Recorder>,
+    ) {
+        let rehearsing = self.plan.slices.is_some();
         let numbered = (self.index..users).step_by(self.count).zip(performers);
+        let numbered = numbered.flat_map(|(number, variants)| variants.iter_mut().map(move |one| (number, one)));
         let connected =
             stream::iter(numbered).for_each_concurrent(CONNECTING_AT_ONCE, |(number, performer)| async move {
                 performer.session().connect().await;
                 if let Err(Failed { step, reason }) = performer.set_up(number as u64).await {
                     recorder.borrow_mut().user_failed("user_setup", &step, &reason);
+                } else if rehearsing {
+                    performer.rehearse(number as u64).await;
                 }
             });
         tokio::select! {
@@ -287,29 +303,26 @@ impl Worker {
         let load = &self.plan.load;
         let mut performers = self.performers(Model::Open);
         self.connect(&mut performers, sessions(&load.profile), &recorder).await;
-        performers.retain(|performer| !performer.is_barred());
+        performers.retain(|variants| !variants.iter().any(Performer::is_barred));
         self.report_ready();
 
         let mut pacer = Pacer::precise();
         if load.warm_up > Duration::ZERO
             && let Phase::WarmUp(t0) = self.phase(|phase| *phase != Phase::Preparing).await
         {
-            let unrecorded = Recording { t0, recorder: None };
-            let first = self.plan.workload.warm_up_pass(0);
+            let unrecorded = Recording::new(t0, None);
+            let first = self.plan.workload().warm_up_pass(0);
             self.arrivals(&mut performers, load.warm_up, first, &unrecorded, &mut pacer)
                 .await;
             self.report_ready();
         }
 
         let phase = self.phase(|phase| matches!(phase, Phase::Measure(_))).await;
-        let recording = Recording {
-            t0: if let Phase::Measure(t0) = phase {
-                t0
-            } else {
-                Instant::now()
-            },
-            recorder: Some(recorder),
+        let t0 = match phase {
+            Phase::Measure(t0) => t0,
+            _ => Instant::now(),
         };
+        let recording = self.recording(t0, Some(recorder));
         if let (Phase::Measure(_), End::After(window)) = (phase, load.end) {
             self.arrivals(&mut performers, window, 0, &recording, &mut pacer).await;
         }
@@ -321,43 +334,61 @@ impl Worker {
     /// This thread's share of the arrivals of one window, numbered from `first`, to the end of the drain.
     async fn arrivals(
         &self,
-        performers: &mut [Performer<'_, Sessions>],
+        performers: &mut [Vec<Performer<'_, Sessions>>],
         window: Duration,
         first: u64,
         recording: &Recording,
         pacer: &mut Pacer,
     ) {
-        let Plan {
-            workload,
-            interrupt,
-            load,
-            ..
-        } = &self.plan;
-        let Profile::Open {
-            rates, arrivals, queue, ..
-        } = &load.profile
-        else {
+        let Plan { interrupt, load, .. } = &self.plan;
+        let Profile::Open { rates, queue, .. } = &load.profile else {
             return;
         };
         // The warm-up has the rate with which the window begins.
         let begin = Rates::constant(rates.start);
         let rates = if recording.recorder.is_some() { rates } else { &begin };
-        let schedule = Schedule::new(rates, *arrivals, workload.seed, window).shard(
-            self.index,
-            self.count,
-            sessions(&load.profile),
-        );
-        let numbered = schedule.map(|arrival| Arrival {
-            number: first + arrival.number,
-            ..arrival
-        });
         let bounds = Bounds {
             // The places are dealt out in turn, as the performers are.
             queue: (queue + self.count - 1 - self.index) / self.count,
             window,
             drain: load.drain,
         };
-        open::run(performers, numbered, bounds, recording, pacer, interrupt).await;
+        match &recording.slices {
+            None => {
+                let arrivals = self.share(rates, self.plan.workload().seed, window);
+                let numbered = arrivals.map(|arrival| Arrival {
+                    number: first + arrival.number,
+                    ..arrival
+                });
+                open::run(performers, numbered, bounds, recording, pacer, interrupt).await;
+            }
+            Some(slices) => {
+                let arrivals = slices.list().iter().flat_map(|slice| self.arrivals_of(slice, rates));
+                open::run(performers, arrivals, bounds, recording, pacer, interrupt).await;
+            }
+        }
+    }
+
+    /// This thread's share of the arrivals of a slice: in all slices of a round at the same times.
+    fn arrivals_of(&self, slice: &Slice, rates: &Rates) -> impl Iterator<Item = Arrival> + use<> {
+        let slice = *slice;
+        let seed = self.plan.workload().seed.wrapping_add(slice.first_pass);
+        let arrivals = self.share(rates, seed, slice.lead_in + slice.length);
+        arrivals.map(move |arrival| Arrival {
+            number: slice.first_pass + arrival.number,
+            due: slice.begin + arrival.due,
+            variant: slice.variant,
+        })
+    }
+
+    /// This thread's share of all arrivals.
+    fn share(&self, rates: &Rates, seed: u64, window: Duration) -> impl Iterator<Item = Arrival> + use<> {
+        let spacing = match self.plan.load.profile {
+            Profile::Open { arrivals, .. } => arrivals,
+            Profile::Closed { .. } => Arrivals::Even,
+        };
+        let sessions = sessions(&self.plan.load.profile);
+        Schedule::new(rates, spacing, seed, window).shard(self.index, self.count, sessions)
     }
 
     async fn closed(&self, course: &Course, recorder: RefCell<Recorder>) -> Finished {
@@ -367,28 +398,32 @@ impl Worker {
         }
         self.report_ready();
         let lessees = course.lessees(self.index);
-        closed::run(
-            &mut performers,
-            self.index,
-            lessees,
-            course,
-            recorder,
-            self.phases.clone(),
-            &self.plan,
-        )
-        .await
+        // With a warm-up users perform before the window begins: that is not recorded.
+        let recording = match self.phase(|phase| matches!(phase, Phase::Measure(_))).await {
+            Phase::Measure(t0) => self.recording(t0, Some(recorder)),
+            _ => {
+                let recording = self.recording(Instant::now(), Some(recorder));
+                tear_down(&mut performers, self.index, &self.plan, self.count, &recording).await;
+                recording.finish();
+                return None;
+            }
+        };
+        let ended = closed::run(&mut performers, self.index, lessees, course, &recording, &self.plan).await;
+        recording.finish();
+        ended
     }
 }
 
 /// The teardown of the virtual users of one thread, who are numbered from `first`, within the drain time.
-pub(super) async fn tear_down(
-    performers: &mut [Performer<'_, Sessions>],
+async fn tear_down(
+    performers: &mut [Vec<Performer<'_, Sessions>>],
     first: usize,
     plan: &Plan,
     workers: usize,
     recording: &Recording,
 ) {
     let numbered = (first..).step_by(workers).zip(performers.iter_mut());
+    let numbered = numbered.flat_map(|(number, variants)| variants.iter_mut().map(move |one| (number, one)));
     let all = stream::iter(numbered).for_each_concurrent(CONNECTING_AT_ONCE, |(number, performer)| async move {
         let result = performer.tear_down(number as u64).await;
         recording.user_failed("user_teardown", &result);
@@ -398,7 +433,7 @@ pub(super) async fn tear_down(
         () = sleep(plan.load.drain) => {}
         () = plan.interrupt.cut.cancelled() => {}
     }
-    for performer in performers {
+    for performer in performers.iter().flatten() {
         performer.cut_off(recording);
     }
 }

@@ -220,7 +220,7 @@ impl Collector {
             }
             self.timeline[second].add(counts);
         }
-        let second = buffer.second;
+        let second = buffer.interval;
         match self.open.get_mut(&second) {
             Some(open) => {
                 for (into, from) in open.steps.iter_mut().zip(&buffer.steps) {
@@ -265,16 +265,16 @@ impl Collector {
             let buffer = entry.remove();
             let steps = buffer.steps.iter().enumerate();
             let steps = steps.filter_map(|(index, step)| step.interval(index)).collect();
-            self.closed.append(buffer.second, steps);
+            self.closed.append(buffer.interval, steps);
             if let Some(watched) = &mut self.watched {
                 let second = Second {
-                    k: buffer.second,
+                    k: buffer.interval,
                     flows: FlowCounts::default(),
                     steps: buffer.steps.iter().map(StepBuffer::second).collect(),
                 };
                 // What comes after its second was looked at is looked at no more.
-                if buffer.second >= watched.next {
-                    watched.closed.insert(buffer.second, second);
+                if buffer.interval >= watched.next {
+                    watched.closed.insert(buffer.interval, second);
                 }
             }
             self.recycle(buffer);
@@ -376,6 +376,7 @@ fn timeline(flows: &[FlowCounts], mut closed: BTreeMap<u64, Vec<StepInterval>>) 
                 completed,
                 failed,
                 steps: closed.remove(&k).unwrap_or_default(),
+                slice: None,
             }
         })
         .collect()

@@ -89,11 +89,11 @@ impl StepBuffer {
     }
 }
 
-/// What one thread recorded while a second lasted: the operations that ended in
-/// it, and flow starts by the second they belong to, which may be an earlier one.
+/// What one thread recorded while an interval lasted: the operations that ended in
+/// it, and flow starts by the interval they belong to, which may be an earlier one.
 #[derive(Debug)]
 struct Buffer {
-    second: u64,
+    interval: u64,
     steps: Vec<StepBuffer>,
     flows: Vec<(u64, FlowCounts)>,
     dirty: bool,
@@ -102,7 +102,7 @@ struct Buffer {
 impl Buffer {
     fn new(steps: usize) -> Self {
         Self {
-            second: 0,
+            interval: 0,
             steps: (0..steps).map(|_| StepBuffer::default()).collect(),
             flows: Vec::with_capacity(4),
             dirty: false,
@@ -213,9 +213,26 @@ impl std::fmt::Debug for Handover {
 }
 
 impl Recorder {
-    /// Counts one operation in the second in which it ended.
-    pub fn record(&mut self, sample: &Sample, phases: &Phases) {
-        self.advance(sample.end);
+    /// Counts one operation in an interval: the second in which it ended, or the slice in which it was due.
+    pub fn record(&mut self, interval: u64, sample: &Sample, phases: &Phases) {
+        self.advance(interval);
+        if interval < self.current.interval {
+            return self.record_late(interval, sample, phases);
+        }
+        self.count(sample, phases);
+    }
+
+    /// Counts what belongs to an interval that is handed over already.
+    #[cold]
+    fn record_late(&mut self, interval: u64, sample: &Sample, phases: &Phases) {
+        let fresh = self.fresh(interval);
+        let current = std::mem::replace(&mut self.current, fresh);
+        self.count(sample, phases);
+        let late = std::mem::replace(&mut self.current, current);
+        let _ = self.to_collector.send(Handover::Interval(late));
+    }
+
+    fn count(&mut self, sample: &Sample, phases: &Phases) {
         self.current.dirty = true;
         let spans = self.current.steps[sample.step].spans(sample.outcome);
         spans.response.record(nanoseconds(sample.response_time()));
@@ -240,14 +257,13 @@ impl Recorder {
         self.rest.send_lag.record(nanoseconds(lag));
     }
 
-    /// The counts of flow starts in the second of that offset.
-    pub fn flows(&mut self, at: Duration) -> &mut FlowCounts {
-        let second = at.as_secs();
+    /// The counts of flow starts in that interval.
+    pub fn flows(&mut self, interval: u64) -> &mut FlowCounts {
         let Buffer { flows, dirty, .. } = &mut self.current;
         *dirty = true;
-        let known = flows.iter().rposition(|(known, _)| *known == second);
+        let known = flows.iter().rposition(|(known, _)| *known == interval);
         let index = known.unwrap_or_else(|| {
-            flows.push((second, FlowCounts::default()));
+            flows.push((interval, FlowCounts::default()));
             flows.len() - 1
         });
         &mut flows[index].1
@@ -275,22 +291,27 @@ impl Recorder {
         &mut self.rest.users
     }
 
-    /// Hands over the current second if it has passed.
-    pub fn advance(&mut self, now: Duration) {
-        if now.as_secs() > self.current.second {
-            self.hand_over(now.as_secs());
+    /// Hands over the current interval if it has passed.
+    pub fn advance(&mut self, interval: u64) {
+        if interval > self.current.interval {
+            self.hand_over(interval);
         }
+    }
+
+    fn fresh(&self, interval: u64) -> Buffer {
+        let spare = self.spares.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let fresh = spare.unwrap_or_else(|| Buffer::new(self.current.steps.len()));
+        Buffer { interval, ..fresh }
     }
 
     fn hand_over(&mut self, next: u64) {
         if self.current.dirty {
-            let spare = self.spares.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let fresh = spare.unwrap_or_else(|| Buffer::new(self.current.steps.len()));
+            let fresh = self.fresh(next);
             let full = std::mem::replace(&mut self.current, fresh);
             // Without a collector nobody wants the numbers.
             let _ = self.to_collector.send(Handover::Interval(full));
         }
-        self.current.second = next;
+        self.current.interval = next;
     }
 
     /// Hands over everything.
@@ -323,8 +344,9 @@ mod tests {
     fn samples_of_two_threads_meet_in_their_second_and_in_the_totals() {
         let mut collector = Collector::new(1);
         let (mut one, mut two) = (collector.recorder(), collector.recorder());
-        one.record(&sample(0, 10, 30, Outcome::Completed), &Phases::default());
+        one.record(0, &sample(0, 10, 30, Outcome::Completed), &Phases::default());
         one.record(
+            1,
             &sample(1000, 1010, 1030, Outcome::Completed),
             &Phases {
                 connect: Some(Duration::from_millis(5)),
@@ -332,14 +354,15 @@ mod tests {
             },
         );
         two.record(
+            0,
             &sample(100, 110, 130, Outcome::Failed(ErrorClass::Timeout)),
             &Phases::default(),
         );
         two.error(0, ErrorClass::Timeout, Duration::from_millis(130), || {
             Some("no answer".into())
         });
-        two.record(&sample(1100, 1100, 2130, Outcome::Unfinished), &Phases::default());
-        *one.flows(Duration::ZERO) = FlowCounts {
+        two.record(2, &sample(1100, 1100, 2130, Outcome::Unfinished), &Phases::default());
+        *one.flows(0) = FlowCounts {
             planned: 3,
             ..FlowCounts::default()
         };
@@ -380,9 +403,10 @@ mod tests {
     fn a_late_buffer_is_merged_into_its_second() {
         let mut collector = Collector::new(1);
         let (mut quick, mut late) = (collector.recorder(), collector.recorder());
-        late.record(&sample(0, 0, 100, Outcome::Completed), &Phases::default());
+        late.record(0, &sample(0, 0, 100, Outcome::Completed), &Phases::default());
         for second in 0..10 {
             quick.record(
+                second,
                 &sample(second * 1000, second * 1000, second * 1000 + 50, Outcome::Completed),
                 &Phases::default(),
             );

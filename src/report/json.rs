@@ -121,6 +121,7 @@ fn limit_entry(limit: Limit) -> LimitEntry {
         Limit::Absolute { value, unit } => ("absolute", in_unit(value, unit), None),
         Limit::Relative { change, floor, unit } => ("relative", change, floor.map(|floor| in_unit(floor, unit))),
         Limit::Points(points) => ("points", points, None),
+        Limit::More(count) => ("more", count, None),
     };
     LimitEntry {
         kind,
@@ -257,6 +258,7 @@ fn unit_key(unit: Unit) -> &'static str {
         Unit::Ns => "us",
         Unit::Share => "share",
         Unit::PerSecond => "per_s",
+        Unit::Count => "count",
     }
 }
 

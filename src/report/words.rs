@@ -145,6 +145,10 @@ pub(super) fn change(judgement: &Judgement) -> String {
         let text = units::format_change(share);
         text.trim_end_matches(" %").to_owned()
     };
+    if judgement.in_counts() {
+        let change = judgement.change.map(|change| format!("{change:+}"));
+        return change.unwrap_or_else(|| UNKNOWN.to_owned());
+    }
     match (judgement.change, judgement.interval) {
         (None, _) => UNKNOWN.to_owned(),
         (Some(change), None) => units::format_change(change),

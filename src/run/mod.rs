@@ -6,10 +6,12 @@
 //! This module knows how a run is laid out and stored, not how it came about
 //! nor whether it is good.
 
+mod census;
 mod environment;
 mod fingerprint;
 mod latency;
 mod store;
+mod variant;
 
 use std::collections::BTreeMap;
 
@@ -17,13 +19,15 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    census::{Census, Count, Growth, StatementCensus, StepCensus},
     environment::{Environment, MachineClass},
     fingerprint::{Fingerprint, hash},
     latency::{Encoded, HIGHEST_NS, Latency, LatencyByOutcome},
     store::{FILE_NAME, StoreError, load, read_bounded, save, write_atomically},
+    variant::{Build, Difference, Equivalence, Slice, Variant},
 };
 use crate::{
-    metric::{Measure, Metric, Span, Statistic},
+    metric::{Counter, Measure, Metric, Span, Statistic},
     sample::ErrorClass,
     threshold::Threshold,
 };
@@ -80,6 +84,15 @@ pub struct Run {
     /// The rates that a search tried; all other figures are then those of the highest rate that held, or of the lowest.
     #[serde(default)]
     pub search: Option<Search>,
+    /// The ways in which the work was done, the reference first; empty where there was one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub variants: Vec<Variant>,
+    /// Whether they gave the same answers; where there were several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub equivalence: Option<Equivalence>,
+    /// What was counted before the load.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub census: Option<Census>,
     /// What went wrong around the load: a managed process that died, a teardown that failed.
     pub incidents: Vec<String>,
 }
@@ -154,8 +167,11 @@ impl Accounting {
 /// What was measured of one step.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Step {
-    /// Name from the scenario, unique in the run.
+    /// Name from the scenario, unique in its variant.
     pub name: String,
+    /// Name of its variant, where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
     /// The flow it belongs to.
     pub flow: String,
     /// `http`, `sqlite`, `postgres`.
@@ -196,7 +212,8 @@ pub struct ErrorCount {
     pub last_s: f64,
 }
 
-/// One second of the timeline. Operations count in the second in which they ended.
+/// One second of the timeline, in which its operations ended; in a run with variants
+/// one slice, in which its operations were due, and several may begin in a second.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Interval {
     /// Second since the start of the window, from 0.
@@ -213,6 +230,9 @@ pub struct Interval {
     pub failed: u64,
     /// Steps that had operations in this second.
     pub steps: Vec<StepInterval>,
+    /// In a run with variants: the slice that it is, instead of a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slice: Option<Slice>,
 }
 
 /// A search for the highest rate at which the absolute limits of the scenario hold.
@@ -315,6 +335,12 @@ impl Generator {
 pub struct Target {
     /// Name from the scenario.
     pub name: String,
+    /// Name of its variant, where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+    /// What it was built from, where loadgate built it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<Build>,
     /// `http`, `sqlite`, `postgres`.
     pub kind: String,
     /// Address without credentials.
@@ -349,6 +375,24 @@ pub struct Database {
 }
 
 impl Step {
+    fn is_labelled(&self, label: &str) -> bool {
+        match &self.variant {
+            Some(variant) => label
+                .strip_prefix(variant.as_str())
+                .and_then(|rest| rest.strip_prefix(": "))
+                .is_some_and(|name| name == self.name),
+            None => self.name == label,
+        }
+    }
+
+    /// What people call it: with its variant, where there are several.
+    pub fn label(&self) -> String {
+        match &self.variant {
+            Some(variant) => format!("{variant}: {}", self.name),
+            None => self.name.clone(),
+        }
+    }
+
     /// Operations that ended: completed and failed.
     pub fn count(&self) -> u64 {
         self.completed() + self.failed()
@@ -379,12 +423,52 @@ impl Step {
 }
 
 impl Run {
-    /// The steps a threshold is about: the one of that name, or all.
+    /// The steps that something is about: the one with that label, or all.
     pub fn steps_named<'a>(&'a self, step: Option<&'a str>) -> impl Iterator<Item = (usize, &'a Step)> {
         self.steps
             .iter()
             .enumerate()
-            .filter(move |(_, s)| step.is_none_or(|name| s.name == name))
+            .filter(move |(_, s)| step.is_none_or(|label| s.is_labelled(label)))
+    }
+
+    /// What was measured of one variant, as if it had been alone: its slices are then the whole timeline.
+    pub fn of_variant(&self, index: usize) -> Option<Self> {
+        let variant = self.variants.get(index)?;
+        let own: Vec<usize> = (0..self.steps.len())
+            .filter(|step| self.steps[*step].variant.as_deref() == Some(variant.name.as_str()))
+            .collect();
+        let steps = own.iter().map(|step| Step {
+            variant: None,
+            ..self.steps[*step].clone()
+        });
+        Some(Self {
+            steps: steps.collect(),
+            intervals: variant::intervals(&self.intervals, index, &own),
+            accounting: variant.accounting,
+            duration_s: variant.loaded_s,
+            variants: Vec::new(),
+            census: self.census.as_ref().map(|census| census.of(&own)),
+            ..self.clone()
+        })
+    }
+
+    /// A counter per operation, of one step or of all together, with what it lies between where the takings disagree.
+    pub fn count(&self, step: Option<&str>, counter: Counter) -> Option<[f64; 2]> {
+        let census = self.census.as_ref()?;
+        let steps: Vec<&StepCensus> = self
+            .steps_named(step)
+            .filter_map(|(index, _)| census.step(index))
+            .collect();
+        if counter == Counter::QueriesPerRecord {
+            let slopes = steps.iter().filter_map(|step| Some(step.growth?.slope()));
+            return slopes.reduce(f64::max).map(|slope| [slope, slope]);
+        }
+        let operations: u64 = steps.iter().map(|step| step.operations).sum();
+        let counts: Option<Vec<Count>> = steps.iter().map(|step| step.counts.get(&counter).copied()).collect();
+        let counts = counts.filter(|counts| !counts.is_empty() && operations > 0)?;
+        let sum = |taking: fn(&Count) -> u64| counts.iter().map(taking).sum::<u64>() as f64 / operations as f64;
+        let (first, second) = (sum(|count| count.first), sum(|count| count.second));
+        Some([first.min(second), first.max(second)])
     }
 
     /// The value of a metric, in its base unit, for one step or for all steps together.
@@ -419,6 +503,7 @@ impl Run {
                 (scheduled > 0).then(|| dropped as f64 / scheduled as f64)
             }
             Measure::HighestRate => self.search.as_ref()?.highest_rate,
+            Measure::Counter(counter) => self.count(step, counter).map(|[low, high]| f64::midpoint(low, high)),
         }
     }
 }

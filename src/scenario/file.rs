@@ -12,7 +12,10 @@ use std::{collections::BTreeMap, ops::Range};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::http::{Auth, Expect, Part, Save};
+use super::{
+    http::{Auth, Expect, Part, Save},
+    variant::{Trial, Variant},
+};
 
 /// A value and its place in the text (byte offsets).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -111,6 +114,12 @@ pub struct Scenario {
     /// Steps that every virtual user performs when it ends, not measured.
     #[serde(default)]
     pub user_teardown: Vec<At<Step>>,
+    /// Ways to do the same work, measured beside each other in one run; the first is the reference.
+    #[serde(default)]
+    pub variant: Vec<At<Variant>>,
+    /// How variants are measured, and what is counted before the load.
+    #[serde(default)]
+    pub trial: Option<At<Trial>>,
     /// Limits on what is measured.
     #[serde(default)]
     pub threshold: Vec<At<Threshold>>,
@@ -140,6 +149,10 @@ pub struct Target {
     pub create: Option<At<bool>>,
     /// Command of a managed process: started before the load on a free `{port}`, stopped after it.
     pub start: Option<At<String>>,
+    /// Command that builds the managed process, once per commit, in a work tree of its own, which is `{build}` in `start`.
+    pub build: Option<At<String>>,
+    /// The git revision to build, of the repository in which the scenario lies. Default `HEAD`.
+    pub revision: Option<At<String>>,
     /// Path (http) that answers 2xx or 3xx once the managed process is ready. Default `/`.
     pub ready: Option<At<String>>,
     /// How long the managed process may take to become ready. Default 30s.
@@ -342,6 +355,10 @@ pub struct Data {
     pub sequence: Option<At<Sequence>>,
     /// One of a list of values.
     pub choice: Option<At<Vec<Scalar>>>,
+    /// Always the same text, so many `times`, with commas between: a list for a body.
+    pub repeat: Option<At<String>>,
+    /// How many times `repeat` stands there, 0 to 1,000,000.
+    pub times: Option<At<i64>>,
     /// Random version-4 UUIDs: `uuid = true`.
     pub uuid: Option<At<bool>>,
     /// Random letters and digits.

@@ -8,21 +8,24 @@
 
 mod file;
 mod http;
+mod overlay;
 mod overrides;
 mod problem;
 mod schema;
 mod shape;
+mod variant;
 
 use std::{fs::File, io::Read as _, path::Path};
 
 use serde::Deserialize as _;
-use toml::de::DeTable;
+use toml::{Spanned, de::DeTable};
 
 pub use self::{
     file::*,
     http::*,
     problem::{Problem, Problems},
     schema::json_schema,
+    variant::*,
 };
 
 /// A larger scenario is refused: 1 MiB.
@@ -33,6 +36,8 @@ pub const LARGEST: u64 = 1 << 20;
 pub struct Loaded {
     /// What was written.
     pub scenario: Scenario,
+    /// The scenario as each of its variants has it, which is alone in it; empty where there are none.
+    pub variants: Vec<Scenario>,
     /// Path and text, for problems found later.
     pub text: Text,
     /// The problems found so far; later stages add theirs.
@@ -130,9 +135,10 @@ pub fn parse(text: Text, set: &[String]) -> Result<Loaded, LoadError> {
             ..text
         }
     };
-    let scenario = read(&text.toml, &mut problems);
+    let (scenario, variants) = read(&text.toml, &mut problems);
     Ok(Loaded {
         scenario,
+        variants,
         text,
         problems,
     })
@@ -142,16 +148,22 @@ fn is_toml(toml: &str) -> bool {
     DeTable::parse(toml).is_ok()
 }
 
-/// What is well-formed in the text; everything else goes into `problems`.
-fn read(toml: &str, problems: &mut Problems) -> Scenario {
+/// What is well-formed in the text, as a whole and for each variant; everything else goes into `problems`.
+fn read(toml: &str, problems: &mut Problems) -> (Scenario, Vec<Scenario>) {
     let (mut table, errors) = DeTable::parse_recoverable(toml);
     if !errors.is_empty() {
         for error in errors {
             unreadable(&error, "not valid TOML", problems);
         }
-        return Scenario::default();
+        return (Scenario::default(), Vec::new());
     }
     shape::prune(&mut table, problems);
+    let variants = overlay::variants(&table).into_iter();
+    let variants = variants.map(|variant| deserialized(variant, problems)).collect();
+    (deserialized(table, problems), variants)
+}
+
+fn deserialized(table: Spanned<DeTable<'_>>, problems: &mut Problems) -> Scenario {
     Scenario::deserialize(toml::de::Deserializer::from(table)).unwrap_or_else(|error| {
         unreadable(&error, "cannot be read", problems);
         Scenario::default()

@@ -79,6 +79,23 @@ impl Problems {
         }
     }
 
+    /// Adds those of another look at the same text that were not found before.
+    pub fn merge(&mut self, others: Self) {
+        for problem in others.list {
+            if !self.list.contains(&problem) {
+                self.list.push(problem);
+            }
+        }
+    }
+
+    /// A copy to look at the text once more with: nothing is found yet, what was left out stays known.
+    pub fn fresh(&self) -> Self {
+        Self {
+            list: Vec::new(),
+            damaged: self.damaged.clone(),
+        }
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()

@@ -38,6 +38,15 @@ impl Estimate {
         }
     }
 
+    /// A figure that was counted more than once, and what the counts lie between.
+    pub fn counted([low, high]: Bounds) -> Self {
+        Self {
+            value: f64::midpoint(low, high),
+            replicates: None,
+            bounds: Some([low, high]),
+        }
+    }
+
     /// A figure whose doubt comes from resampling its series with this seed.
     pub fn resampled(value: f64, series: &Series, seed: u64) -> Self {
         Self {

@@ -17,11 +17,13 @@
 pub mod binomial;
 pub mod bootstrap;
 mod estimate;
+mod mean;
 mod pool;
 mod series;
 
 pub use self::{
     estimate::{Estimate, Scale, change_interval},
+    mean::mean_interval,
     pool::Pool,
     series::Series,
 };

@@ -1,116 +1,183 @@
-//! The databases that are made for the run: before anything else stands, and gone after all else.
+//! The databases of one variant: copies made for it before its processes stand, changed as
+//! the variant says, changed back and gone after all else.
 
-use std::{collections::BTreeMap, path::Path, process::ExitStatus, thread};
+use std::{fs, path::Path};
 
-use futures_util::future::LocalBoxFuture;
-use tokio_postgres::Config;
-
-use super::{Setting, TrialError};
+use super::{
+    TrialError,
+    servers::{Servers, config, drop_in_the_end},
+};
 use crate::{
-    executor,
     lab::{
         LabError,
-        postgres::{Cluster, Databases, Description, PostgresError, Spec},
+        postgres::{Databases, Description, PostgresError},
         sqlite,
     },
     run,
     target::fill,
-    workload::{Fixture, Kind, PostgresTarget, PrivateServer, Provision, Target, Workload},
+    workload::{Kind, Provision, Script, Target, Workload},
 };
 
-/// The database of a target that is made for the run.
-pub(super) enum Made {
-    /// On a private server.
-    Private { cluster: Box<Cluster>, database: String },
-    /// On the user's server.
-    Created(Box<Created>),
-    /// A file in the run's directory.
-    File(String),
+/// The database of a target, made for the run or the user's own.
+pub(super) struct Database {
+    /// The name of the target.
+    target: String,
+    store: Store,
+    /// What it was before the variant's setup, where a rollback is to bring that back.
+    before: Option<Vec<String>>,
 }
 
-/// Databases on the user's server, dropped at the end.
-pub(super) struct Created {
+/// Where it is.
+enum Store {
+    /// A database on a server.
+    Postgres(Box<OnServer>),
+    /// A file.
+    Sqlite(String),
+}
+
+struct OnServer {
     databases: Databases,
-    names: Vec<String>,
-    address: String,
+    name: String,
+    /// For the load.
+    connection: String,
+    /// For managed processes; may hold a password.
+    url: String,
+    password: Option<String>,
+    /// Whether it was made for the run.
+    made: bool,
 }
 
-impl Made {
-    /// Makes what the target asks for; `None` where its address is used as it is.
+impl Database {
+    /// Makes what the target asks for, for the variant of that name; `None` for HTTP.
     pub(super) async fn make(
         target: &Target,
-        workload: &Workload,
-        setting: &Setting,
+        servers: &Servers,
+        variant: Option<&str>,
         directory: &Path,
     ) -> Result<Option<Self>, TrialError> {
-        let made = match (&target.provision, &target.kind) {
-            (None, _) => return Ok(None),
-            (Some(Provision::Server(wanted)), _) => private(target, wanted, workload, setting).await,
-            (Some(Provision::File(fixture)), _) => {
-                let path = directory.join(format!("{}.db", run::hash(target.name.as_bytes())));
-                let loaded = sqlite::load(&path, fixture.as_ref());
-                loaded.map(|()| Self::File(path.display().to_string()))
-            }
-            (Some(Provision::Databases { fixture, settings }), Kind::Postgres(postgres)) => {
-                let address = fill(&postgres.connection, None, directory);
-                created(target, postgres, fixture, settings, address).await
-            }
-            (Some(Provision::Databases { .. }), _) => return Ok(None),
-        };
         let name = format!("target \"{}\"", target.name);
-        made.map(Some)
-            .map_err(|source| LabError::Postgres { name, source }.into())
+        let made = Self::made(target, servers, variant, directory).await;
+        let store = made.map_err(|source| LabError::Postgres { name, source })?;
+        Ok(store.map(|store| Self {
+            target: target.name.clone(),
+            store,
+            before: None,
+        }))
+    }
+
+    async fn made(
+        target: &Target,
+        servers: &Servers,
+        variant: Option<&str>,
+        directory: &Path,
+    ) -> Result<Option<Store>, PostgresError> {
+        let fixture = target.provision.as_ref().and_then(Provision::fixture);
+        if let Some(place) = servers.place(target)? {
+            let purpose = variant.map_or(target.name.clone(), |variant| format!("{}_{variant}", target.name));
+            let name = place.databases.name(&purpose);
+            let private = place.cluster;
+            let on_server = OnServer {
+                connection: private.map_or_else(
+                    || with_database(&place.address, &name),
+                    |cluster| cluster.connection(&name),
+                ),
+                url: private.map_or_else(|| with_database(&place.address, &name), |cluster| cluster.url(&name)),
+                password: private.map(|cluster| cluster.password().to_owned()),
+                databases: place.databases.clone(),
+                name,
+                made: true,
+            };
+            // From here on dropping this drops what was made.
+            let OnServer { databases, name, .. } = &on_server;
+            databases.clone_database(fixture, name, &place.settings).await?;
+            return Ok(Some(Store::Postgres(Box::new(on_server))));
+        }
+        Ok(match (&target.kind, &target.provision) {
+            (Kind::Http(_), _) => None,
+            (Kind::Sqlite { .. }, Some(_)) => {
+                let path = directory.join(format!("{}.db", run::hash(target.name.as_bytes())));
+                match fixture.and_then(|fixture| servers.template_file(fixture)) {
+                    Some(template) => fs::copy(template, &path)
+                        .map(drop)
+                        .map_err(|source| PostgresError::system("the fixture cannot be copied", source))?,
+                    None => sqlite::load(&path, None)?,
+                }
+                Some(Store::Sqlite(path.display().to_string()))
+            }
+            (Kind::Sqlite { path }, None) => Some(Store::Sqlite(fill(path, None, directory))),
+            // Started by the run, so not there yet.
+            (Kind::Postgres(_), None) if target.managed.is_some() => None,
+            (Kind::Postgres(postgres), _) => {
+                let connection = fill(&postgres.connection, None, directory);
+                let config = config(&connection)?;
+                let name = config.get_dbname().or(config.get_user()).unwrap_or("postgres");
+                Some(Store::Postgres(Box::new(OnServer {
+                    name: name.to_owned(),
+                    databases: Databases::on(config, postgres.tls.clone()),
+                    url: connection.clone(),
+                    connection,
+                    password: None,
+                    made: false,
+                })))
+            }
+        })
     }
 
     /// The address for the load.
-    pub(super) fn address(&self) -> String {
-        match self {
-            Self::Private { cluster, database } => cluster.connection(database),
-            Self::Created(created) => created.address.clone(),
-            Self::File(path) => path.clone(),
+    pub(super) fn address(&self) -> &str {
+        match &self.store {
+            Store::Postgres(on_server) => &on_server.connection,
+            Store::Sqlite(path) => path,
+        }
+    }
+
+    /// The address for managed processes.
+    fn url(&self) -> &str {
+        match &self.store {
+            Store::Postgres(on_server) => &on_server.url,
+            Store::Sqlite(path) => path,
         }
     }
 
     /// The address for reports: what a private server is, not where it was for once.
     pub(super) fn label(&self, provision: Option<&Provision>) -> Option<String> {
-        match (self, provision) {
-            (Self::Private { database, .. }, Some(Provision::Server(server))) => {
-                Some(format!("ephemeral ({})/{database}", server.durability.name()))
+        match (&self.store, provision?) {
+            (Store::Postgres(on_server), Provision::Server(server)) => {
+                Some(format!("ephemeral ({})/{}", server.durability.name(), on_server.name))
             }
-            (Self::File(_), _) => Some("ephemeral".into()),
+            (Store::Sqlite(_), _) => Some("ephemeral".into()),
             _ => None,
-        }
-    }
-
-    /// The address for managed processes.
-    fn url(&self) -> String {
-        match self {
-            Self::Private { cluster, database } => cluster.url(database),
-            Self::Created(_) | Self::File(_) => self.address(),
         }
     }
 
     /// What must not be shown.
     pub(super) fn secret(&self) -> Option<&str> {
-        match self {
-            Self::Private { cluster, .. } => Some(cluster.password()),
-            Self::Created(_) | Self::File(_) => None,
+        match &self.store {
+            Store::Postgres(on_server) => on_server.password.as_deref(),
+            Store::Sqlite(_) => None,
         }
     }
 
-    /// What reports say of it.
-    pub(super) async fn describe(&self, provision: Option<&Provision>) -> Option<run::Database> {
-        let fixture = provision.and_then(Provision::fixture);
-        let Description { settings, extensions } = match self {
-            Self::Private { cluster, database } => cluster.databases().describe(database).await.ok()?,
-            Self::Created(created) => created.databases.describe(created.names.first()?).await.ok()?,
-            Self::File(_) => Description::default(),
+    /// Where it is on its server: for those who look at it from outside.
+    pub(super) fn on_server(&self) -> Option<(&Databases, &str)> {
+        match &self.store {
+            Store::Postgres(on_server) => Some((&on_server.databases, &on_server.name)),
+            Store::Sqlite(_) => None,
+        }
+    }
+
+    /// What reports say of a database that was made.
+    pub(super) async fn describe(&self, provision: &Provision) -> Option<run::Database> {
+        let fixture = provision.fixture();
+        let Description { settings, extensions } = match &self.store {
+            Store::Postgres(on_server) => on_server.databases.describe(&on_server.name).await.ok()?,
+            Store::Sqlite(_) => Description::default(),
         };
         Some(run::Database {
-            profile: provision.and_then(|provision| match provision {
+            profile: match provision {
                 Provision::Server(server) => Some(server.durability.name().to_owned()),
                 Provision::Databases { .. } | Provision::File(_) => None,
-            }),
+            },
             fixture: fixture.map(|fixture| fixture.name.clone()),
             scale: fixture.map(|fixture| fixture.scale),
             settings,
@@ -118,77 +185,89 @@ impl Made {
         })
     }
 
-    /// Completes when a private server ends by itself: how, and its last words.
-    pub(super) fn ended(&mut self) -> Option<LocalBoxFuture<'_, (std::io::Result<ExitStatus>, String)>> {
-        match self {
-            Self::Private { cluster, .. } => Some(Box::pin(async {
-                let status = cluster.wait().await;
-                (status, cluster.last_output())
-            })),
-            Self::Created(_) | Self::File(_) => None,
+    /// Executes a variant's setup, and notes what a rollback is to bring back.
+    pub(super) async fn change(&mut self, setup: &Script, has_rollback: bool) -> Result<(), TrialError> {
+        let changed = async {
+            if has_rollback {
+                self.before = Some(self.fingerprint().await?);
+            }
+            self.execute(setup).await
+        };
+        let changed: Result<(), PostgresError> = changed.await;
+        let name = format!("target \"{}\"", self.target);
+        changed.map_err(|source| LabError::Postgres { name, source }.into())
+    }
+
+    /// Executes a variant's rollback; what is then not as before the setup.
+    pub(super) async fn change_back(&self, rollback: &Script) -> Option<String> {
+        let name = &self.target;
+        let after = match self.execute(rollback).await {
+            Ok(()) => self.fingerprint().await,
+            Err(error) => Err(error),
+        };
+        match (after, &self.before) {
+            (Err(error), _) => Some(format!("the rollback of target \"{name}\" failed: {error}")),
+            (Ok(after), Some(before)) if after != *before => {
+                let missing = before
+                    .iter()
+                    .filter(|line| !after.contains(line))
+                    .map(|line| format!("- {line}"));
+                let new = after
+                    .iter()
+                    .filter(|line| !before.contains(line))
+                    .map(|line| format!("+ {line}"));
+                let lines: Vec<String> = missing.chain(new).take(5).collect();
+                Some(format!(
+                    "after the rollback of target \"{name}\" its schema or settings are not as before:\n{}",
+                    lines.join("\n")
+                ))
+            }
+            _ => None,
         }
     }
 
-    /// Removes it; what goes wrong is told.
+    async fn execute(&self, script: &Script) -> Result<(), PostgresError> {
+        match &self.store {
+            Store::Postgres(on_server) => on_server.databases.execute_script(&on_server.name, script).await,
+            Store::Sqlite(path) => sqlite::execute(Path::new(path), script),
+        }
+    }
+
+    async fn fingerprint(&self) -> Result<Vec<String>, PostgresError> {
+        match &self.store {
+            Store::Postgres(on_server) => on_server.databases.fingerprint(&on_server.name).await,
+            Store::Sqlite(path) => sqlite::fingerprint(Path::new(path)),
+        }
+    }
+
+    /// Reads it into memory and lets the server write what it has to, where that is the run's to ask.
+    pub(super) async fn settle(&self) -> Result<(), TrialError> {
+        let settled = match &self.store {
+            Store::Postgres(on_server) if on_server.made => on_server.databases.settle(&on_server.name).await,
+            _ => Ok(()),
+        };
+        let name = format!("target \"{}\"", self.target);
+        settled.map_err(|source| LabError::Postgres { name, source }.into())
+    }
+
+    /// Removes what was made; what goes wrong is told.
     pub(super) async fn remove(self) -> Result<(), PostgresError> {
-        match self {
-            Self::Private { cluster, .. } => cluster.stop().await,
-            Self::Created(mut created) => created.drop_all().await?,
-            Self::File(_) => {}
+        if let Store::Postgres(mut on_server) = self.store
+            && std::mem::take(&mut on_server.made)
+        {
+            on_server.databases.drop_database(&on_server.name).await?;
         }
         Ok(())
     }
 }
 
-async fn private(
-    target: &Target,
-    wanted: &PrivateServer,
-    workload: &Workload,
-    setting: &Setting,
-) -> Result<Made, PostgresError> {
-    let fixtures: Vec<&Fixture> = wanted.fixture.iter().collect();
-    let cluster = Cluster::start(&Spec {
-        site: &setting.site,
-        durability: wanted.durability,
-        settings: &wanted.settings,
-        fixtures: &fixtures,
-        tcp: wanted.tcp,
-        connections: executor::sessions(&workload.load.profile),
-    })
-    .await?;
-    let databases = cluster.databases();
-    let database = databases.name(&target.name);
-    databases.clone_database(wanted.fixture.as_ref(), &database).await?;
-    databases.settle(&database).await?;
-    Ok(Made::Private {
-        cluster: Box::new(cluster),
-        database,
-    })
-}
-
-async fn created(
-    target: &Target,
-    postgres: &PostgresTarget,
-    fixture: &Fixture,
-    settings: &BTreeMap<String, String>,
-    address: String,
-) -> Result<Made, PostgresError> {
-    let config: Config = address.parse().map_err(|_| PostgresError::Sql {
-        what: "the address of the server".into(),
-        reason: "not a PostgreSQL address".into(),
-    })?;
-    let databases = Databases::on(config, postgres.tls.clone(), settings);
-    let (template, name) = (databases.template(fixture), databases.name(&target.name));
-    // From here on dropping this drops what was made.
-    let created = Created {
-        address: with_database(&address, &name),
-        names: vec![name.clone(), template],
-        databases,
-    };
-    created.databases.load(fixture).await?;
-    created.databases.clone_database(Some(fixture), &name).await?;
-    created.databases.settle(&name).await?;
-    Ok(Made::Created(Box::new(created)))
+impl Drop for OnServer {
+    fn drop(&mut self) {
+        // A private server goes with all that is on it.
+        if self.made && self.password.is_none() {
+            drop_in_the_end(&self.databases, vec![std::mem::take(&mut self.name)]);
+        }
+    }
 }
 
 /// The same address with another database.
@@ -203,54 +282,19 @@ fn with_database(address: &str, name: &str) -> String {
     }
 }
 
-impl Created {
-    async fn drop_all(&mut self) -> Result<(), PostgresError> {
-        while let Some(name) = self.names.first() {
-            self.databases.drop_database(name).await?;
-            self.names.remove(0);
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Created {
-    /// The last resort, for an interrupt before any load: the runtime may be about to end, so on a thread of its own.
-    fn drop(&mut self) {
-        let names = std::mem::take(&mut self.names);
-        if names.is_empty() {
-            return;
-        }
-        let databases = self.databases.clone();
-        let drop_all = move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            if let Ok(runtime) = runtime {
-                runtime.block_on(async {
-                    for name in &names {
-                        let _ = databases.drop_database(name).await;
-                    }
-                });
-            }
-        };
-        let _ = thread::spawn(drop_all).join();
-    }
-}
-
 /// The command with every `{target.NAME.url}` filled in.
-pub(super) fn with_urls(command: &str, workload: &Workload, made: &[Option<Made>], directory: &Path) -> String {
-    let targets = workload.targets.iter().zip(made);
-    targets.fold(command.to_owned(), |command, (target, made)| {
-        let url = match (made, &target.kind) {
-            (Some(made), _) => made.url(),
-            (None, Kind::Postgres(postgres)) => postgres.connection.clone(),
-            (None, Kind::Sqlite { path }) => fill(path, None, directory),
-            (None, Kind::Http(_)) => return command,
-        };
-        command.replace(&format!("{{target.{}.url}}", target.name), &url)
+pub(super) fn with_urls(command: &str, workload: &Workload, databases: &[Option<Database>]) -> String {
+    let targets = workload.targets.iter().zip(databases);
+    targets.fold(command.to_owned(), |command, (target, database)| match database {
+        Some(database) => command.replace(&format!("{{target.{}.url}}", target.name), database.url()),
+        None => command,
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio_postgres::Config;
+
     use super::*;
 
     #[test]

@@ -1,12 +1,16 @@
 //! The conduct of one run, from prepare to teardown.
 //!
-//! prepare (processes, addresses, probes, setup) → load → teardown → [`Run`].
+//! prepare (servers, processes, addresses, probes, setup) → load → teardown → [`Run`];
+//! with variants, load and what is around it in epochs.
 //! The trial decides the order and what to do when something fails; how each
 //! part is done is known elsewhere.
 
 mod databases;
+mod epochs;
+mod generator;
 mod once;
 mod search;
+mod servers;
 mod stage;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
@@ -14,12 +18,11 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use jiff::Timestamp;
 
 pub use self::once::{Exchange, once};
-use self::stage::Stage;
+use self::{generator::Watched, servers::Servers, stage::Stage};
 use crate::{
     executor::{self, Driven, Event, Interrupt, Plan, WorkerError},
-    lab::{LabError, postgres::Site},
-    observer::ProcessClock,
-    recorder::{Recorded, StepRecorded},
+    lab::{LabError, RunDirectory, postgres::Site},
+    recorder::{Collector, Recorded, StepRecorded},
     run::{self, Accounting, Environment, Generator, Model, Run},
     target::TargetError,
     units::format_duration,
@@ -90,54 +93,96 @@ pub async fn conduct(
     setting: &Setting,
     on_event: &mut dyn FnMut(Event),
 ) -> Result<Run, TrialError> {
-    let stop = setting.interrupt.stop.clone();
-    let mut stage = tokio::select! {
-        biased;
-        () = stop.cancelled() => return Err(TrialError::Interrupted),
-        stage = Stage::set_up(&workload, setting) => stage?,
+    RunDirectory::sweep();
+    let directory = RunDirectory::new().map_err(TrialError::Directory)?;
+    let mut servers = interruptible(setting, Servers::start(&workload, setting, &directory)).await?;
+    let run = if workload.others.is_empty() {
+        alone(&workload, &mut servers, setting, on_event).await
+    } else {
+        epochs::beside(&workload, &mut servers, setting, None, on_event).await
     };
+    let remains = servers.stop().await;
+    let mut run = run?;
+    run.incidents
+        .extend(remains.iter().map(|remains| workload.secrets.mask(remains)));
+    Ok(run)
+}
+
+/// One way to do the work, loaded from begin to end.
+async fn alone(
+    workload: &Arc<Workload>,
+    servers: &mut Servers,
+    setting: &Setting,
+    on_event: &mut dyn FnMut(Event),
+) -> Result<Run, TrialError> {
+    let mut stages = vec![interruptible(setting, Stage::set_up(workload, servers, setting)).await?];
     let plan = Plan {
-        workload: Arc::clone(&workload),
+        variants: epochs::variants(&stages),
+        slices: None,
         load: workload.load.clone(),
-        connectors: stage.connectors(),
-        globals: stage.globals(),
+        before: Duration::ZERO,
         interrupt: setting.interrupt.clone(),
     };
     let driven = match plan.load.search {
-        None => stage.watch(measure(&plan, setting, on_event)).await,
-        Some(search) => stage.watch(search::search(&plan, search, setting, on_event)).await,
+        None => stage::watch(&mut stages, servers, measure(&plan, setting, on_event)).await,
+        Some(search) => stage::watch(&mut stages, servers, search::search(&plan, search, setting, on_event)).await,
     };
-    let (targets, incidents) = stage.tear_down(&workload).await;
+    let (mut targets, mut told) = (Vec::new(), Vec::new());
+    for stage in stages {
+        (targets, told) = stage.tear_down().await;
+    }
     let run = driven.map_err(|error| TrialError::Drive(error.to_string()))?;
-    let mut all_incidents = run.incidents;
-    all_incidents.extend(incidents.iter().map(|incident| workload.secrets.mask(incident)));
+    let mut incidents = run.incidents;
+    incidents.extend(told);
     Ok(Run {
         targets,
-        incidents: all_incidents,
+        incidents,
         ..run
     })
 }
 
-/// Drives one load: a run that does not know its targets yet.
-async fn measure(plan: &Plan, setting: &Setting, on_event: &mut dyn FnMut(Event)) -> Result<Run, WorkerError> {
-    let mut clock = None;
-    let mut generator = Generator::default();
-    let mut watched = |event: Event| {
-        match event {
-            Event::Began => clock = Some(ProcessClock::start()),
-            Event::Ended => generator = clock.as_ref().map(ProcessClock::stop).unwrap_or_default(),
-            Event::Trying(_) | Event::WarmUp | Event::Progress { .. } => {}
-        }
-        on_event(event);
-    };
-    let driven = executor::drive(plan, &mut watched).await?;
-    Ok(assemble(plan, setting, driven, generator))
+/// What comes before any load ends at once when it is interrupted.
+async fn interruptible<T>(
+    setting: &Setting,
+    work: impl Future<Output = Result<T, TrialError>>,
+) -> Result<T, TrialError> {
+    tokio::select! {
+        biased;
+        () = setting.interrupt.stop.cancelled() => Err(TrialError::Interrupted),
+        done = work => done,
+    }
 }
 
-fn assemble(plan: &Plan, setting: &Setting, driven: Driven, generator: Generator) -> Run {
-    let workload = &plan.workload;
-    let Driven {
+/// Drives one load: a run that does not know its targets yet.
+async fn measure(plan: &Plan, setting: &Setting, on_event: &mut dyn FnMut(Event)) -> Result<Run, WorkerError> {
+    let mut clock = Watched::default();
+    let mut watched = |event: Event| {
+        clock.look(event);
+        on_event(event);
+    };
+    let mut collector = Collector::new(plan.steps());
+    let driven = executor::drive(plan, &mut collector, &mut watched).await?;
+    let recorded = collector.finish();
+    Ok(assemble(
+        plan.workload(),
+        &plan.load,
+        setting,
+        driven,
         recorded,
+        clock.generator(),
+    ))
+}
+
+/// The run as far as load tells of it.
+fn assemble(
+    workload: &Arc<Workload>,
+    asked: &workload::Load,
+    setting: &Setting,
+    driven: Driven,
+    recorded: Recorded,
+    generator: Generator,
+) -> Run {
+    let Driven {
         started,
         window,
         aborted,
@@ -148,6 +193,9 @@ fn assemble(plan: &Plan, setting: &Setting, driven: Driven, generator: Generator
         .stop
         .is_cancelled()
         .then(|| format!("interrupted after {}", format_duration(window)));
+    let measured = workload
+        .variants()
+        .flat_map(|variant| variant.measured.iter().map(move |measured| (variant, measured)));
     Run {
         format: run::FORMAT.into(),
         loadgate: env!("CARGO_PKG_VERSION").into(),
@@ -159,7 +207,7 @@ fn assemble(plan: &Plan, setting: &Setting, driven: Driven, generator: Generator
         fingerprint: workload.fingerprint.clone(),
         source: workload.source.clone(),
         thresholds: workload.thresholds.clone(),
-        load: load(&plan.load),
+        load: load(asked),
         duration_s: window.as_secs_f64(),
         accounting: Accounting {
             scheduled: flows.planned,
@@ -168,13 +216,11 @@ fn assemble(plan: &Plan, setting: &Setting, driven: Driven, generator: Generator
             dropped: flows.dropped,
             unfinished: flows.unfinished,
         },
-        generator: with_recorded(generator, &recorded, &plan.load.profile),
+        generator: with_recorded(generator, &recorded, workload),
         incidents: incidents(workload, &recorded),
-        steps: workload
-            .measured
-            .iter()
+        steps: measured
             .zip(recorded.steps)
-            .map(|(measured, recorded)| step(workload, measured, recorded))
+            .map(|((variant, measured), recorded)| step(variant, measured, recorded))
             .collect(),
         intervals: recorded.intervals,
         send_lag: recorded.send_lag,
@@ -183,16 +229,24 @@ fn assemble(plan: &Plan, setting: &Setting, driven: Driven, generator: Generator
         partial: interrupted.or_else(|| aborted.as_ref().map(|why| format!("aborted: {why}"))),
         aborted,
         search: None,
+        variants: Vec::new(),
+        equivalence: None,
+        census: None,
     }
 }
 
-fn with_recorded(generator: Generator, recorded: &Recorded, profile: &Profile) -> Generator {
+fn with_recorded(generator: Generator, recorded: &Recorded, workload: &Workload) -> Generator {
     let failed_users = recorded.user_failures.get("user_setup");
     let failed_users = failed_users.map_or(0, |failures| failures.count);
-    match profile {
+    match &workload.load.profile {
         Profile::Open { .. } => Generator {
             queue_max: Some(recorded.depth.queue as u64),
             in_flight_max: Some(recorded.depth.in_flight as u64),
+            failed_users,
+            ..generator
+        },
+        // Of the users' time with variants only part is recorded.
+        Profile::Closed { .. } if !workload.others.is_empty() => Generator {
             failed_users,
             ..generator
         },
@@ -257,6 +311,7 @@ fn step(workload: &Workload, measured: &crate::workload::MeasuredStep, recorded:
     let target = &workload.targets[measured.target];
     run::Step {
         name: measured.name.clone(),
+        variant: workload.variant_name().map(str::to_owned),
         flow: measured.flow.clone(),
         protocol: target.kind.name().into(),
         target: target.name.clone(),

@@ -1,11 +1,12 @@
 //! One pass of each flow with every request, answer and value shown: the debugger.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
 use hyper::header::AUTHORIZATION;
 
-use super::{Setting, TrialError, stage::Stage};
+use super::{Setting, TrialError, servers::Servers, stage::Stage};
 use crate::{
+    lab::RunDirectory,
     sample::Outcome,
     target::{self, Answer, Reply, Sessions},
     units::format_duration,
@@ -32,13 +33,38 @@ pub struct Exchange {
 /// # Errors
 /// When a target cannot be used or setup fails. A flow that fails is told in its exchange.
 pub async fn once(
-    workload: &Workload,
+    workload: &Arc<Workload>,
     setting: &Setting,
     on_exchange: &mut dyn FnMut(Exchange),
 ) -> Result<(), TrialError> {
-    let stage = Stage::set_up(workload, setting).await?;
-    let connectors = stage.connectors();
-    let globals = stage.globals();
+    RunDirectory::sweep();
+    let directory = RunDirectory::new().map_err(TrialError::Directory)?;
+    let servers = Servers::start(workload, setting, &directory).await?;
+    for variant in workload.variants() {
+        if let Some(name) = variant.variant_name() {
+            on_exchange(Exchange {
+                text: format!("══ variant {name} ══"),
+                ok: true,
+            });
+        }
+        once_on(variant, &servers, setting, on_exchange).await?;
+    }
+    for remains in servers.stop().await {
+        on_exchange(Exchange {
+            text: workload.secrets.mask(&remains),
+            ok: false,
+        });
+    }
+    Ok(())
+}
+
+async fn once_on(
+    workload: &Arc<Workload>,
+    servers: &Servers,
+    setting: &Setting,
+    on_exchange: &mut dyn FnMut(Exchange),
+) -> Result<(), TrialError> {
+    let stage = Stage::set_up(workload, servers, setting).await?;
     for (number, flow) in workload.flows.iter().enumerate() {
         on_exchange(Exchange {
             text: format!("── flow {} ──", flow.name),
@@ -46,7 +72,7 @@ pub async fn once(
         });
         let mut debugger = Debugger {
             workload,
-            sessions: Sessions::new(&connectors),
+            sessions: Sessions::new(stage.connectors()),
             values: Values::new(workload),
             reply: Reply {
                 keep: true,
@@ -54,13 +80,13 @@ pub async fn once(
             },
             on_exchange,
         };
-        debugger.values.begin(number as u64, &globals);
+        debugger.values.begin(number as u64, stage.globals());
         debugger.actions(&flow.actions).await;
     }
-    let (_, incidents) = stage.tear_down(workload).await;
+    let (_, incidents) = stage.tear_down().await;
     for incident in incidents {
         on_exchange(Exchange {
-            text: workload.secrets.mask(&incident),
+            text: incident,
             ok: false,
         });
     }

@@ -67,7 +67,7 @@ pub(super) async fn search(
             ended: course.ended(),
             rates,
         }),
-        thresholds: plan.workload.thresholds.clone(),
+        thresholds: plan.workload().thresholds.clone(),
         partial: course.interrupted.then(|| "interrupted while searching".to_owned()),
         ..run
     })

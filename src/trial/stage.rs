@@ -1,4 +1,4 @@
-//! What stands while load runs: managed processes, addresses, what setup saved.
+//! What stands for one variant while load runs: its databases and processes, their addresses, what setup saved.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -7,7 +7,8 @@ use tokio::time::timeout;
 
 use super::{
     Setting, TrialError,
-    databases::{Made, with_urls},
+    databases::{Database, with_urls},
+    servers::{Ending, Servers},
 };
 use crate::{
     executor::{
@@ -17,7 +18,7 @@ use crate::{
     lab::{LabError, Process, Ready, RunDirectory, Spec, free_port},
     run,
     target::{Connector, Reply, Sessions, fill},
-    workload::{Action, Kind, Managed, Target, Value, Values, Workload},
+    workload::{Action, Kind, Managed, Target, Value, Values, Variant, Workload},
 };
 
 /// How often a managed process gets another port when its own was taken meanwhile.
@@ -26,11 +27,12 @@ const PORT_TRIES: usize = 3;
 /// All of teardown together may take this long.
 const TEARDOWN_BOUND: Duration = Duration::from_secs(60);
 
-/// What stands while load runs.
+/// What stands for one variant.
 pub(super) struct Stage {
+    pub(super) workload: Arc<Workload>,
     processes: Vec<(String, Process)>,
     /// By target; after the processes, which use them.
-    databases: Vec<Option<Made>>,
+    databases: Vec<Option<Database>>,
     connectors: Arc<[Connector]>,
     globals: Arc<[Option<Value>]>,
     targets: Vec<run::Target>,
@@ -39,23 +41,22 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Starts processes, reaches every target, performs setup, checks every statement of the flows.
-    /// Nothing is left running when it fails or is dropped.
-    pub(super) async fn set_up(workload: &Workload, setting: &Setting) -> Result<Self, TrialError> {
-        RunDirectory::sweep();
+    /// Makes databases, starts processes, reaches every target, performs setup, checks every
+    /// statement of the flows. Nothing is left running when it fails or is dropped.
+    pub(super) async fn set_up(
+        workload: &Arc<Workload>,
+        servers: &Servers,
+        setting: &Setting,
+    ) -> Result<Self, TrialError> {
         let directory = RunDirectory::new().map_err(TrialError::Directory)?;
-        // Before the processes: their commands may name them.
-        let mut databases = Vec::new();
-        for target in &workload.targets {
-            databases.push(Made::make(target, workload, setting, directory.path()).await?);
-        }
+        let databases = databases(workload, servers, directory.path()).await?;
         let secrets = secrets(workload, &databases);
         let mut processes = Vec::new();
         let mut ports = Vec::new();
         for target in &workload.targets {
             ports.push(match &target.managed {
                 Some(managed) => {
-                    let command = with_urls(&managed.command, workload, &databases, directory.path());
+                    let command = with_urls(&managed.command, workload, &databases);
                     let managed = Managed {
                         command,
                         ..managed.clone()
@@ -70,14 +71,14 @@ impl Stage {
         let mut connectors = Vec::new();
         let mut targets = Vec::new();
         let sessions = executor::sessions(&workload.load.profile);
-        for ((target, port), made) in workload.targets.iter().zip(ports).zip(&databases) {
-            let address = made.as_ref().map(Made::address);
-            let connector = Connector::bind(target, port, directory.path(), address.as_deref(), sessions).await?;
+        for ((target, port), database) in workload.targets.iter().zip(ports).zip(&databases) {
+            let address = database.as_ref().map(Database::address);
+            let connector = Connector::bind(target, port, directory.path(), address, sessions).await?;
             let version = connector.probe().await?;
             let mut described = described(target, &connector, version, workload);
-            if let Some(made) = made {
-                described.address = made.label(target.provision.as_ref()).unwrap_or(described.address);
-                described.database = made.describe(target.provision.as_ref()).await;
+            if let (Some(database), Some(provision)) = (database, &target.provision) {
+                described.address = database.label(target.provision.as_ref()).unwrap_or(described.address);
+                described.database = database.describe(provision).await;
             }
             targets.push(described);
             connectors.push(connector);
@@ -88,6 +89,7 @@ impl Stage {
             connector.check_statements(&workload.flow_statements(number)).await?;
         }
         Ok(Self {
+            workload: Arc::clone(workload),
             processes,
             databases,
             connectors: connectors.into(),
@@ -98,61 +100,45 @@ impl Stage {
         })
     }
 
-    pub(super) fn connectors(&self) -> Arc<[Connector]> {
-        Arc::clone(&self.connectors)
-    }
-
-    pub(super) fn globals(&self) -> Arc<[Option<Value>]> {
-        Arc::clone(&self.globals)
-    }
-
-    /// Runs to its end what needs the stage, noting processes that end meanwhile.
-    /// The load goes on without them: what fails then is counted.
-    pub(super) async fn watch<T>(&mut self, load: impl Future<Output = T>) -> T {
-        let Self {
-            processes,
-            databases,
-            targets,
-            incidents,
-            ..
-        } = self;
-        let began = tokio::time::Instant::now();
-        let mut endings: FuturesUnordered<_> = processes
-            .iter_mut()
-            .map(|(name, process)| {
-                let name = name.clone();
-                async move { (name, process.wait().await, process.last_output()) }.boxed_local()
-            })
-            .collect();
-        let names: Vec<String> = targets.iter().map(|target| target.name.clone()).collect();
-        for (name, made) in names.into_iter().zip(databases) {
-            if let Some(ended) = made.as_mut().and_then(Made::ended) {
-                endings.push(ended.map(|(status, output)| (name, status, output)).boxed_local());
-            }
-        }
-        let mut load = std::pin::pin!(load);
-        loop {
-            tokio::select! {
-                output = &mut load => return output,
-                Some((name, status, output)) = endings.next() => {
-                    let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-                    let after = began.elapsed().as_secs_f64();
-                    let said = if output.is_empty() { String::new() } else { format!("; it printed last:\n{output}") };
-                    if let Some(target) = targets.iter_mut().find(|target| target.name == name) {
-                        target.died = true;
-                    }
-                    incidents.push(format!("the process of target \"{name}\" ended {after:.1} s after the load began ({status}){said}"));
-                }
-            }
+    /// The variant as load knows it; its steps are numbered from `first_step`.
+    pub(super) fn variant(&self, first_step: usize) -> executor::Variant {
+        executor::Variant {
+            workload: Arc::clone(&self.workload),
+            connectors: Arc::clone(&self.connectors),
+            globals: Arc::clone(&self.globals),
+            first_step,
         }
     }
 
-    /// Performs teardown, stops the processes; what goes wrong becomes an incident.
-    pub(super) async fn tear_down(mut self, workload: &Workload) -> (Vec<run::Target>, Vec<String>) {
-        let mut values = Values::new(workload);
+    pub(super) fn connectors(&self) -> &[Connector] {
+        &self.connectors
+    }
+
+    pub(super) fn globals(&self) -> &[Option<Value>] {
+        &self.globals
+    }
+
+    /// By target; `None` for HTTP.
+    pub(super) fn databases(&self) -> &[Option<Database>] {
+        &self.databases
+    }
+
+    /// Each completes when a managed process ends by itself.
+    fn endings(processes: &mut [(String, Process)]) -> impl Iterator<Item = Ending<'_>> {
+        processes.iter_mut().map(|(name, process)| {
+            let name = name.clone();
+            async move { (name, process.wait().await, process.last_output()) }.boxed_local()
+        })
+    }
+
+    /// Performs teardown, stops the processes, takes back what the variant changed; what
+    /// goes wrong becomes an incident.
+    pub(super) async fn tear_down(mut self) -> (Vec<run::Target>, Vec<String>) {
+        let workload = Arc::clone(&self.workload);
+        let mut values = Values::new(&workload);
         let teardown = perform_all(
             &workload.teardown,
-            workload,
+            &workload,
             &self.connectors,
             &mut values,
             &self.globals,
@@ -167,16 +153,110 @@ impl Stage {
         for (_, process) in self.processes {
             process.stop().await;
         }
-        for made in self.databases.into_iter().flatten() {
-            if let Err(error) = made.remove().await {
+        if let Some(variant) = &workload.variant {
+            let rolled_back = timeout(TEARDOWN_BOUND, roll_back(variant, &self.databases)).await;
+            let wrong = rolled_back.unwrap_or_else(|_| vec!["the rollback did not end within 60 s".into()]);
+            self.incidents.extend(wrong);
+        }
+        for database in self.databases.into_iter().flatten() {
+            if let Err(error) = database.remove().await {
                 self.incidents
                     .push(format!("what was made for the run remains: {error}"));
             }
         }
-        (self.targets, self.incidents)
+        let named = |incident: String| match workload.variant_name() {
+            Some(name) => format!("{name}: {incident}"),
+            None => incident,
+        };
+        let incidents = self
+            .incidents
+            .into_iter()
+            .map(|incident| workload.secrets.mask(&named(incident)));
+        (self.targets, incidents.collect())
     }
 }
 
+/// Runs to its end what needs the stages and servers, noting processes that end meanwhile.
+/// The load goes on without them: what fails then is counted.
+pub(super) async fn watch<T>(stages: &mut [Stage], servers: &mut Servers, load: impl Future<Output = T>) -> T {
+    let began = tokio::time::Instant::now();
+    let mut dead: Vec<(Option<usize>, String, String)> = Vec::new();
+    let output = {
+        let mut endings = FuturesUnordered::new();
+        for (at, stage) in stages.iter_mut().enumerate() {
+            endings.extend(
+                Stage::endings(&mut stage.processes).map(|ending| ending.map(move |end| (Some(at), end)).boxed_local()),
+            );
+        }
+        endings.extend(
+            servers
+                .endings()
+                .map(|ending| ending.map(|end| (None, end)).boxed_local()),
+        );
+        let mut load = std::pin::pin!(load);
+        loop {
+            tokio::select! {
+                output = &mut load => break output,
+                Some((stage, (name, status, said))) = endings.next() => {
+                    let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+                    let after = began.elapsed().as_secs_f64();
+                    let said = if said.is_empty() { String::new() } else { format!("; it printed last:\n{said}") };
+                    let incident = format!("the process of target \"{name}\" ended {after:.1} s after the load began ({status}){said}");
+                    dead.push((stage, name, incident));
+                }
+            }
+        }
+    };
+    for (stage, name, incident) in dead {
+        // A server belongs to all variants; it is told once.
+        let affected = stage.map_or(0..stages.len(), |stage| stage..stage + 1);
+        let mut told = false;
+        for stage in &mut stages[affected] {
+            if let Some(target) = stage.targets.iter_mut().find(|target| target.name == name) {
+                target.died = true;
+                if !std::mem::replace(&mut told, true) {
+                    stage.incidents.push(incident.clone());
+                }
+            }
+        }
+    }
+    output
+}
+
+/// Databases of the variant's own, changed as it says and settled.
+async fn databases(
+    workload: &Workload,
+    servers: &Servers,
+    directory: &Path,
+) -> Result<Vec<Option<Database>>, TrialError> {
+    let mut databases = Vec::new();
+    for target in &workload.targets {
+        databases.push(Database::make(target, servers, workload.variant_name(), directory).await?);
+    }
+    if let Some(variant) = &workload.variant {
+        for (target, script) in &variant.setup {
+            let has_rollback = variant.rollback.iter().any(|(rolled_back, _)| rolled_back == target);
+            if let Some(database) = &mut databases[*target] {
+                database.change(script, has_rollback).await?;
+            }
+        }
+    }
+    for database in databases.iter().flatten() {
+        database.settle().await?;
+    }
+    Ok(databases)
+}
+
+/// Takes back what the setup of a variant did; what went wrong.
+async fn roll_back(variant: &Variant, databases: &[Option<Database>]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (target, script) in &variant.rollback {
+        if let Some(database) = &databases[*target] {
+            wrong.extend(database.change_back(script).await);
+        }
+    }
+    wrong
+}
 async fn start(
     target: &Target,
     managed: &Managed,
@@ -211,8 +291,8 @@ async fn start(
 }
 
 /// The scenario's and those of databases that were made.
-fn secrets(workload: &Workload, databases: &[Option<Made>]) -> Vec<String> {
-    let made = databases.iter().flatten().filter_map(Made::secret);
+fn secrets(workload: &Workload, databases: &[Option<Database>]) -> Vec<String> {
+    let made = databases.iter().flatten().filter_map(Database::secret);
     let known = workload.secrets.texts().iter().cloned();
     known.chain(made.map(str::to_owned)).collect()
 }
@@ -220,6 +300,8 @@ fn secrets(workload: &Workload, databases: &[Option<Made>]) -> Vec<String> {
 fn described(target: &Target, connector: &Connector, version: Option<String>, workload: &Workload) -> run::Target {
     run::Target {
         name: target.name.clone(),
+        variant: workload.variant_name().map(str::to_owned),
+        build: None,
         kind: target.kind.name().into(),
         address: workload.secrets.mask(&connector.address()),
         version,

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     ops::{Range, RangeInclusive},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -12,7 +13,7 @@ use bytes::Bytes;
 use super::{
     Load, Wait, Workload, data, fingerprint,
     secrets::{Secrets, is_secret_name},
-    steps, target,
+    steps, target, variant,
 };
 use crate::{
     run::{ScenarioText, hash, read_bounded},
@@ -32,63 +33,39 @@ pub struct Rejected {
     pub problems: Problems,
 }
 
-/// Compiles a scenario. `variable` looks up `${NAME}`, normally in the environment.
+/// Compiles a scenario, once for each of its variants. `variable` looks up `${NAME}`, normally in the environment.
 ///
 /// # Errors
 /// With every problem found, those of loading included.
 pub fn compile(loaded: Loaded, variable: &dyn Fn(&str) -> Option<String>) -> Result<Workload, Box<Rejected>> {
     let Loaded {
         scenario,
+        variants,
         text,
         problems,
     } = loaded;
-    let directory = Path::new(&text.path).parent().unwrap_or(Path::new("")).to_owned();
-    let mut compiler = Compiler {
-        variable,
-        directory,
-        body_files: BTreeMap::new(),
-        fixtures: scenario.fixture.clone(),
-        problems,
-        secrets: Secrets::default(),
-    };
-
-    let name = compiler.name(&scenario);
-    let seed = compiler.integer(scenario.seed.as_ref(), "the seed", 0..=i64::MAX, 1) as u64;
-    let targets = target::compile(&mut compiler, &scenario.target);
-    let load = compiler.load(&scenario);
-    let data = data::compile(&mut compiler, &scenario.data);
-    let steps = steps::compile(&mut compiler, &scenario, targets, &data);
-    let thresholds = compiler.thresholds(&scenario, &steps.names, &text);
-    compiler.searchable(scenario.load.as_ref(), &thresholds);
-    let abort_when = compiler.abort_when(scenario.load.as_ref(), &steps);
-
-    let (Some(load), true) = (load, compiler.problems.is_empty()) else {
-        return Err(Box::new(compiler.reject(text)));
-    };
-    let fingerprint = fingerprint::compute(&mut compiler, &scenario, &steps, &data, seed);
-    let secrets = compiler.secrets;
-    Ok(Workload {
-        name,
-        seed,
-        source: ScenarioText {
-            text: secrets.mask(&text.toml),
-            path: text.path,
-        },
-        fingerprint,
-        targets: steps.targets,
-        load: Load { abort_when, ..load },
-        setup: steps.setup,
-        flows: steps.flows,
-        teardown: steps.teardown,
-        user_setup: steps.user_setup,
-        user_teardown: steps.user_teardown,
-        measured: steps.measured,
-        thresholds,
-        variables: steps.variables,
-        variable_names: steps.variable_names,
-        draws_per_pass: steps.draws_per_pass,
-        secrets,
-    })
+    let mut all = Compiler::new(variable, &scenario, &text, problems);
+    let written = if variants.is_empty() { vec![scenario] } else { variants };
+    let mut workloads: Vec<Workload> = written.iter().filter_map(|scenario| all.one(scenario, &text)).collect();
+    variant::check(&mut all, &written, &workloads);
+    if !all.problems.is_empty() || workloads.is_empty() {
+        return Err(Box::new(all.reject(text)));
+    }
+    let fingerprint = fingerprint::of_all(&workloads);
+    let others = workloads.split_off(1);
+    let reference = workloads.into_iter().next();
+    reference
+        .map(|reference| Workload {
+            fingerprint,
+            others: others.into_iter().map(Arc::new).collect(),
+            source: ScenarioText {
+                text: all.secrets.mask(&text.toml),
+                path: text.path.clone(),
+            },
+            secrets: all.secrets.clone(),
+            ..reference
+        })
+        .ok_or_else(|| Box::new(all.reject(text)))
 }
 
 /// What all parts of compiling share.
@@ -104,7 +81,83 @@ pub(super) struct Compiler<'a> {
     pub(super) secrets: Secrets,
 }
 
-impl Compiler<'_> {
+impl<'a> Compiler<'a> {
+    fn new(
+        variable: &'a dyn Fn(&str) -> Option<String>,
+        scenario: &Scenario,
+        text: &Text,
+        problems: Problems,
+    ) -> Compiler<'a> {
+        Compiler {
+            variable,
+            directory: Path::new(&text.path).parent().unwrap_or(Path::new("")).to_owned(),
+            body_files: BTreeMap::new(),
+            fixtures: scenario.fixture.clone(),
+            problems,
+            secrets: Secrets::default(),
+        }
+    }
+
+    /// Compiles the scenario as one variant has it; what is wrong with it is added to all problems.
+    fn one(&mut self, scenario: &Scenario, text: &Text) -> Option<Workload> {
+        let mut compiler = Compiler::new(self.variable, scenario, text, self.problems.fresh());
+        let sizes = compiler.sizes(scenario);
+        let mut workload = compiler.workload(scenario, text);
+        if let (Some(workload), Some((records, scenarios))) = (&mut workload, sizes) {
+            let sized = scenarios.map(|scenario| compiler.workload(&scenario, text).map(Arc::new));
+            if let [Some(small), Some(large)] = sized {
+                let [from, to] = records;
+                workload.sizes = Some([(from, small), (to, large)]);
+            }
+        }
+        let Compiler { problems, secrets, .. } = compiler;
+        self.problems.merge(problems);
+        secrets.texts().iter().for_each(|text| self.secrets.add(text));
+        workload
+    }
+
+    fn workload(&mut self, scenario: &Scenario, text: &Text) -> Option<Workload> {
+        let name = self.name(scenario);
+        let seed = self.integer(scenario.seed.as_ref(), "the seed", 0..=i64::MAX, 1) as u64;
+        let targets = target::compile(self, &scenario.target);
+        let load = self.load(scenario);
+        let data = data::compile(self, &scenario.data);
+        let steps = steps::compile(self, scenario, targets, &data);
+        let thresholds = self.thresholds(scenario, &steps.names, text);
+        self.searchable(scenario.load.as_ref(), &thresholds);
+        let abort_when = self.abort_when(scenario.load.as_ref(), &steps);
+        let trial = self.trial(scenario.trial.as_ref());
+        let variant = self.variant(scenario, &steps.targets, text);
+        let load = load.filter(|_| self.problems.is_empty())?;
+        let fingerprint = fingerprint::compute(self, scenario, &steps, &data, seed);
+        Some(Workload {
+            name,
+            seed,
+            source: ScenarioText {
+                text: text.toml.clone(),
+                path: text.path.clone(),
+            },
+            fingerprint,
+            targets: steps.targets,
+            load: Load { abort_when, ..load },
+            trial,
+            variant,
+            others: Vec::new(),
+            sizes: None,
+            setup: steps.setup,
+            flows: steps.flows,
+            teardown: steps.teardown,
+            user_setup: steps.user_setup,
+            user_teardown: steps.user_teardown,
+            measured: steps.measured,
+            thresholds,
+            variables: steps.variables,
+            variable_names: steps.variable_names,
+            draws_per_pass: steps.draws_per_pass,
+            secrets: self.secrets.clone(),
+        })
+    }
+
     fn reject(self, text: Text) -> Rejected {
         let Self {
             mut problems, secrets, ..

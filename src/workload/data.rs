@@ -21,6 +21,12 @@ use crate::{
 /// A larger CSV file is refused: 256 MiB.
 const LARGEST_CSV: u64 = 256 << 20;
 
+/// A text is repeated so often at most.
+const MOST_TIMES: i64 = 1_000_000;
+
+/// The longest text made by repeating one: 16 MiB.
+const LONGEST_REPEAT: usize = 16 << 20;
+
 /// Beyond this a Zipf distribution gives its first value only.
 const MOST_SKEW: f64 = 20.0;
 
@@ -67,6 +73,7 @@ enum Kind<'d> {
     Zipf(&'d At<scenario::Zipf>),
     Sequence(&'d At<Sequence>),
     Choice(&'d At<Vec<Scalar>>),
+    Repeat(&'d At<String>, Option<&'d At<i64>>),
     Uuid(&'d At<bool>),
     Text(&'d At<RandomString>),
     Time(&'d At<RandomTime>),
@@ -82,6 +89,10 @@ impl<'d> Kind<'d> {
             ("zipf", data.zipf.as_ref().map(Self::Zipf)),
             ("sequence", data.sequence.as_ref().map(Self::Sequence)),
             ("choice", data.choice.as_ref().map(Self::Choice)),
+            (
+                "repeat",
+                data.repeat.as_ref().map(|text| Self::Repeat(text, data.times.as_ref())),
+            ),
             ("uuid", data.uuid.as_ref().map(Self::Uuid)),
             ("string", data.string.as_ref().map(Self::Text)),
             ("timestamp", data.timestamp.as_ref().map(Self::Time)),
@@ -93,7 +104,7 @@ impl<'d> Kind<'d> {
     }
 }
 
-const KINDS: &str = "constant, uniform, zipf, sequence, choice, uuid, string, timestamp, csv";
+const KINDS: &str = "constant, uniform, zipf, sequence, choice, repeat, uuid, string, timestamp, csv";
 
 /// Adds one item to the set; `None` when it has problems.
 fn item(compiler: &mut Compiler<'_>, name: &str, written: &At<scenario::Data>, set: &mut DataSet) -> Option<()> {
@@ -113,6 +124,10 @@ fn item(compiler: &mut Compiler<'_>, name: &str, written: &At<scenario::Data>, s
             .add_missing(written.span(), title, "nothing says what it is", help);
         return None;
     };
+    if let (Some(times), None) = (&written.value.times, &written.value.repeat) {
+        let label = "it is for a text, with `repeat`";
+        compiler.problem(times, "`times` does not belong here", label, None);
+    }
     if let Kind::Csv(path) = kind {
         return table(compiler, name, path, written.value.order.as_ref(), set);
     }
@@ -127,6 +142,11 @@ fn item(compiler: &mut Compiler<'_>, name: &str, written: &At<scenario::Data>, s
 fn generator(compiler: &mut Compiler<'_>, kind: Kind<'_>) -> Option<Generator> {
     let (place, generator) = match kind {
         Kind::Constant(at) => return Some(Generator::Constant(scalar(compiler, at, &at.value)?)),
+        Kind::Repeat(at, times) => {
+            let times = compiler.integer(times, "`times`", 0..=MOST_TIMES, 1) as usize;
+            let text = compiler.resolve(at)?;
+            (at.span(), repeated(&text, times))
+        }
         Kind::Choice(at) => {
             let values: Vec<_> = at.value.iter().map(|value| scalar(compiler, at, value)).collect();
             (at.span(), choice(values.into_iter().collect::<Option<_>>()?))
@@ -162,6 +182,14 @@ fn scalar<T>(compiler: &mut Compiler<'_>, at: &At<T>, value: &Scalar) -> Option<
         Scalar::Text(text) => Some(Value::Text(compiler.resolve(&at.with(text.clone()))?.into())),
         other => Some(other.into()),
     }
+}
+
+/// A list as long as that is sent in every operation, so it is bounded.
+fn repeated(text: &str, times: usize) -> Result<Generator, String> {
+    if (text.len() + 1).saturating_mul(times) > LONGEST_REPEAT {
+        return Err("`repeat` gives more than 16 MiB".into());
+    }
+    Ok(Generator::Constant(Value::Text(vec![text; times].join(",").into())))
 }
 
 fn choice(values: Vec<Value>) -> Result<Generator, String> {

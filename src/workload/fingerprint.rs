@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Kind, Protocol, Provision, Target, compile::Compiler, data::DataSet, steps};
+use super::{Kind, Protocol, Provision, Target, Workload, compile::Compiler, data::DataSet, steps};
 use crate::{
     run::{Fingerprint, hash},
     scenario::{self, At, Scenario},
@@ -43,11 +43,31 @@ pub(super) fn compute(
             .map(|(number, hash)| (format!("body {number}"), hash)),
     );
     let load = scenario.load.as_ref().map(|load| resolved(compiler, &load.value));
+    // A variant is its name and what it does to its databases; its flows, targets and data are above.
+    let variant = scenario.variant.first().map(|variant| &variant.value);
+    let variant = variant.map(|variant| digest(&(&variant.name, &variant.setup)));
     Fingerprint {
-        flows: digest(&flows),
+        flows: variant.map_or_else(|| digest(&flows), |variant| digest(&(&flows, variant))),
         data: digest(&(&scenario.data, file_hashes)),
         load: digest(&load),
         seed,
+    }
+}
+
+/// Of all variants together; of one alone what it always was.
+pub(super) fn of_all(workloads: &[Workload]) -> Fingerprint {
+    let all = |part: fn(&Fingerprint) -> &str| match workloads {
+        [only] => part(&only.fingerprint).to_owned(),
+        several => {
+            let parts: Vec<&str> = several.iter().map(|workload| part(&workload.fingerprint)).collect();
+            hash(parts.join(" ").as_bytes())
+        }
+    };
+    Fingerprint {
+        flows: all(|fingerprint| &fingerprint.flows),
+        data: all(|fingerprint| &fingerprint.data),
+        load: all(|fingerprint| &fingerprint.load),
+        seed: workloads.first().map_or(0, |workload| workload.seed),
     }
 }
 

@@ -26,11 +26,12 @@ mod target;
 mod template;
 mod thresholds;
 mod value;
+mod variant;
 
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use hyper::header::HeaderName;
 use regex::bytes::Regex;
@@ -46,6 +47,7 @@ pub use self::{
     sql::split as split_sql,
     template::{Encoding, Template, TemplateError},
     value::{Value, Values},
+    variant::{Trial, Variant},
 };
 use crate::{
     metric::Metric,
@@ -72,6 +74,14 @@ pub struct Workload {
     pub targets: Vec<Target>,
     /// How much load.
     pub load: Load,
+    /// How it is measured where there are several variants, and what is counted before the load.
+    pub trial: Trial,
+    /// Which of several variants it is; none where there is but one way to do the work.
+    pub variant: Option<Variant>,
+    /// The other variants, in the order of the scenario; this one is then the first, the reference.
+    pub others: Vec<Arc<Workload>>,
+    /// The same with fewer and with more records in an operation: how many, and the work.
+    pub sizes: Option<[(u64, Arc<Workload>); 2]>,
     /// Performed once before the load.
     pub setup: Vec<Action>,
     /// What virtual users do.
@@ -477,6 +487,11 @@ pub struct Expect {
 }
 
 impl Workload {
+    /// This one and the others, the reference first.
+    pub fn variants(self: &Arc<Self>) -> impl Iterator<Item = &Arc<Self>> {
+        std::iter::once(self).chain(&self.others)
+    }
+
     /// The statements that flows execute on a target, by index into [`Target::statements`].
     pub fn flow_statements(&self, target: usize) -> Vec<usize> {
         let mut found = Vec::new();

@@ -58,15 +58,33 @@ pub struct Cluster {
     password: String,
     place: Place,
     guard: Guard,
+    kind: ServerKind,
+    /// Those of its command line.
+    settings: Vec<(String, String)>,
     _directory: RunDirectory,
     _socket: Option<RunDirectory>,
+}
+
+/// What decides which settings a server can have.
+#[derive(Debug, Clone)]
+struct ServerKind {
+    programs: Programs,
+    account: Option<Account>,
+    durability: Durability,
+    connections: usize,
+}
+
+impl ServerKind {
+    fn settings(&self, wanted: &BTreeMap<String, String>) -> Result<Settings, PostgresError> {
+        let account = self.account.as_ref();
+        Settings::new(&self.programs, account, self.durability, self.connections, wanted)
+    }
 }
 
 /// Everything that is decided before anything is started.
 struct Plan<'a> {
     spec: &'a Spec<'a>,
-    programs: Programs,
-    account: Option<Account>,
+    kind: ServerKind,
     cache: Cache,
     empty: Key,
     loaded: Key,
@@ -89,6 +107,18 @@ impl Cluster {
             }
             started => started,
         }
+    }
+
+    /// What a database is to be set to for these wishes; `None` where they take a server of their own.
+    ///
+    /// # Errors
+    /// A setting that this server does not have, or that nobody can set.
+    pub fn database_settings(
+        &self,
+        wanted: &BTreeMap<String, String>,
+    ) -> Result<Option<Vec<(String, String)>>, PostgresError> {
+        let settings = self.kind.settings(wanted)?;
+        Ok((settings.server == self.settings).then_some(settings.database))
     }
 
     /// Its databases.
@@ -140,17 +170,15 @@ impl Cluster {
 
 impl<'a> Plan<'a> {
     fn new(spec: &'a Spec<'a>) -> Result<Self, PostgresError> {
-        let programs = Programs::find(spec.site)?;
-        let account = Account::find(spec.site.account.as_deref())?;
-        let settings = Settings::new(
-            &programs,
-            account.as_ref(),
-            spec.durability,
-            spec.connections,
-            spec.settings,
-        )?;
-        let arguments = init_arguments(&programs).join(" ");
-        let empty = Key::new(&["1", &programs.version, &arguments]);
+        let kind = ServerKind {
+            programs: Programs::find(spec.site)?,
+            account: Account::find(spec.site.account.as_deref())?,
+            durability: spec.durability,
+            connections: spec.connections,
+        };
+        let settings = kind.settings(spec.settings)?;
+        let arguments = init_arguments(&kind.programs).join(" ");
+        let empty = Key::new(&["1", &kind.programs.version, &arguments]);
         let fixtures: Vec<String> = spec
             .fixtures
             .iter()
@@ -160,8 +188,7 @@ impl<'a> Plan<'a> {
         let loaded = Key::new(&[empty.text(), &loading.join(" "), &fixtures.join("\n")]);
         Ok(Self {
             spec,
-            programs,
-            account,
+            kind,
             cache: Cache::new(spec.site.cache.as_deref()),
             empty,
             loaded,
@@ -183,7 +210,7 @@ impl<'a> Plan<'a> {
         self.prepare(&guard, &place).await?;
         let (server, place) = self.serve(&guard, place).await?;
         let password = ulid::Ulid::new().to_string();
-        let databases = Databases::private(place.config("postgres"), self.settings.database.clone());
+        let databases = Databases::private(place.config("postgres"));
         if place.tcp {
             let alter = format!("ALTER ROLE {USER} PASSWORD '{password}'");
             databases.execute(&alter).await?;
@@ -198,6 +225,8 @@ impl<'a> Plan<'a> {
             password,
             place,
             guard,
+            kind: self.kind.clone(),
+            settings: self.settings.server.clone(),
             _directory: directory,
             _socket: socket,
         })
@@ -205,14 +234,14 @@ impl<'a> Plan<'a> {
 
     /// Puts the data in place: with the fixtures, from the cache or made.
     async fn prepare(&self, guard: &Guard, place: &Place) -> Result<(), PostgresError> {
-        let (account, data) = (self.account.as_ref(), place.data());
+        let (account, data) = (self.kind.account.as_ref(), place.data());
         let fixtures = self.spec.fixtures;
         if !fixtures.is_empty() && self.cache.copy_out(&self.loaded, &data, account) {
             return self.synced(&data);
         }
         if !self.cache.copy_out(&self.empty, &data, account) {
             self.private_directory(&data)?;
-            init(&self.programs, account, guard, &data).await?;
+            init(&self.kind.programs, account, guard, &data).await?;
             self.cache.publish(&self.empty, &data);
         }
         if !fixtures.is_empty() {
@@ -230,8 +259,15 @@ impl<'a> Plan<'a> {
         };
         let mut settings = self.settings.server.clone();
         settings.extend(owned(LOADING));
-        let server = Server::start(&self.programs, self.account.as_ref(), guard, &quiet, &settings).await?;
-        let databases = Databases::private(quiet.config("postgres"), Vec::new());
+        let server = Server::start(
+            &self.kind.programs,
+            self.kind.account.as_ref(),
+            guard,
+            &quiet,
+            &settings,
+        )
+        .await?;
+        let databases = Databases::private(quiet.config("postgres"));
         let mut loaded = Ok(());
         for fixture in self.spec.fixtures {
             if loaded.is_ok() {
@@ -258,8 +294,8 @@ impl<'a> Plan<'a> {
                 place.port = free_port().map_err(|source| PostgresError::system("no free port", source))?;
             }
             let started = Server::start(
-                &self.programs,
-                self.account.as_ref(),
+                &self.kind.programs,
+                self.kind.account.as_ref(),
                 guard,
                 &place,
                 &self.settings.server,
@@ -278,7 +314,7 @@ impl<'a> Plan<'a> {
     fn private_directory(&self, path: &Path) -> Result<(), PostgresError> {
         fs::create_dir(path)
             .and_then(|()| fs::set_permissions(path, Permissions::from_mode(0o700)))
-            .and_then(|()| Account::give(self.account.as_ref(), path))
+            .and_then(|()| Account::give(self.kind.account.as_ref(), path))
             .map_err(|source| PostgresError::system("a directory of the server cannot be made", source))
     }
 
@@ -294,7 +330,7 @@ impl<'a> Plan<'a> {
         let (disk, memory): (Vec<_>, Vec<_>) = temporary.into_iter().partition(|path| !is_memory(path));
         candidates.extend(disk.into_iter().chain(memory));
         for parent in candidates {
-            if !Account::reaches(self.account.as_ref(), &parent) {
+            if !Account::reaches(self.kind.account.as_ref(), &parent) {
                 reasons.push(format!("{} is closed to the server's user", parent.display()));
                 continue;
             }
@@ -310,7 +346,7 @@ impl<'a> Plan<'a> {
 
     fn directory_in(&self, parent: &Path) -> io::Result<RunDirectory> {
         let directory = RunDirectory::new_in(parent)?;
-        if self.account.is_some() {
+        if self.kind.account.is_some() {
             // To be passed through by the server's user, not to be read.
             fs::set_permissions(directory.path(), Permissions::from_mode(0o711))?;
         }

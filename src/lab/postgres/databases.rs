@@ -19,6 +19,46 @@ const SCHEMA: &str = "loadgate";
 /// Settings that say where files are or hold secrets, not how the server works.
 const NOT_TOLD: &str = "conninfo|passphrase|password|socket|_command$|_file$|_directory$|_address";
 
+/// A line per object of the user's and per setting of the database.
+const SCHEMA_AND_SETTINGS: &str = "
+    WITH own AS (
+        SELECT oid, nspname FROM pg_namespace
+        WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'loadgate')
+    )
+    SELECT kind, what FROM (
+        SELECT 'relation' AS kind,
+               format('%I.%I (%s) %s', nspname, relname, relkind, array_to_string(reloptions, ' ')) AS what
+        FROM pg_class JOIN own ON own.oid = relnamespace
+        UNION ALL
+        SELECT 'column', format('%I.%I.%I %s %s %s', nspname, relname, attname, format_type(atttypid, atttypmod),
+                                attnotnull, pg_get_expr(adbin, adrelid))
+        FROM pg_attribute
+        JOIN pg_class ON pg_class.oid = attrelid JOIN own ON own.oid = relnamespace
+        LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+        WHERE attnum > 0 AND NOT attisdropped AND relkind IN ('r', 'p', 'v', 'm', 'f')
+        UNION ALL
+        SELECT 'index', pg_get_indexdef(indexrelid) || CASE WHEN indisvalid THEN '' ELSE ' INVALID' END
+        FROM pg_index JOIN pg_class ON pg_class.oid = indrelid JOIN own ON own.oid = relnamespace
+        UNION ALL
+        SELECT 'constraint', format('%s: %s', conname, pg_get_constraintdef(pg_constraint.oid))
+        FROM pg_constraint JOIN own ON own.oid = connamespace
+        UNION ALL
+        SELECT 'function', format('%I.%I(%s) %s', nspname, proname, pg_get_function_identity_arguments(pg_proc.oid), md5(prosrc))
+        FROM pg_proc JOIN own ON own.oid = pronamespace
+        UNION ALL
+        SELECT 'trigger', pg_get_triggerdef(pg_trigger.oid)
+        FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid JOIN own ON own.oid = relnamespace
+        WHERE NOT tgisinternal
+        UNION ALL
+        SELECT 'statistics', pg_get_statisticsobjdef(pg_statistic_ext.oid)
+        FROM pg_statistic_ext JOIN own ON own.oid = stxnamespace
+        UNION ALL
+        SELECT 'extension', format('%s %s', extname, extversion) FROM pg_extension
+        UNION ALL
+        SELECT 'setting', unnest(setconfig) FROM pg_db_role_setting
+        WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
+    ) AS objects ORDER BY kind, what";
+
 /// A server on which databases may be made.
 #[derive(Debug, Clone)]
 pub struct Databases {
@@ -26,8 +66,6 @@ pub struct Databases {
     tls: Tls,
     /// Whether the server is the run's own: then copies are of files, without regard to others.
     private: bool,
-    /// Settings that every database gets.
-    settings: Vec<(String, String)>,
     /// Ends every name, so that runs on one server do not meet.
     suffix: String,
 }
@@ -43,24 +81,22 @@ pub struct Description {
 
 impl Databases {
     /// On a server of the run's own.
-    pub(super) fn private(config: Config, settings: Vec<(String, String)>) -> Self {
+    pub(super) fn private(config: Config) -> Self {
         Self {
             config,
             tls: Tls::default(),
             private: true,
-            settings,
             suffix: String::new(),
         }
     }
 
     /// On the user's server. Names begin with `lg_` and end with one of this run.
-    pub fn on(config: Config, tls: Tls, settings: &BTreeMap<String, String>) -> Self {
+    pub fn on(config: Config, tls: Tls) -> Self {
         let id = ulid::Ulid::new().to_string().to_lowercase();
         Self {
             config,
             tls,
             private: false,
-            settings: settings.clone().into_iter().collect(),
             suffix: format!("_{}", &id[id.len() - 10..]),
         }
     }
@@ -104,10 +140,7 @@ impl Databases {
         };
         let mut connection = self.connect(database).await?;
         for script in scripts {
-            for statement in &script.statements {
-                let done = connection.batch_execute(&statement.sql).await;
-                done.map_err(|error| misfit(script, statement, &error))?;
-            }
+            execute_all(&connection, script).await?;
         }
         // The fixture may have left a transaction or a search path behind.
         connection = self.connect(database).await?;
@@ -123,12 +156,35 @@ impl Databases {
             .map_err(|error| sql_error(vacuum, &error))
     }
 
-    /// Makes a database that is a copy of the fixture's template, or an empty
-    /// one, with the settings of this server's databases.
+    /// Executes a script in a database, statement by statement.
+    ///
+    /// # Errors
+    /// With file and line of the statement that failed.
+    pub async fn execute_script(&self, database: &str, script: &Script) -> Result<(), PostgresError> {
+        let connection = self.connect(database).await?;
+        execute_all(&connection, script).await
+    }
+
+    /// What a database is made of, a line for each object and setting: equal before and after what was taken back.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub async fn fingerprint(&self, database: &str) -> Result<Vec<String>, PostgresError> {
+        let connection = self.connect(database).await?;
+        let lines = rows(&connection, SCHEMA_AND_SETTINGS).await?;
+        Ok(lines.into_iter().map(|(kind, what)| format!("{kind} {what}")).collect())
+    }
+
+    /// Makes a database that is a copy of the fixture's template, or an empty one, with these settings.
     ///
     /// # Errors
     /// When the server refuses.
-    pub async fn clone_database(&self, fixture: Option<&Fixture>, name: &str) -> Result<(), PostgresError> {
+    pub async fn clone_database(
+        &self,
+        fixture: Option<&Fixture>,
+        name: &str,
+        settings: &[(String, String)],
+    ) -> Result<(), PostgresError> {
         let template = fixture.map_or_else(String::new, |fixture| {
             format!(" TEMPLATE {}", quoted(&self.template(fixture)))
         });
@@ -142,14 +198,11 @@ impl Databases {
         let create = format!("CREATE DATABASE {}{template}{strategy}", quoted(name));
         let made = connection.batch_execute(&create).await;
         made.map_err(|error| sql_error(&create, &error))?;
-        self.set(name, &self.settings).await
+        self.set(name, settings).await
     }
 
     /// Sets settings of a database, for sessions that begin from now on.
-    ///
-    /// # Errors
-    /// A setting that the server does not have, a value that it does not take.
-    pub async fn set(&self, database: &str, settings: &[(String, String)]) -> Result<(), PostgresError> {
+    async fn set(&self, database: &str, settings: &[(String, String)]) -> Result<(), PostgresError> {
         if settings.is_empty() {
             return Ok(());
         }
@@ -233,6 +286,14 @@ impl Databases {
             reason,
         })
     }
+}
+
+async fn execute_all(client: &Client, script: &Script) -> Result<(), PostgresError> {
+    for statement in &script.statements {
+        let done = client.batch_execute(&statement.sql).await;
+        done.map_err(|error| misfit(script, statement, &error))?;
+    }
+    Ok(())
 }
 
 /// `"name"`, whatever is in it.

@@ -129,7 +129,8 @@ pub enum PostgresError {
 }
 
 impl PostgresError {
-    pub(super) fn system(what: &str, source: io::Error) -> Self {
+    /// The system refused something.
+    pub fn system(what: &str, source: io::Error) -> Self {
         Self::System {
             what: what.into(),
             source,

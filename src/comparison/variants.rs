@@ -1,0 +1,65 @@
+//! Variants of one run beside their reference.
+
+use super::{
+    Finding, Judgement, Verdict,
+    evidence::{Evidence, Role},
+    judge::Judge,
+};
+use crate::run::Run;
+
+/// What the thresholds say of every variant but the first, and what the reader must know besides.
+pub(super) fn judge(run: &Run) -> (Vec<Judgement>, Vec<String>) {
+    let Some((name, reference)) = run.variants.first().zip(run.of_variant(0)) else {
+        return (Vec::new(), Vec::new());
+    };
+    let (mut judgements, mut notes) = (Vec::new(), Vec::new());
+    for (index, variant) in run.variants.iter().enumerate().skip(1) {
+        let Some(candidate) = run.of_variant(index) else {
+            continue;
+        };
+        let mut judge = Judge {
+            candidate: Evidence::new(&candidate, Role::Candidate),
+            reference: Some(Evidence::new(&reference, Role::Reference)),
+            epochs: Some((&reference, &candidate)),
+            other_machine: false,
+            baseline: format!("\"{}\"", name.name),
+        };
+        let judged = run.thresholds.iter().map(|threshold| judge.judge(threshold));
+        judgements.extend(judged.map(|judgement| Judgement {
+            id: format!("{}@{}", judgement.id, variant.name),
+            reason: format!("{}: {}", variant.name, judgement.reason),
+            variant: Some(variant.name.clone()),
+            ..judgement
+        }));
+        notes.extend(judge.independence_note());
+    }
+    notes.dedup();
+    (judgements, notes)
+}
+
+/// Variants that answer differently do not do the same work, however fast they are.
+pub(super) fn other_answers(run: &Run) -> Vec<Finding> {
+    let differences = run.equivalence.iter().flat_map(|equivalence| &equivalence.differences);
+    let mut told: Vec<(&str, &str)> = Vec::new();
+    let mut findings = Vec::new();
+    for difference in differences {
+        let about = (difference.variant.as_str(), difference.step.as_str());
+        if told.contains(&about) {
+            continue;
+        }
+        told.push(about);
+        findings.push(Finding {
+            verdict: Verdict::Critical,
+            text: format!(
+                "\"{}\" answers {} otherwise than \"{}\": to {} it is {}, was {}",
+                difference.variant,
+                difference.step,
+                run.variants.first().map_or("", |reference| &reference.name),
+                difference.input,
+                difference.candidate,
+                difference.reference,
+            ),
+        });
+    }
+    findings
+}

@@ -1,0 +1,95 @@
+//! A run with variants: which there were, when each was loaded, and how their answers compared.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Accounting, Interval, StepInterval};
+
+/// One of several ways in which the work was done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Variant {
+    /// Name from the scenario; the first is the reference.
+    pub name: String,
+    /// Its flow starts.
+    pub accounting: Accounting,
+    /// How long its load was recorded, in seconds.
+    pub loaded_s: f64,
+}
+
+/// A stretch of load on one variant, of which an interval tells.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Slice {
+    /// Fresh instances of all variants, numbered from 0.
+    pub epoch: u32,
+    /// One slice of each variant, numbered on over all epochs.
+    pub round: u32,
+    /// Index into [`super::Run::variants`].
+    pub variant: usize,
+    /// Where its recorded part begins, in seconds of load.
+    pub start_s: f64,
+    /// How long it was recorded, in seconds.
+    pub length_s: f64,
+}
+
+/// What a managed process was built from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Build {
+    /// The revision as written: `main`.
+    pub revision: String,
+    /// Its commit.
+    pub commit: String,
+    /// First line of the commit's message.
+    pub subject: String,
+}
+
+/// Whether the variants gave the same answers to the same inputs, before any load.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Equivalence {
+    /// Answers that were compared, per pair of variants.
+    pub compared: u64,
+    /// Where they differed; the first few of each step.
+    pub differences: Vec<Difference>,
+    /// Steps that could not be compared, and why.
+    pub notes: Vec<String>,
+}
+
+/// An input on which a variant gave another answer than the reference.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// Name of the variant.
+    pub variant: String,
+    /// Name of the step.
+    pub step: String,
+    /// Number of the pass, with which the input can be made again.
+    pub pass: u64,
+    /// What was asked, secrets masked.
+    pub input: String,
+    /// What the reference answered, shortened.
+    pub reference: String,
+    /// What the variant answered, shortened.
+    pub candidate: String,
+}
+
+/// The slices of one variant on a timeline of their own, with the steps at these indices only.
+pub(super) fn intervals(all: &[Interval], variant: usize, own: &[usize]) -> Vec<Interval> {
+    let mut loaded_s = 0.0;
+    let mut intervals = Vec::new();
+    for interval in all {
+        let Some(slice) = interval.slice.filter(|slice| slice.variant == variant) else {
+            continue;
+        };
+        let steps = interval.steps.iter().filter_map(|step| {
+            let index = own.iter().position(|own| *own == step.step)?;
+            Some(StepInterval {
+                step: index,
+                ..step.clone()
+            })
+        });
+        intervals.push(Interval {
+            k: loaded_s as u64,
+            steps: steps.collect(),
+            ..interval.clone()
+        });
+        loaded_s += slice.length_s;
+    }
+    intervals
+}

@@ -1,0 +1,285 @@
+//! What databases of a trial are copied from: private servers and templates, made once,
+//! shared by all variants and epochs, gone after all else.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitStatus,
+    sync::Arc,
+    thread,
+};
+
+use futures_util::{FutureExt as _, future::LocalBoxFuture};
+use tokio_postgres::Config;
+
+use super::{Setting, TrialError};
+use crate::{
+    executor,
+    lab::{
+        LabError, RunDirectory,
+        postgres::{Cluster, Databases, PostgresError, Spec},
+        sqlite,
+    },
+    run,
+    target::fill,
+    workload::{Fixture, Kind, PostgresTarget, PrivateServer, Provision, Target, Workload},
+};
+
+/// The servers and templates of a trial.
+#[derive(Default)]
+pub(super) struct Servers {
+    private: Vec<Private>,
+    created: Vec<Created>,
+    files: Vec<(Fixture, PathBuf)>,
+}
+
+/// A private server, for the targets of one name.
+struct Private {
+    target: String,
+    durability: crate::workload::Durability,
+    cluster: Cluster,
+}
+
+/// Templates on the user's server, dropped at the end.
+pub(super) struct Created {
+    address: String,
+    databases: Databases,
+    templates: Vec<String>,
+}
+
+/// Where copies of a template are made, on a server.
+pub(super) struct Place<'s> {
+    pub(super) databases: &'s Databases,
+    /// Of a private server.
+    pub(super) cluster: Option<&'s Cluster>,
+    /// The user's address of a server that is not private.
+    pub(super) address: String,
+    /// For the database.
+    pub(super) settings: Vec<(String, String)>,
+}
+
+impl Servers {
+    /// Starts and fills what any of the variants needs.
+    pub(super) async fn start(
+        workload: &Arc<Workload>,
+        setting: &Setting,
+        directory: &RunDirectory,
+    ) -> Result<Self, TrialError> {
+        let mut servers = Self::default();
+        for variant in workload.variants() {
+            for target in &variant.targets {
+                let name = format!("target \"{}\"", target.name);
+                let made = servers.prepare(target, workload, setting, directory.path()).await;
+                made.map_err(|source| LabError::Postgres { name, source })?;
+            }
+        }
+        Ok(servers)
+    }
+
+    async fn prepare(
+        &mut self,
+        target: &Target,
+        workload: &Arc<Workload>,
+        setting: &Setting,
+        directory: &Path,
+    ) -> Result<(), PostgresError> {
+        match (&target.provision, &target.kind) {
+            (Some(Provision::Server(wanted)), _) => self.private(target, wanted, workload, setting).await,
+            (Some(Provision::File(Some(fixture))), _) => self.file(fixture, directory),
+            (Some(Provision::Databases { fixture, .. }), Kind::Postgres(postgres)) => {
+                let address = fill(&postgres.connection, None, directory);
+                self.created(postgres, fixture, address).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn private(
+        &mut self,
+        target: &Target,
+        wanted: &PrivateServer,
+        workload: &Arc<Workload>,
+        setting: &Setting,
+    ) -> Result<(), PostgresError> {
+        if self.place_on(&target.name, wanted)?.is_some() {
+            return Ok(());
+        }
+        // All fixtures that a target of this name is a copy of, in any variant.
+        let targets = workload.variants().flat_map(|variant| &variant.targets);
+        let same_name = targets.filter(|other| other.name == target.name);
+        let mut fixtures: Vec<&Fixture> = Vec::new();
+        for fixture in same_name.filter_map(|other| other.provision.as_ref()?.fixture()) {
+            if !fixtures.contains(&fixture) {
+                fixtures.push(fixture);
+            }
+        }
+        let variants = 1 + workload.others.len();
+        let cluster = Cluster::start(&Spec {
+            site: &setting.site,
+            durability: wanted.durability,
+            settings: &wanted.settings,
+            fixtures: &fixtures,
+            tcp: wanted.tcp,
+            connections: variants * executor::sessions(&workload.load.profile),
+        })
+        .await?;
+        self.private.push(Private {
+            target: target.name.clone(),
+            durability: wanted.durability,
+            cluster,
+        });
+        Ok(())
+    }
+
+    /// The server of a target, with what its database is to be set to.
+    fn place_on(&self, target: &str, wanted: &PrivateServer) -> Result<Option<Place<'_>>, PostgresError> {
+        for private in &self.private {
+            let same = private.target == target && private.durability == wanted.durability;
+            if same && let Some(settings) = private.cluster.database_settings(&wanted.settings)? {
+                return Ok(Some(Place {
+                    databases: private.cluster.databases(),
+                    cluster: Some(&private.cluster),
+                    address: String::new(),
+                    settings,
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn created(
+        &mut self,
+        postgres: &PostgresTarget,
+        fixture: &Fixture,
+        address: String,
+    ) -> Result<(), PostgresError> {
+        let at = match self.created.iter().position(|created| created.address == address) {
+            Some(at) => at,
+            None => {
+                let databases = Databases::on(config(&address)?, postgres.tls.clone());
+                self.created.push(Created {
+                    address,
+                    databases,
+                    templates: Vec::new(),
+                });
+                self.created.len() - 1
+            }
+        };
+        let created = &mut self.created[at];
+        let template = created.databases.template(fixture);
+        if !created.templates.contains(&template) {
+            // From here on dropping this drops what was made.
+            created.templates.push(template);
+            created.databases.load(fixture).await?;
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, fixture: &Fixture, directory: &Path) -> Result<(), PostgresError> {
+        if self.files.iter().any(|(known, _)| known == fixture) {
+            return Ok(());
+        }
+        let path = directory.join(format!("{}.template.db", run::hash(fixture.digest().as_bytes())));
+        sqlite::load(&path, Some(fixture))?;
+        self.files.push((fixture.clone(), path));
+        Ok(())
+    }
+
+    /// Where the database of a target is made; `None` where it is a file or none is made.
+    pub(super) fn place(&self, target: &Target) -> Result<Option<Place<'_>>, PostgresError> {
+        match (&target.provision, &target.kind) {
+            (Some(Provision::Server(wanted)), _) => self.place_on(&target.name, wanted),
+            (Some(Provision::Databases { fixture, settings }), _) => {
+                let found = self.created.iter().find(|created| {
+                    created.templates.contains(&created.databases.template(fixture))
+                        && matches!(&target.kind, Kind::Postgres(postgres) if postgres.connection == created.address)
+                });
+                Ok(found.map(|created| Place {
+                    databases: &created.databases,
+                    cluster: None,
+                    address: created.address.clone(),
+                    settings: settings.clone().into_iter().collect(),
+                }))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The file that a fixture was loaded into.
+    pub(super) fn template_file(&self, fixture: &Fixture) -> Option<&Path> {
+        let found = self.files.iter().find(|(known, _)| known == fixture);
+        found.map(|(_, path)| path.as_path())
+    }
+
+    /// Each completes when a private server ends by itself: the target, how, and its last words.
+    pub(super) fn endings(&mut self) -> impl Iterator<Item = Ending<'_>> {
+        self.private.iter_mut().map(|Private { target, cluster, .. }| {
+            let target = target.clone();
+            async move {
+                let status = cluster.wait().await;
+                (target, status, cluster.last_output())
+            }
+            .boxed_local()
+        })
+    }
+
+    /// Removes all of them; what goes wrong is told.
+    pub(super) async fn stop(self) -> Vec<String> {
+        for private in self.private {
+            private.cluster.stop().await;
+        }
+        let mut remains = Vec::new();
+        for mut created in self.created {
+            if let Err(error) = created.drop_all().await {
+                remains.push(format!("what was made for the run remains: {error}"));
+            }
+        }
+        remains
+    }
+}
+
+/// The end of something that should have lasted: whose, how, and its last words.
+pub(super) type Ending<'a> = LocalBoxFuture<'a, (String, std::io::Result<ExitStatus>, String)>;
+
+/// An address of PostgreSQL, read.
+pub(super) fn config(address: &str) -> Result<Config, PostgresError> {
+    address.parse().map_err(|_| PostgresError::Sql {
+        what: "the address of the server".into(),
+        reason: "not a PostgreSQL address".into(),
+    })
+}
+
+impl Created {
+    async fn drop_all(&mut self) -> Result<(), PostgresError> {
+        while let Some(name) = self.templates.first() {
+            self.databases.drop_database(name).await?;
+            self.templates.remove(0);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Created {
+    fn drop(&mut self) {
+        drop_in_the_end(&self.databases, std::mem::take(&mut self.templates));
+    }
+}
+
+/// Drops databases as the last resort, for an interrupt before any load: the runtime may
+/// be about to end, so on a thread of its own.
+pub(super) fn drop_in_the_end(databases: &Databases, names: Vec<String>) {
+    if names.is_empty() {
+        return;
+    }
+    let databases = databases.clone();
+    let drop_all = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        if let Ok(runtime) = runtime {
+            runtime.block_on(async {
+                for name in &names {
+                    let _ = databases.drop_database(name).await;
+                }
+            });
+        }
+    };
+    let _ = thread::spawn(drop_all).join();
+}
