@@ -9,6 +9,7 @@
 mod environment;
 mod fingerprint;
 mod latency;
+mod statements;
 mod store;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ pub use self::{
     environment::{Environment, MachineClass},
     fingerprint::{Fingerprint, hash},
     latency::{Encoded, HIGHEST_NS, Latency, LatencyByOutcome},
+    statements::StatementCounts,
     store::{FILE_NAME, StoreError, load, read_bounded, save, write_atomically},
 };
 use crate::{
