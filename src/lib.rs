@@ -12,7 +12,7 @@
 //! target       how one operation is done: http, sqlite, postgres
 //! recorder     samples → histograms and intervals
 //! executor     when operations start: open (arrivals), closed (users)
-//! observer     machine, repository, the generator itself
+//! observer     machine, repository, the generator itself, PostgreSQL's counters
 //! lab          managed processes, private databases
 //! trial        the conduct of one run
 //! run          ── the waist: the result and its file

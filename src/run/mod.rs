@@ -10,6 +10,7 @@ mod census;
 mod environment;
 mod fingerprint;
 mod latency;
+mod statements;
 mod store;
 mod variant;
 
@@ -23,6 +24,7 @@ pub use self::{
     environment::{Environment, MachineClass},
     fingerprint::{Fingerprint, hash},
     latency::{Encoded, HIGHEST_NS, Latency, LatencyByOutcome},
+    statements::StatementCounts,
     store::{FILE_NAME, StoreError, load, read_bounded, save, write_atomically},
     variant::{Build, Difference, Equivalence, Slice, Variant},
 };

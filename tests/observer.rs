@@ -1,0 +1,262 @@
+//! What a real PostgreSQL tells of the work that was done on it: counters, plans, activity.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use std::{collections::BTreeMap, env, io::Write as _};
+
+use loadgate::{
+    lab::postgres::{Cluster, PostgresError, Site, Spec},
+    observer::postgres::{Reading, StatementCounts, Statements, is_transaction_control},
+    target::{PostgresConnection, connect_postgres},
+    workload::{Durability, Tls},
+};
+use tokio_postgres::Config;
+
+/// 20,000 rows, the same in every run, on some 300 pages.
+const USERS: &str = "CREATE TABLE users (id bigint PRIMARY KEY, username text NOT NULL, email text NOT NULL);
+    INSERT INTO users SELECT i, 'user_' || lpad(i::text, 7, '0'), md5(i::text) || '@example.com'
+    FROM generate_series(1, 20000) AS g(i);
+    VACUUM (FREEZE, ANALYZE) users";
+
+const BY_NAME: &str = "SELECT id, email FROM users WHERE username = 'user_0000123'";
+
+/// A private server with a database "app" that holds [`USERS`].
+struct Server(Cluster);
+
+impl Server {
+    /// `None` where PostgreSQL is not installed, which has then been said.
+    async fn start() -> Option<Self> {
+        let site = Site {
+            cache: None,
+            ..Site::new(|name| env::var(name).ok())
+        };
+        let spec = Spec {
+            site: &site,
+            durability: Durability::Ci,
+            settings: &BTreeMap::new(),
+            fixtures: &[],
+            tcp: false,
+            connections: 4,
+        };
+        let cluster = match Cluster::start(&spec).await {
+            Err(missing @ PostgresError::Missing { .. }) => {
+                assert!(env::var_os("CI").is_none(), "{missing}");
+                // Not eprintln, whose output the test harness swallows.
+                let _ = writeln!(std::io::stderr(), "SKIPPED a test: {missing}");
+                return None;
+            }
+            started => started.unwrap(),
+        };
+        cluster.databases().clone_database(None, "app").await.unwrap();
+        let server = Self(cluster);
+        for statement in USERS.split(';') {
+            server.execute(statement).await;
+        }
+        Some(server)
+    }
+
+    fn config(&self, database: &str) -> Config {
+        self.0.connection(database).parse().unwrap()
+    }
+
+    async fn connect(&self, database: &str) -> PostgresConnection {
+        connect_postgres(&self.config(database), &Tls::default()).await.unwrap()
+    }
+
+    /// Executes SQL in the database "app".
+    async fn execute(&self, sql: &str) {
+        let done = self.connect("app").await.batch_execute(sql).await;
+        done.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
+
+    /// Of the database "app", asked for from the one that is named.
+    async fn statements(&self, from: &str) -> Statements {
+        Statements::connect(&self.config(from), &Tls::default(), "app")
+            .await
+            .unwrap()
+    }
+}
+
+/// What was counted since then, by text.
+async fn counted(statements: &Statements, before: &Reading) -> BTreeMap<String, StatementCounts> {
+    let gained = statements.read().await.unwrap().since(before).unwrap();
+    let ids: Vec<i64> = gained.keys().copied().collect();
+    let texts = statements.texts(&ids).await.unwrap();
+    assert_eq!(texts.len(), ids.len(), "{texts:?}");
+    gained
+        .into_iter()
+        .map(|(id, counts)| (texts[&id].clone(), counts))
+        .collect()
+}
+
+#[tokio::test]
+async fn statements_are_counted_exactly() {
+    let Some(server) = Server::start().await else { return };
+    let statements = server.statements("postgres").await;
+    let app = server.connect("app").await;
+    let before = statements.read().await.unwrap();
+    assert!(before.since(&before).unwrap().is_empty());
+
+    app.batch_execute("BEGIN").await.unwrap();
+    for id in 1..=5_i64 {
+        let found = app
+            .query("SELECT username FROM users WHERE id <= $1", &[&id])
+            .await
+            .unwrap();
+        assert_eq!(found.len() as i64, id);
+    }
+    app.batch_execute("UPDATE users SET email = '' WHERE id = 7; COMMIT")
+        .await
+        .unwrap();
+
+    let counted = counted(&statements, &before).await;
+    let (control, queries): (Vec<_>, Vec<_>) = counted.iter().partition(|(text, _)| is_transaction_control(text));
+    assert_eq!((control.len(), queries.len()), (2, 2), "{counted:?}");
+    let select = counted["SELECT username FROM users WHERE id <= $1"];
+    assert_eq!(
+        (select.calls, select.rows, select.wal_records),
+        (5, 15, 0),
+        "{select:?}"
+    );
+    assert!((10..=40).contains(&select.buffers), "{select:?}");
+    let update = counted["UPDATE users SET email = $1 WHERE id = $2"];
+    assert_eq!((update.calls, update.rows), (1, 1));
+    assert!(
+        update.wal_records >= 1 && update.wal_bytes > update.wal_records,
+        "{update:?}"
+    );
+    server.0.stop().await;
+}
+
+#[tokio::test]
+async fn the_same_work_is_counted_the_same_and_an_index_saves_pages() {
+    let Some(server) = Server::start().await else { return };
+    let statements = server.statements("postgres").await;
+    let app = server.connect("app").await;
+    let mut counts = Vec::new();
+    for index in [false, false, true, true] {
+        if index {
+            let create = "CREATE INDEX IF NOT EXISTS users_username ON users (username)";
+            app.batch_execute(create).await.unwrap();
+        }
+        // What a session looks up once is in its catalogue cache from then on.
+        app.batch_execute(BY_NAME).await.unwrap();
+        let before = statements.read().await.unwrap();
+        app.batch_execute(BY_NAME).await.unwrap();
+        let gained: Vec<_> = statements
+            .read()
+            .await
+            .unwrap()
+            .since(&before)
+            .unwrap()
+            .into_values()
+            .collect();
+        assert_eq!(gained.len(), 1, "the observer's own statements are counted: {gained:?}");
+        counts.push(gained[0]);
+    }
+    assert_eq!((counts[0], counts[2]), (counts[1], counts[3]));
+    assert!(counts[0].buffers > 100 && counts[2].buffers <= 4, "{counts:?}");
+    assert_eq!((counts[0].rows, counts[2].rows), (1, 1));
+    server.0.stop().await;
+}
+
+#[tokio::test]
+async fn a_sort_that_does_not_fit_is_counted_in_temporary_blocks() {
+    let Some(server) = Server::start().await else { return };
+    let statements = server.statements("postgres").await;
+    let app = server.connect("app").await;
+    let mut temporary = Vec::new();
+    for memory in ["64kB", "64MB"] {
+        app.batch_execute(&format!("SET work_mem = '{memory}'")).await.unwrap();
+        let before = statements.read().await.unwrap();
+        app.query("SELECT id FROM users ORDER BY email", &[]).await.unwrap();
+        let gained = statements.read().await.unwrap().since(&before).unwrap();
+        temporary.push(gained.into_values().map(|counts| counts.temp_blocks).sum::<u64>());
+    }
+    assert!(temporary[0] > 50 && temporary[1] == 0, "{temporary:?}");
+    server.0.stop().await;
+}
+
+#[tokio::test]
+async fn beside_or_within_the_observer_never_counts_itself() {
+    let Some(server) = Server::start().await else { return };
+    server
+        .execute("CREATE SCHEMA \"Odd one\"; CREATE EXTENSION pg_stat_statements SCHEMA \"Odd one\"")
+        .await;
+    let within = server.statements("app").await;
+    let beside = server.statements("postgres").await;
+    let app = server.connect("app").await;
+    let before = within.read().await.unwrap();
+    for _ in 0..3 {
+        within.texts(&[1, 2]).await.unwrap();
+    }
+    assert!(within.read().await.unwrap().since(&before).unwrap().is_empty());
+    let seen_beside = beside.read().await.unwrap();
+    app.batch_execute(BY_NAME).await.unwrap();
+    let from_within = counted(&within, &before).await;
+    assert_eq!(from_within.len(), 1, "{from_within:?}");
+    // From beside those of the observer within are statements as any.
+    assert!(counted(&beside, &seen_beside).await.len() > 1);
+    server.0.stop().await;
+}
+
+#[tokio::test]
+async fn a_role_without_rights_counts_its_own_or_says_what_it_needs() {
+    let Some(server) = Server::start().await else { return };
+    server
+        .execute("CREATE ROLE app LOGIN; GRANT SELECT ON users TO app")
+        .await;
+    let mut config = server.config("postgres");
+    config.user("app");
+    let statements = Statements::connect(&config, &Tls::default(), "app").await.unwrap();
+    let own = connect_postgres(config.clone().dbname("app"), &Tls::default())
+        .await
+        .unwrap();
+    let before = statements.read().await.unwrap();
+    own.batch_execute(BY_NAME).await.unwrap();
+    assert_eq!(counted(&statements, &before).await.len(), 1);
+
+    server.execute(BY_NAME).await;
+    let refused = statements.read().await.unwrap().since(&before).unwrap_err();
+    assert!(refused.contains("GRANT pg_read_all_stats TO app"), "{refused}");
+    server.execute("GRANT pg_read_all_stats TO app").await;
+    let all = Statements::connect(&config, &Tls::default(), "app").await.unwrap();
+    let before = all.read().await.unwrap();
+    server.execute(BY_NAME).await;
+    assert_eq!(counted(&all, &before).await.len(), 1);
+    server.0.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_counted_is_said_with_its_mend() {
+    let Some(server) = Server::start().await else { return };
+    let refused = async |from: &str, database: &str| {
+        let config = server.config(from);
+        Statements::connect(&config, &Tls::default(), database)
+            .await
+            .unwrap_err()
+    };
+    assert!(refused("postgres", "none").await.contains("no database \"none\""));
+    let missing = refused("app", "app").await;
+    assert!(missing.contains("CREATE EXTENSION pg_stat_statements"), "{missing}");
+
+    let statements = server.statements("postgres").await;
+    let before = statements.read().await.unwrap();
+    let postgres = server.connect("postgres").await;
+    postgres
+        .batch_execute("SELECT pg_stat_statements_reset()")
+        .await
+        .unwrap();
+    let reset = statements.read().await.unwrap().since(&before).unwrap_err();
+    assert!(reset.contains("reset"), "{reset}");
+    let none = "ALTER DATABASE postgres SET pg_stat_statements.track = 'none'";
+    postgres.batch_execute(none).await.unwrap();
+    let off = refused("postgres", "app").await;
+    assert!(off.contains("pg_stat_statements.track is none"), "{off}");
+    server.0.stop().await;
+}
