@@ -1,11 +1,12 @@
 //! Things set up for a run and torn down after it: private directories, managed
-//! processes, databases.
+//! processes, databases, programs built from a commit.
 //!
 //! Nothing here may outlive a run: a process is stopped with its whole group, a
 //! directory is removed, and what a killed loadgate left behind is swept by the
 //! next one. The lab knows no load; commands arrive with their ports and
 //! directories filled in, fixtures split into statements.
 
+mod build;
 mod directory;
 mod groups;
 mod output;
@@ -18,6 +19,7 @@ use std::{io, net::TcpListener, process::ExitStatus, time::Duration};
 
 use self::postgres::PostgresError;
 pub use self::{
+    build::{Build, BuildError, BuildSpec},
     directory::RunDirectory,
     groups::kill_all,
     probe::Ready,

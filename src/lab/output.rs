@@ -2,6 +2,9 @@
 
 use std::{
     collections::VecDeque,
+    fs::File,
+    io::{self, Read as _, Seek as _, SeekFrom},
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -13,6 +16,8 @@ use tokio::{
 
 /// Kept of each of the two streams: 64 KiB.
 const KEPT: usize = 64 << 10;
+/// Read of a log: its last 16 KiB.
+const SHOWN_LOG: u64 = 16 << 10;
 /// Lines shown in a message.
 const LINES: usize = 20;
 /// The longest line shown, in characters.
@@ -102,6 +107,19 @@ async fn drain(mut from: impl AsyncRead + Unpin, tail: Arc<Mutex<VecDeque<u8>>>)
 pub(super) fn last_lines(text: &str) -> String {
     let lines: Vec<String> = text.lines().rev().take(LINES).map(printable).collect();
     lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+}
+
+/// The end of a file that may be long.
+///
+/// # Errors
+/// When it cannot be read.
+pub(super) fn end_of(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(SHOWN_LOG)))?;
+    let mut bytes = Vec::new();
+    file.take(SHOWN_LOG).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Replaces every secret by asterisks.

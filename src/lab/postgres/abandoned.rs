@@ -1,17 +1,19 @@
 //! A server that nobody ended: loadgate was killed, and its guard too.
 //!
 //! What is known of it stands in the `postmaster.pid` of its data: on line 1 its
-//! process id, on line 7 key and id of its shared memory.
+//! process id, on line 7 key and id of its shared memory. Killed before it wrote
+//! that, its memory is known by its key.
 
 use std::{
     fs,
     path::Path,
-    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+
+use super::memory::{self, Maker};
 
 /// How long an immediate shutdown may take.
 const END_WITHIN: Duration = Duration::from_secs(6);
@@ -21,30 +23,30 @@ const END_WITHIN: Duration = Duration::from_secs(6);
 /// Only a process that works in these data is touched, and only memory that it made and nobody uses.
 pub(in crate::lab) fn end(directory: &Path) {
     let data = directory.join("data");
-    let Ok(file) = fs::read_to_string(data.join("postmaster.pid")) else {
-        return;
-    };
+    let Some(maker) = Maker::of(&data) else { return };
+    let file = fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
     let lines: Vec<&str> = file.lines().collect();
     // Below zero it is a server that initdb uses for itself.
     let number = lines.first().and_then(|line| line.trim().parse::<i32>().ok());
     if let Some(pid) = number.and_then(|number| Pid::from_raw(number.checked_abs()?)) {
-        for signal in [Signal::QUIT, Signal::KILL] {
-            let deadline = Instant::now() + END_WITHIN;
-            while works_in(pid, &data) && Instant::now() < deadline {
-                let _ = kill_process(pid, signal);
-                thread::sleep(Duration::from_millis(50));
-            }
-        }
+        end_process(pid, &data);
     }
-    if let Some((key, id)) = lines.get(6).and_then(|line| numbers(line)) {
-        // Its children end a moment later.
-        for _ in 0..20 {
-            let memory = fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
-            match users(&memory, key, id) {
-                None => return,
-                Some(0) => return free(id),
-                Some(_) => thread::sleep(Duration::from_millis(50)),
-            }
+    let told = lines.get(6).and_then(|line| numbers(line));
+    // Its children end a moment later.
+    for _ in 0..20 {
+        if memory::free(&maker, told) {
+            return;
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn end_process(pid: Pid, data: &Path) {
+    for signal in [Signal::QUIT, Signal::KILL] {
+        let deadline = Instant::now() + END_WITHIN;
+        while works_in(pid, data) && Instant::now() < deadline {
+            let _ = kill_process(pid, signal);
+            thread::sleep(Duration::from_millis(50));
         }
     }
 }
@@ -60,40 +62,12 @@ fn numbers(line: &str) -> Option<(i64, i64)> {
     Some((numbers.next()??, numbers.next()??))
 }
 
-/// How many processes have that segment, if it is there. Columns: key, id, mode, size, two pids, users, …
-fn users(memory: &str, key: i64, id: i64) -> Option<i64> {
-    memory.lines().find_map(|line| {
-        let columns: Vec<i64> = line
-            .split_whitespace()
-            .filter_map(|column| column.parse().ok())
-            .collect();
-        // The kernel prints the key signed, PostgreSQL without a sign.
-        let same = columns.len() > 6 && columns[0] as u32 == key as u32 && columns[1] == id;
-        same.then(|| columns[6])
-    })
-}
-
-fn free(id: i64) {
-    let mut command = Command::new("ipcrm");
-    command.args(["--shmem-id", &id.to_string()]);
-    let _ = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn only_memory_that_nobody_uses_is_freed() {
-        let memory = "       key      shmid perms       size  cpid  lpid nattch   uid\n\
-                      1146903  5  600   56 13 13      6   101\n  -98  6  600   56 13 13      0   101\n";
-        assert_eq!(users(memory, 1_146_903, 5), Some(6));
-        assert_eq!(users(memory, 4_294_967_198, 6), Some(0));
-        assert_eq!((users(memory, 4_294_967_198, 7), users(memory, 97, 6)), (None, None));
+    fn key_and_id_are_read() {
         assert_eq!((numbers("  98  6 "), numbers("98")), (Some((98, 6)), None));
     }
 
@@ -102,7 +76,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let data = directory.path().join("data");
         fs::create_dir(&data).unwrap();
-        let mut sleeper = Command::new("sleep")
+        let mut sleeper = std::process::Command::new("sleep")
             .arg("60")
             .current_dir(directory.path())
             .spawn()
@@ -110,7 +84,11 @@ mod tests {
         fs::write(data.join("postmaster.pid"), format!("{}\n", sleeper.id())).unwrap();
         end(directory.path());
         assert!(sleeper.try_wait().unwrap().is_none());
-        let mut server = Command::new("sleep").arg("60").current_dir(&data).spawn().unwrap();
+        let mut server = std::process::Command::new("sleep")
+            .arg("60")
+            .current_dir(&data)
+            .spawn()
+            .unwrap();
         fs::write(data.join("postmaster.pid"), format!("{}\n", server.id())).unwrap();
         thread::scope(|scope| {
             scope.spawn(|| end(directory.path()));

@@ -15,25 +15,46 @@ use std::{
 
 use rustix::process::{Pid, Signal};
 
-use super::PostgresError;
+use super::{PostgresError, memory};
 use crate::lab::{RunDirectory, groups};
 
-/// `$1` is the directory. SIGQUIT is PostgreSQL's immediate shutdown; it removes
-/// `postmaster.pid` last. 5 s is what it grants its own children. A server that
-/// is only about to start dies of the signal and leaves its shared memory: its
-/// id ends line 7, and where the server has removed it nothing is there to do.
+/// `$1` is the directory. SIGQUIT is PostgreSQL's immediate shutdown; 5 s is
+/// what it grants its own children. Where loadgate is a shell's background job
+/// SIGQUIT is ignored by all who have not yet asked for it, so SIGTERM follows;
+/// a server in its immediate shutdown makes nothing of that.
+///
+/// A server that is only about to start dies of them and leaves its shared
+/// memory. Its id ends line 7 of `postmaster.pid`; before that is written it is
+/// known by its key: see [`super::memory`].
 const SCRIPT: &str = r#"
 trap '' HUP INT QUIT TERM
 read -r word && exit 0
+others() {
+  others=
+  for stat in /proc/[0-9]*/stat; do
+    read -r line 2>/dev/null <"$stat" || continue
+    set -- ${line##*) }
+    [ "$3" != "$$" ] || [ "$1" = Z ] || [ "${line%% *}" = "$$" ] || others="$others ${line%% *}"
+  done
+  [ -n "$others" ]
+}
 kill -s QUIT -- "-$$"
+kill -s TERM -- "-$$"
 tries=0
-memory=
-while [ -e "$1/data/postmaster.pid" ] && [ "$tries" -lt 120 ]; do
-  memory=$(sed -n '7s/.* //p' "$1/data/postmaster.pid" 2>/dev/null)
+while others && [ "$tries" -lt 140 ]; do
+  [ "$tries" -lt 120 ] || kill -s KILL $others
   sleep 0.05
   tries=$((tries + 1))
 done
+memory=$(sed -n '7s/.* //p' "$1/data/postmaster.pid" 2>/dev/null)
 [ -z "$memory" ] || ipcrm --shmem-id "$memory" 2>/dev/null
+free_like() {
+  while read -r key id mode size maker last users uid gid owner rest; do
+    [ "$size" = "$SIZE" ] && [ "$users" = 0 ] && [ "$owner" = "$4" ] || continue
+    [ $(((key - $1) & 0xffffffff)) -lt "$KEYS" ] && [ ! -e "/proc/$maker" ] && ipcrm --shmem-id "$id"
+  done </proc/sysvipc/shm
+}
+[ ! -d "$1/data" ] || free_like $(ls -din -- "$1/data")
 rm -rf -- "$1"
 "#;
 
@@ -52,6 +73,8 @@ impl Guard {
         command
             .args(["-c", SCRIPT, "loadgate-guard"])
             .arg(directory.path())
+            .env("SIZE", memory::SIZE.to_string())
+            .env("KEYS", memory::KEYS.to_string())
             .current_dir("/")
             .process_group(0)
             .stdin(Stdio::piped())
@@ -79,7 +102,7 @@ impl Guard {
 }
 
 impl Drop for Guard {
-    /// Lets the shell do its work where it was not dismissed, and waits for it: some 6 s at most.
+    /// Lets the shell do its work where it was not dismissed, and waits for it: some 7 s at most.
     fn drop(&mut self) {
         drop(self.shell.stdin.take());
         let _ = self.shell.wait();

@@ -10,6 +10,7 @@ mod cache;
 mod cluster;
 mod databases;
 mod guard;
+mod memory;
 mod programs;
 mod server;
 mod settings;
@@ -158,3 +159,6 @@ fn missing(given: Option<&Path>) -> String {
          initdb, or use a server of yours: postgres = \"postgres://…\""
     )
 }
+
+#[cfg(test)]
+mod tests;

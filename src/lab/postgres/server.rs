@@ -1,8 +1,7 @@
 //! A running server: started as a child, ready when it takes a connection, stopped.
 
 use std::{
-    fs::{self, File},
-    io::{Read as _, Seek as _, SeekFrom},
+    fs::File,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     time::Duration,
@@ -23,8 +22,6 @@ const START_WITHIN: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(10);
 /// How long sessions may take to end once asked to.
 const STOP_GRACE: Duration = Duration::from_secs(5);
-/// Of the log, in messages: the last 16 KiB.
-const SHOWN_LOG: u64 = 16 << 10;
 
 /// The superuser of every private server.
 pub(super) const USER: &str = "postgres";
@@ -187,7 +184,7 @@ impl Server {
 
     /// The last lines of its log.
     pub(super) fn last_output(&self) -> String {
-        output::last_lines(&end_of(&self.log).unwrap_or_default())
+        output::last_lines(&output::end_of(&self.log).unwrap_or_default())
     }
 
     /// Ends it: sessions are cut off, what is in memory is written; after 5 s at once.
@@ -203,14 +200,4 @@ impl Server {
             }
         }
     }
-}
-
-/// The end of a file that may be long.
-fn end_of(path: &Path) -> std::io::Result<String> {
-    let mut file = File::open(path)?;
-    let length = fs::metadata(path)?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(SHOWN_LOG)))?;
-    let mut bytes = Vec::new();
-    file.take(SHOWN_LOG).read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
