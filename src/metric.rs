@@ -67,12 +67,6 @@ pub enum Counter {
     TempBlocks,
     /// Records written to the log, without images of whole pages.
     WalRecords,
-    /// Plans made.
-    Plans,
-    /// Transactions that ended.
-    Transactions,
-    /// Connections that were made.
-    Sessions,
 }
 
 impl Measure {
@@ -204,13 +198,6 @@ pub const METRICS: &[Metric] = &[
         "WAL records per operation",
         Counter::WalRecords,
     ),
-    counter("plans_per_operation", "plans per operation", Counter::Plans),
-    counter(
-        "transactions_per_operation",
-        "transactions per operation",
-        Counter::Transactions,
-    ),
-    counter("sessions_per_operation", "connections per operation", Counter::Sessions),
 ];
 
 /// The metric of that name.

@@ -64,9 +64,6 @@ pub struct StatementCensus {
     pub rows: f64,
     /// Buffers, hit and read, per execution.
     pub buffers: f64,
-    /// Executions more per record more, where two sizes were counted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub calls_per_record: Option<f64>,
 }
 
 /// The same operation about few and about many records.

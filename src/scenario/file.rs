@@ -523,6 +523,8 @@ pub struct Step {
     /// Values to keep for later steps: name = JSON path, as in `$.items[0].id`, or `{ regex = … }`, or `{ header = … }`.
     #[serde(default)]
     pub save: BTreeMap<String, At<Save>>,
+    /// `false`: variants may answer this step differently.
+    pub comparable: Option<bool>,
     /// How long this step may take; overrides the target's.
     pub timeout: Option<At<String>>,
     /// How long the head of the answer may take once the request is sent; overrides the target's.

@@ -5,8 +5,10 @@
 //! The trial decides the order and what to do when something fails; how each
 //! part is done is known elsewhere.
 
+mod census;
 mod databases;
 mod epochs;
+mod equivalence;
 mod generator;
 mod once;
 mod search;
@@ -96,16 +98,45 @@ pub async fn conduct(
     RunDirectory::sweep();
     let directory = RunDirectory::new().map_err(TrialError::Directory)?;
     let mut servers = interruptible(setting, Servers::start(&workload, setting, &directory)).await?;
-    let run = if workload.others.is_empty() {
-        alone(&workload, &mut servers, setting, on_event).await
-    } else {
-        epochs::beside(&workload, &mut servers, setting, None, on_event).await
-    };
+    let run = census_and_load(&workload, &mut servers, setting, on_event).await;
     let remains = servers.stop().await;
     let mut run = run?;
     run.incidents
         .extend(remains.iter().map(|remains| workload.secrets.mask(remains)));
     Ok(run)
+}
+
+/// Counts first, in peace; then loads.
+async fn census_and_load(
+    workload: &Arc<Workload>,
+    servers: &mut Servers,
+    setting: &Setting,
+    on_event: &mut dyn FnMut(Event),
+) -> Result<Run, TrialError> {
+    let taken = match workload.trial.census {
+        0 => None,
+        _ => Some(interruptible(setting, census::take(workload, servers, setting)).await?),
+    };
+    let operation = taken.as_ref().and_then(|taken| taken.operation);
+    let run = if workload.others.is_empty() {
+        alone(workload, servers, setting, on_event).await?
+    } else {
+        epochs::beside(workload, servers, setting, operation, on_event).await?
+    };
+    Ok(match taken {
+        None => run,
+        Some(taken) => {
+            let mut incidents = taken.incidents;
+            incidents.extend(run.incidents);
+            incidents.dedup();
+            Run {
+                census: Some(taken.census),
+                equivalence: taken.equivalence,
+                incidents,
+                ..run
+            }
+        }
+    })
 }
 
 /// One way to do the work, loaded from begin to end.

@@ -16,8 +16,10 @@ use super::{
     steps, target, variant,
 };
 use crate::{
+    metric::Measure,
     run::{ScenarioText, hash, read_bounded},
     scenario::{self, At, Loaded, Problems, Scenario, Text},
+    threshold::Threshold,
     units,
 };
 
@@ -126,7 +128,9 @@ impl<'a> Compiler<'a> {
         let thresholds = self.thresholds(scenario, &steps.names, text);
         self.searchable(scenario.load.as_ref(), &thresholds);
         let abort_when = self.abort_when(scenario.load.as_ref(), &steps);
-        let trial = self.trial(scenario.trial.as_ref());
+        let counts = |threshold: &Threshold| matches!(threshold.metric.measure, Measure::Counter(_));
+        let counted = !scenario.variant.is_empty() || thresholds.iter().any(counts);
+        let trial = self.trial(scenario.trial.as_ref(), counted);
         let variant = self.variant(scenario, &steps.targets, text);
         let load = load.filter(|_| self.problems.is_empty())?;
         let fingerprint = fingerprint::compute(self, scenario, &steps, &data, seed);

@@ -378,6 +378,8 @@ pub struct MeasuredStep {
     pub flow: String,
     /// Index of its target.
     pub target: usize,
+    /// Whether its answers are to be the same in all variants.
+    pub comparable: bool,
 }
 
 /// One request, statement or transaction.
@@ -393,6 +395,8 @@ pub struct Step {
     pub request: Request,
     /// What the answer must be.
     pub expect: Expect,
+    /// Whether the order of its rows is part of the answer.
+    pub ordered: bool,
     /// Variables to fill from the answer.
     pub save: Vec<Save>,
     /// How long it may take.

@@ -313,7 +313,8 @@ impl Steps<'_, '_> {
         let save = self.save(&written.save, http);
         let (target, request) = (target?, request?);
         Some(Step {
-            index: self.measure(&name, target),
+            index: self.measure(&name, target, written.comparable.unwrap_or(true)),
+            ordered: orders(written),
             name,
             target,
             request,
@@ -324,7 +325,7 @@ impl Steps<'_, '_> {
     }
 
     /// The index of a new measured step; past all of them in setup and teardown.
-    fn measure(&mut self, name: &str, target: usize) -> usize {
+    fn measure(&mut self, name: &str, target: usize, comparable: bool) -> usize {
         let Some(flow) = self.flow.clone() else {
             return usize::MAX;
         };
@@ -332,6 +333,7 @@ impl Steps<'_, '_> {
             name: name.to_owned(),
             flow,
             target,
+            comparable,
         });
         self.measured.len() - 1
     }
@@ -429,6 +431,19 @@ impl Steps<'_, '_> {
         }
         None
     }
+}
+
+/// Whether the step's rows come in an order that it asks for.
+fn orders(step: &scenario::Step) -> bool {
+    let words = |sql: &str| {
+        sql.to_ascii_lowercase()
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    step.sql
+        .as_ref()
+        .is_some_and(|sql| words(&sql.value).contains("order by"))
 }
 
 fn fits(target: &Target, kind: &Kind<'_>) -> bool {

@@ -64,10 +64,12 @@ impl Trial {
 }
 
 impl Compiler<'_> {
-    pub(super) fn trial(&mut self, written: Option<&At<scenario::Trial>>) -> Trial {
+    /// `counted`: there is a census also where the scenario does not speak of one.
+    pub(super) fn trial(&mut self, written: Option<&At<scenario::Trial>>, counted: bool) -> Trial {
         let default = scenario::Trial::default();
         let written = written.map_or(&default, |at| &at.value);
         let epochs = written.epochs.as_ref();
+        let census = if counted { CENSUS } else { 0 };
         Trial {
             epochs: epochs.map(|_| self.integer(epochs, "`epochs`", 1..=1000, 1) as u32),
             slice: written.slice.as_ref().map_or(SLICE, |at| self.slice(at)),
@@ -75,7 +77,7 @@ impl Compiler<'_> {
                 .lead_in
                 .as_ref()
                 .map(|at| self.duration(Some(at), Duration::ZERO)),
-            census: self.integer(written.census.as_ref(), "`census`", 0..=10_000, CENSUS) as u64,
+            census: self.integer(written.census.as_ref(), "`census`", 0..=10_000, census) as u64,
         }
     }
 

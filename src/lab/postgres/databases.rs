@@ -101,6 +101,16 @@ impl Databases {
         }
     }
 
+    /// How to reach the server.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Whom to trust.
+    pub fn tls(&self) -> &Tls {
+        &self.tls
+    }
+
     /// The name of the database that is a fixture's template.
     pub fn template(&self, fixture: &Fixture) -> String {
         format!("lg_fix_{}{}", fixture.name, self.suffix)

@@ -1,0 +1,351 @@
+//! The census: a single client performs each flow a few times, alone, and everything is counted.
+//!
+//! It is taken twice, each time on fresh instances: what both takings agree on
+//! is a fact that no noise can touch. On the way the answers of the variants are
+//! kept for `equivalence`.
+
+mod observed;
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+    time::Duration,
+};
+
+use self::observed::Observed;
+use super::{
+    Setting, TrialError,
+    epochs::set_up_all,
+    equivalence::{self, Given},
+    servers::Servers,
+    stage::Stage,
+};
+use crate::{
+    metric::Counter,
+    observer::postgres::StatementCounts,
+    run::{self, Count, Growth, StatementCensus, StepCensus},
+    sample::Outcome,
+    target::{self, Reply, Session as _, Sessions},
+    workload::{Action, Request, Step, Values, Workload},
+};
+
+/// Passes of each flow before anything is counted: PostgreSQL plans the first five
+/// executions of a prepared statement each by itself, and catalogues are read once.
+const WARM_UP_PASSES: u64 = 10;
+
+/// Passes at each of two sizes.
+const GROWTH_PASSES: u64 = 3;
+
+/// Passes that warm up and those at other sizes are numbered from here on, away from those that are counted.
+const BEYOND: u64 = 500_000;
+
+/// Statements that are listed for a step.
+const LISTED: usize = 20;
+
+/// A statement's text is cut at so many characters.
+const LONGEST_TEXT: usize = 1000;
+
+/// What a census found out.
+pub(super) struct Taken {
+    pub(super) census: run::Census,
+    /// Where there are several variants.
+    pub(super) equivalence: Option<run::Equivalence>,
+    /// The mean length of an operation.
+    pub(super) operation: Option<Duration>,
+    /// What went wrong around it.
+    pub(super) incidents: Vec<String>,
+}
+
+/// What was counted of one step of one variant in one taking.
+#[derive(Default)]
+struct Tally {
+    operations: u64,
+    failed: u64,
+    counts: BTreeMap<Counter, u64>,
+    /// By target and statement.
+    statements: BTreeMap<(usize, i64), StatementCounts>,
+}
+
+/// One taking of one variant.
+struct Taking {
+    /// By index of the measured step.
+    tallies: Vec<Tally>,
+    answers: Vec<Given>,
+    spent: Duration,
+}
+
+/// Takes the census of all variants, twice.
+///
+/// # Errors
+/// When an instance cannot be set up.
+pub(super) async fn take(workload: &Arc<Workload>, servers: &Servers, setting: &Setting) -> Result<Taken, TrialError> {
+    let mut takings: Vec<Vec<Taking>> = Vec::new();
+    let (mut notes, mut incidents) = (Vec::new(), Vec::new());
+    let mut listed = Vec::new();
+    let mut growths = Vec::new();
+    for taking in 0..2 {
+        // Numbered apart from the epochs, whose order of chance is theirs.
+        let stages = set_up_all(workload, servers, setting, u32::MAX - taking).await?;
+        let mut taken = Vec::new();
+        for stage in &stages {
+            let mut client = Client::new(stage).await;
+            let counted = client.taking(u64::from(taking)).await;
+            if taking == 1 {
+                listed.push(client.statements(&counted).await);
+                growths.push(client.growth().await);
+                notes.extend(client.observed.notes());
+            }
+            taken.push(counted);
+        }
+        takings.push(taken);
+        for stage in stages {
+            incidents.extend(stage.tear_down().await.1);
+        }
+    }
+    let (second, first) = (takings.pop().unwrap_or_default(), takings.pop().unwrap_or_default());
+    notes.dedup();
+    let equivalence = (!workload.others.is_empty()).then(|| {
+        let answers = first.iter().map(|taking| taking.answers.as_slice());
+        equivalence::compare(workload, &answers.collect::<Vec<_>>())
+    });
+    Ok(Taken {
+        operation: mean(&first),
+        census: run::Census {
+            passes: workload.trial.census,
+            steps: steps(&first, &second, listed, growths),
+            notes,
+        },
+        equivalence,
+        incidents,
+    })
+}
+
+/// The single client of one variant.
+struct Client<'s> {
+    stage: &'s Stage,
+    sessions: Sessions,
+    observed: Observed,
+    reply: Reply,
+}
+
+impl<'s> Client<'s> {
+    async fn new(stage: &'s Stage) -> Self {
+        let mut sessions = Sessions::new(stage.connectors());
+        sessions.connect().await;
+        Self {
+            stage,
+            sessions,
+            observed: Observed::connect(stage).await,
+            reply: Reply {
+                keep: true,
+                ..Reply::default()
+            },
+        }
+    }
+
+    /// Warms up, then counts every operation by itself.
+    async fn taking(&mut self, number: u64) -> Taking {
+        let workload = Arc::clone(&self.stage.workload);
+        let mut taking = Taking::new(&workload);
+        for pass in 0..WARM_UP_PASSES {
+            self.pass(&workload, BEYOND + pass, None).await;
+        }
+        // What is not the run's own cannot be had twice: then the second taking does other passes.
+        let first = if workload.has_stores_of_its_own() {
+            0
+        } else {
+            number * workload.trial.census
+        };
+        for pass in first..first + workload.trial.census {
+            self.pass(&workload, pass, Some(&mut taking)).await;
+        }
+        taking
+    }
+
+    /// Every flow once.
+    async fn pass(&mut self, workload: &Workload, number: u64, mut taking: Option<&mut Taking>) {
+        for flow in &workload.flows {
+            let mut values = Values::new(workload);
+            values.begin(number, self.stage.globals());
+            self.sessions.renew();
+            self.actions(&flow.actions, number, &mut values, &mut taking).await;
+        }
+    }
+
+    /// Whether all went well; pauses are left out, nobody else is there to wait for.
+    async fn actions(
+        &mut self,
+        actions: &[Action],
+        pass: u64,
+        values: &mut Values<'_>,
+        taking: &mut Option<&mut Taking>,
+    ) -> bool {
+        for action in actions {
+            let fine = match action {
+                Action::Step(step) => self.step(step, pass, values, taking).await,
+                Action::Pause(..) => true,
+                Action::Repeat { times, actions } => {
+                    let mut fine = true;
+                    for _ in 0..*times {
+                        values.redraw();
+                        fine = fine && Box::pin(self.actions(actions, pass, values, taking)).await;
+                    }
+                    fine
+                }
+            };
+            if !fine {
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn step(
+        &mut self,
+        step: &Step,
+        pass: u64,
+        values: &mut Values<'_>,
+        taking: &mut Option<&mut Taking>,
+    ) -> bool {
+        let Some(taking) = taking else {
+            return target::perform(&mut self.sessions, step, values, &mut self.reply).await == Outcome::Completed;
+        };
+        self.observed.begin(step).await;
+        let outcome = target::perform(&mut self.sessions, step, values, &mut self.reply).await;
+        let statements = self.observed.end(step).await;
+        taking.spent += self.reply.end - self.reply.start;
+        let tally = &mut taking.tallies[step.index];
+        tally.operations += 1;
+        tally.failed += u64::from(outcome != Outcome::Completed);
+        tally.add(step, &self.reply, statements.as_deref());
+        let secrets = &self.stage.workload.secrets;
+        taking
+            .answers
+            .push(Given::new(step, pass, outcome, &self.reply, values, secrets));
+        outcome == Outcome::Completed
+    }
+
+    /// What the databases executed for each step.
+    async fn statements(&self, taking: &Taking) -> Vec<Vec<StatementCensus>> {
+        let mut listed = Vec::new();
+        for tally in &taking.tallies {
+            listed.push(self.observed.listed(tally, LISTED, LONGEST_TEXT).await);
+        }
+        listed
+    }
+
+    /// Queries per operation of each step at both sizes.
+    async fn growth(&mut self) -> Vec<Option<Growth>> {
+        let workload = Arc::clone(&self.stage.workload);
+        let Some(sizes) = &workload.sizes else {
+            return Vec::new();
+        };
+        let mut queries = Vec::new();
+        for (number, (_, sized)) in (1..).zip(sizes) {
+            let mut taking = Taking::new(sized);
+            for pass in 0..GROWTH_PASSES {
+                self.pass(sized, number * BEYOND * 2 + pass, Some(&mut taking)).await;
+            }
+            queries.push(taking);
+        }
+        let [(small, _), (large, _)] = sizes;
+        let per_operation = |taking: &Taking, step: usize| {
+            let tally = &taking.tallies[step];
+            let count = tally.counts.get(&Counter::Queries)?;
+            (tally.operations > 0).then(|| *count as f64 / tally.operations as f64)
+        };
+        (0..workload.measured.len())
+            .map(|step| {
+                Some(Growth {
+                    records: [*small, *large],
+                    queries: [per_operation(&queries[0], step)?, per_operation(&queries[1], step)?],
+                })
+            })
+            .collect()
+    }
+}
+
+impl Taking {
+    fn new(workload: &Workload) -> Self {
+        Self {
+            tallies: workload.measured.iter().map(|_| Tally::default()).collect(),
+            answers: Vec::new(),
+            spent: Duration::ZERO,
+        }
+    }
+}
+
+impl Tally {
+    /// What the client knows itself, and what the databases counted, where they could be asked.
+    fn add(&mut self, step: &Step, reply: &Reply, statements: Option<&[observed::Executed]>) {
+        let mut count = |counter, more| match self.counts.entry(counter) {
+            Entry::Vacant(entry) => drop(entry.insert(more)),
+            Entry::Occupied(mut entry) => *entry.get_mut() += more,
+        };
+        let sql = !matches!(step.request, Request::Http(_)) && reply.round_trips > 0;
+        if sql {
+            count(Counter::RoundTrips, u64::from(reply.round_trips));
+        }
+        let Some(statements) = statements else {
+            if sql {
+                count(Counter::Queries, u64::from(reply.queries));
+            }
+            return;
+        };
+        let sum = |figure: fn(&StatementCounts) -> u64| {
+            let counted = statements.iter().filter(|executed| !executed.control);
+            counted.map(|executed| figure(&executed.counts)).sum::<u64>()
+        };
+        count(Counter::Queries, sum(|counts| counts.calls));
+        count(Counter::Rows, sum(|counts| counts.rows));
+        count(Counter::Buffers, sum(|counts| counts.buffers));
+        count(Counter::TempBlocks, sum(|counts| counts.temp_blocks));
+        count(
+            Counter::WalRecords,
+            sum(|counts| counts.wal_records.saturating_sub(counts.wal_fpi)),
+        );
+        for executed in statements {
+            let key = (executed.target, executed.id);
+            self.statements.entry(key).or_default().add(&executed.counts);
+        }
+    }
+}
+
+/// The counts of all steps of all variants, numbered one after the other.
+fn steps(
+    first: &[Taking],
+    second: &[Taking],
+    listed: Vec<Vec<Vec<StatementCensus>>>,
+    growths: Vec<Vec<Option<Growth>>>,
+) -> Vec<StepCensus> {
+    let mut listed = listed.into_iter().flatten();
+    let mut steps = Vec::new();
+    let mut number = 0;
+    for ((one, other), growth) in first.iter().zip(second).zip(growths) {
+        let mut growth = growth.into_iter();
+        for (tally, again) in one.tallies.iter().zip(&other.tallies) {
+            let counts = tally.counts.iter().filter_map(|(counter, first)| {
+                let second = *again.counts.get(counter)?;
+                Some((*counter, Count { first: *first, second }))
+            });
+            steps.push(StepCensus {
+                step: number,
+                operations: tally.operations,
+                failed: tally.failed,
+                counts: counts.collect(),
+                statements: listed.next().unwrap_or_default(),
+                growth: growth.next().flatten(),
+            });
+            number += 1;
+        }
+    }
+    steps.retain(|step| step.operations > 0);
+    steps
+}
+
+fn mean(takings: &[Taking]) -> Option<Duration> {
+    let spent: Duration = takings.iter().map(|taking| taking.spent).sum();
+    let tallies = takings.iter().flat_map(|taking| &taking.tallies);
+    let operations: u64 = tallies.map(|tally| tally.operations).sum();
+    (operations > 0).then(|| spent / u32::try_from(operations).unwrap_or(u32::MAX))
+}

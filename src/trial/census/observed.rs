@@ -1,0 +1,175 @@
+//! The databases of one variant as their servers count what is executed in them.
+
+use std::collections::BTreeMap;
+
+use super::Tally;
+use crate::{
+    observer::postgres::{Reading, StatementCounts, Statements, is_transaction_control},
+    run::StatementCensus,
+    trial::stage::Stage,
+    workload::{Kind, Request, Step},
+};
+
+/// The databases of one variant that can be asked.
+pub(super) struct Observed {
+    databases: Vec<Watched>,
+    notes: Vec<String>,
+}
+
+/// One database and how far it had counted.
+struct Watched {
+    /// Index of the target.
+    target: usize,
+    name: String,
+    statements: Statements,
+    before: Option<Reading>,
+    /// Statements that begin and end transactions, by what is known so far.
+    control: BTreeMap<i64, bool>,
+}
+
+/// What one operation made a database execute.
+pub(super) struct Executed {
+    /// Index of the target.
+    pub(super) target: usize,
+    /// The server's number for the statement.
+    pub(super) id: i64,
+    pub(super) counts: StatementCounts,
+    /// Whether it begins or ends a transaction, and so is no query.
+    pub(super) control: bool,
+}
+
+impl Observed {
+    /// Connects beside every PostgreSQL database; why one cannot be asked becomes a note.
+    pub(super) async fn connect(stage: &Stage) -> Self {
+        let mut observed = Self {
+            databases: Vec::new(),
+            notes: Vec::new(),
+        };
+        let targets = stage.workload.targets.iter().zip(stage.databases()).enumerate();
+        for (target, (written, database)) in targets {
+            if let Kind::Sqlite { .. } = written.kind {
+                let note = format!("what SQLite does for target \"{}\" is not counted", written.name);
+                observed.notes.push(note);
+            }
+            let Some((databases, name)) = database.as_ref().and_then(|database| database.on_server()) else {
+                continue;
+            };
+            match Statements::connect(databases.config(), databases.tls(), name).await {
+                Ok(statements) => observed.databases.push(Watched {
+                    target,
+                    name: written.name.clone(),
+                    statements,
+                    before: None,
+                    control: BTreeMap::new(),
+                }),
+                Err(why) => observed.notes.push(format!(
+                    "what target \"{}\" executes is counted by the client alone: {why}",
+                    written.name
+                )),
+            }
+        }
+        observed
+    }
+
+    pub(super) fn notes(&self) -> Vec<String> {
+        self.notes.clone()
+    }
+
+    /// Reads all counters before an operation.
+    pub(super) async fn begin(&mut self, step: &Step) {
+        for watched in &mut self.databases {
+            if !watched.concerns(step) {
+                continue;
+            }
+            match watched.statements.read().await {
+                Ok(reading) => watched.before = Some(reading),
+                Err(why) => {
+                    watched.before = None;
+                    self.notes
+                        .push(format!("target \"{}\" could not be asked: {why}", watched.name));
+                }
+            }
+        }
+    }
+
+    /// What was executed since; `None` where no database could be asked.
+    pub(super) async fn end(&mut self, step: &Step) -> Option<Vec<Executed>> {
+        let mut asked = false;
+        let mut all = Vec::new();
+        for watched in &mut self.databases {
+            if !watched.concerns(step) {
+                continue;
+            }
+            match watched.since().await {
+                Ok(executed) => {
+                    asked = true;
+                    all.extend(executed);
+                }
+                Err(why) => self
+                    .notes
+                    .push(format!("target \"{}\" could not be asked: {why}", watched.name)),
+            }
+        }
+        asked.then_some(all)
+    }
+
+    /// The statements of a step, the most frequent first.
+    pub(super) async fn listed(&self, tally: &Tally, most: usize, longest: usize) -> Vec<StatementCensus> {
+        let mut listed = Vec::new();
+        for watched in &self.databases {
+            let own = tally
+                .statements
+                .iter()
+                .filter(|((target, _), _)| *target == watched.target);
+            let own: Vec<(i64, StatementCounts)> = own.map(|((_, id), counts)| (*id, *counts)).collect();
+            let ids: Vec<i64> = own.iter().map(|(id, _)| *id).collect();
+            let texts = watched.statements.texts(&ids).await.unwrap_or_default();
+            for (id, counts) in own {
+                let calls = counts.calls.max(1) as f64;
+                listed.push(StatementCensus {
+                    target: watched.name.clone(),
+                    sql: texts
+                        .get(&id)
+                        .map_or_else(String::new, |text| text.chars().take(longest).collect()),
+                    calls: counts.calls as f64 / tally.operations.max(1) as f64,
+                    rows: counts.rows as f64 / calls,
+                    buffers: counts.buffers as f64 / calls,
+                });
+            }
+        }
+        listed.sort_by(|a, b| b.calls.total_cmp(&a.calls));
+        listed.truncate(most);
+        listed
+    }
+}
+
+impl Watched {
+    /// An SQL step works on its own database; what a service works on is for it to know.
+    fn concerns(&self, step: &Step) -> bool {
+        step.target == self.target || matches!(step.request, Request::Http(_))
+    }
+
+    async fn since(&mut self) -> Result<Vec<Executed>, String> {
+        let Some(before) = self.before.take() else {
+            return Err("it could not be asked before".into());
+        };
+        let counts = self.statements.read().await?.since(&before)?;
+        let unknown: Vec<i64> = counts
+            .keys()
+            .filter(|id| !self.control.contains_key(id))
+            .copied()
+            .collect();
+        if !unknown.is_empty() {
+            let texts = self.statements.texts(&unknown).await?;
+            let known = texts.iter().map(|(id, text)| (*id, is_transaction_control(text)));
+            self.control.extend(known);
+        }
+        let executed = counts.into_iter().map(|(id, counts)| Executed {
+            target: self.target,
+            id,
+            counts,
+            control: self.control.get(&id).copied().unwrap_or(false),
+        });
+        Ok(executed.collect())
+    }
+}

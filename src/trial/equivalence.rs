@@ -1,0 +1,163 @@
+//! Whether variants answer the same: the same inputs, the answers set beside each other.
+//!
+//! Rows are compared as a set unless the statement orders them, JSON without
+//! regard to the order of its keys. What an answer costs is not asked here.
+
+use serde_json::Value as Json;
+
+use crate::{
+    run::{Difference, Equivalence},
+    sample::Outcome,
+    target::{Answer, Reply},
+    workload::{Request, Secrets, Step, Values, Workload},
+};
+
+/// Differences that are kept per step of a variant.
+const KEPT: usize = 3;
+
+/// Longer answers are shown shortened, in characters.
+const SHOWN: usize = 300;
+
+/// What one operation was asked and what it answered.
+pub(super) struct Given {
+    /// Index of the measured step.
+    step: usize,
+    pass: u64,
+    input: String,
+    answer: String,
+}
+
+impl Given {
+    /// Of an operation that has just been performed; its values are still those it was given.
+    pub(super) fn new(
+        step: &Step,
+        pass: u64,
+        outcome: Outcome,
+        reply: &Reply,
+        values: &mut Values<'_>,
+        secrets: &Secrets,
+    ) -> Self {
+        let answer = match outcome {
+            Outcome::Failed(class) => format!("{class}: {}", reply.message.as_deref().unwrap_or_default()),
+            Outcome::Completed | Outcome::Unfinished => normalised(&reply.answer, step),
+        };
+        Self {
+            step: step.index,
+            pass,
+            input: secrets.mask(&input(step, values)),
+            answer: secrets.mask(&answer),
+        }
+    }
+}
+
+/// Compares the answers of all variants with those of the first; all have the same passes.
+pub(super) fn compare(reference: &Workload, answers: &[&[Given]]) -> Equivalence {
+    let mut equivalence = Equivalence::default();
+    let Some((expected, others)) = answers.split_first() else {
+        return equivalence;
+    };
+    for (variant, given) in reference.others.iter().zip(others) {
+        for (index, measured) in variant.measured.iter().enumerate() {
+            let name = &measured.name;
+            let Some(known) = reference.measured.iter().position(|known| known.name == *name) else {
+                let variant = variant.variant_name().unwrap_or_default();
+                let note = format!("\"{name}\" is a step of \"{variant}\" alone, so its answers are not compared");
+                equivalence.notes.push(note);
+                continue;
+            };
+            if !measured.comparable {
+                continue;
+            }
+            let of = |all: &[Given], step: usize| -> Vec<usize> {
+                (0..all.len()).filter(|at| all[*at].step == step).collect()
+            };
+            let mut kept = 0;
+            for (before, now) in of(expected, known).into_iter().zip(of(given, index)) {
+                let (before, now) = (&expected[before], &given[now]);
+                equivalence.compared += 1;
+                if before.answer != now.answer && kept < KEPT {
+                    kept += 1;
+                    equivalence.differences.push(Difference {
+                        variant: variant.variant_name().unwrap_or_default().to_owned(),
+                        step: name.clone(),
+                        pass: now.pass,
+                        input: shortened(&now.input),
+                        reference: shortened(&before.answer),
+                        candidate: shortened(&now.answer),
+                    });
+                }
+            }
+        }
+    }
+    equivalence
+}
+
+/// What the operation was asked, without what is the same each time.
+fn input(step: &Step, values: &mut Values<'_>) -> String {
+    let mut text = String::new();
+    match &step.request {
+        Request::Http(http) => {
+            text.push_str(http.method.as_str());
+            text.push(' ');
+            http.path.render(values, &mut text);
+        }
+        Request::Sql(statement) => parameters(&statement.parameters, values, &mut text),
+        Request::Transaction(statements) => {
+            for statement in statements {
+                parameters(&statement.parameters, values, &mut text);
+            }
+        }
+    }
+    text
+}
+
+fn parameters(templates: &[crate::workload::Template], values: &mut Values<'_>, text: &mut String) {
+    for (number, template) in (1..).zip(templates) {
+        if !text.is_empty() {
+            text.push_str(", ");
+        }
+        text.push_str(&format!("${number} = "));
+        template.value(values).write_json(text);
+    }
+}
+
+fn normalised(answer: &Answer, step: &Step) -> String {
+    match answer.status {
+        Some(status) => match serde_json::from_slice::<Json>(&answer.body) {
+            Ok(mut json) => {
+                sort_keys(&mut json);
+                format!("{status} {json}")
+            }
+            Err(_) => format!("{status} {}", String::from_utf8_lossy(&answer.body)),
+        },
+        None => {
+            let mut rows: Vec<String> = answer
+                .rows
+                .iter()
+                .map(|row| Json::Object(row.clone()).to_string())
+                .collect();
+            if !step.ordered {
+                rows.sort_unstable();
+            }
+            format!("[{}], {} changed", rows.join(","), answer.affected)
+        }
+    }
+}
+
+fn sort_keys(json: &mut Json) {
+    match json {
+        Json::Object(object) => {
+            object.values_mut().for_each(sort_keys);
+            object.sort_keys();
+        }
+        Json::Array(array) => array.iter_mut().for_each(sort_keys),
+        _ => {}
+    }
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
