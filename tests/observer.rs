@@ -52,7 +52,7 @@ impl Server {
             }
             started => started.unwrap(),
         };
-        cluster.databases().clone_database(None, "app").await.unwrap();
+        cluster.databases().clone_database(None, "app", &[]).await.unwrap();
         let server = Self(cluster);
         for statement in USERS.split(';') {
             server.execute(statement).await;

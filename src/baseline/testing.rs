@@ -110,6 +110,9 @@ impl Shape {
             partial: None,
             aborted: None,
             search: None,
+            variants: Vec::new(),
+            equivalence: None,
+            census: None,
             incidents: Vec::new(),
         }
     }
@@ -173,6 +176,7 @@ impl Shape {
 fn empty_step(name: &str) -> Step {
     Step {
         name: name.to_owned(),
+        variant: None,
         flow: "buy".into(),
         protocol: "http".into(),
         target: "shop".into(),

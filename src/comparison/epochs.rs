@@ -121,7 +121,7 @@ fn value(slices: &[&Interval], wanted: &[usize], metric: &Metric) -> Result<Opti
 }
 
 fn add(all: &mut Latency, encoded: &Encoded, sum_ns: u64) -> Result<(), String> {
-    let histogram = encoded.decode().map_err(|error| error.to_string())?;
+    let histogram = encoded.decode()?;
     all.hdr.add(&histogram).map_err(|error| error.to_string())?;
     all.sum_ns = all.sum_ns.saturating_add(sum_ns);
     Ok(())

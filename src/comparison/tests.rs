@@ -468,6 +468,8 @@ fn a_generator_without_idle_cores_makes_the_run_invalid() {
     // SQLite works inside the generator's process.
     run.targets = vec![Target {
         name: "db".into(),
+        variant: None,
+        build: None,
         kind: "sqlite".into(),
         address: "shop.db".into(),
         version: None,

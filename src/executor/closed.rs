@@ -177,7 +177,7 @@ pub(super) fn prepare(
         workers,
         measured: AtomicU64::new(0),
         warm_up: AtomicU64::new(plan.workload().warm_up_pass(0)),
-        turns: plan.slices.as_ref().map(|slices| Turns::new(slices)),
+        turns: plan.slices.as_ref().map(Turns::new),
         end: load.end,
         think: think.clone(),
         throttle: throttle.map(|rate| Throttle {

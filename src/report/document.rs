@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::{
     comparison::{Check, Verdict},
     metric::Better,
-    run::{Encoded, Environment, Target},
+    run::{Encoded, Environment, Equivalence, StatementCensus, Target, Variant},
     sample::ErrorClass,
     threshold::Source,
 };
@@ -50,6 +50,14 @@ pub struct Document {
     pub comparisons: Vec<ComparisonEntry>,
     /// One entry per measured step, in the order of the scenario.
     pub steps: Vec<StepEntry>,
+    /// The variants, the reference first; absent where there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<BTreeMap<String, serde_json::Value>>")]
+    pub variants: Vec<Variant>,
+    /// Whether the variants gave the same answers; absent where there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<BTreeMap<String, serde_json::Value>>")]
+    pub equivalence: Option<Equivalence>,
     /// What a search tried; `null` where there was none.
     pub search: Option<SearchEntry>,
     /// The timeline, all steps together.
@@ -199,8 +207,8 @@ pub struct Limits {
 /// One limit as a number and as it is written.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct LimitEntry {
-    /// `absolute`: in the comparison's unit; `relative`: a share of the baseline; `points`: added to a share.
-    #[schemars(extend("enum" = ["absolute", "relative", "points"]))]
+    /// `absolute`: in the comparison's unit; `relative`: a share of the baseline; `points`: added to a share; `more`: added to a count.
+    #[schemars(extend("enum" = ["absolute", "relative", "points", "more"]))]
     pub kind: &'static str,
     /// The number.
     pub value: f64,
@@ -215,6 +223,9 @@ pub struct LimitEntry {
 pub struct StepEntry {
     /// Name from the scenario.
     pub name: String,
+    /// Name of its variant; absent where there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
     /// The flow it belongs to.
     pub flow: String,
     /// `http`, `sqlite`, `postgres`.
@@ -247,6 +258,34 @@ pub struct StepEntry {
     pub first_byte: LatencyEntry,
     /// From the head of the answer to its end; HTTP only.
     pub body: LatencyEntry,
+    /// What was counted per operation before the load, by metric; absent where nothing was.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub counters: BTreeMap<&'static str, CounterEntry>,
+    /// What its databases executed for it; absent where nothing was counted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<BTreeMap<String, serde_json::Value>>")]
+    pub statements: Vec<StatementCensus>,
+}
+
+/// A figure that was counted twice, per operation.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct CounterEntry {
+    /// The smaller of both counts.
+    pub low: f64,
+    /// The larger of both counts.
+    pub high: f64,
+    /// Whether both agree.
+    pub exact: bool,
+}
+
+impl StepEntry {
+    /// What people call it: with its variant, where there are several.
+    pub fn label(&self) -> String {
+        match &self.variant {
+            Some(variant) => format!("{variant}: {}", self.name),
+            None => self.name.clone(),
+        }
+    }
 }
 
 /// A search for the highest rate at which the absolute limits hold.

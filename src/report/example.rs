@@ -144,6 +144,7 @@ fn judgement(
     Judgement {
         id: format!("{step}:{}", metric.id()),
         step: Some(step.into()),
+        variant: None,
         metric,
         unit: metric.unit,
         better: metric.better,
@@ -231,6 +232,9 @@ fn build(seed: u64, slower: f64) -> Run {
         partial: None,
         aborted: None,
         search: None,
+        variants: Vec::new(),
+        equivalence: None,
+        census: None,
         incidents: vec![],
     };
     let mut rng = SmallRng::seed_from_u64(seed);
@@ -339,6 +343,7 @@ fn count_errors(step: &mut Step, k: u64, failed: u64) {
 fn step(name: &str, protocol: &str, target: &str) -> Step {
     Step {
         name: name.into(),
+        variant: None,
         flow: "buy".into(),
         protocol: protocol.into(),
         target: target.into(),
@@ -356,6 +361,8 @@ fn target(name: &str, kind: &str, address: &str, version: Option<&str>) -> Targe
     let version = version.map(str::to_owned);
     Target {
         name: name.into(),
+        variant: None,
+        build: None,
         kind: kind.into(),
         address: address.into(),
         version,

@@ -9,6 +9,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 
 use super::{
     chart::{self, Chart, Format, Scene},
+    counted::{Counted, DifferenceRow, counted, differences},
     document::{Artifact, Document},
     tables::{self, ErrorRow, GateRow, PhaseRow, RateRow, StepRow},
     timeline::Column,
@@ -17,7 +18,7 @@ use super::{
 use crate::{
     comparison::{Comparison, Verdict},
     metric::Statistic,
-    run::{Database, Model, Run},
+    run::{self, Database, Model, Run},
     units,
 };
 
@@ -31,7 +32,7 @@ const LONGEST_SCENARIO: usize = 100_000;
 pub(super) fn render(
     run: &Run,
     comparison: &Comparison,
-    baseline: Option<&Run>,
+    [shown, beside]: [Option<&Run>; 2],
     document: &Document,
     scene: &Scene<'_>,
 ) -> Result<String, askama::Error> {
@@ -54,8 +55,11 @@ pub(super) fn render(
         passing,
         what: what(run, comparison),
         subject: scene.subject(),
-        percentiles: percentiles(run, baseline, scene),
+        percentiles: percentiles(shown.unwrap_or(run), beside, scene),
         charts: Chart::ALWAYS.map(|chart| Figure::new(scene, chart)),
+        reference: words::reference(run),
+        counted: counted(run),
+        answers: differences(run),
         search: run.search.as_ref().map(|search| SearchSection {
             figure: Figure::new(scene, Chart::LoadResponse),
             ended: printable(&search.ended, SENTENCE),
@@ -103,6 +107,9 @@ struct Page<'a> {
     subject: String,
     percentiles: Vec<(String, String, String)>,
     charts: [Figure; 3],
+    reference: String,
+    counted: Option<Counted>,
+    answers: Option<(String, Vec<DifferenceRow>)>,
     search: Option<SearchSection>,
     phases: Vec<PhaseRow>,
     steps: Vec<StepRow>,
@@ -213,10 +220,13 @@ fn what(run: &Run, comparison: &Comparison) -> Vec<(&'static str, String)> {
             .unwrap_or_default();
         let [name, address] = [&target.name, &target.address].map(|text| printable(text, 2 * NAME));
         let database = target.database.as_ref().map(made).unwrap_or_default();
+        let build = target.build.as_ref().map_or_else(String::new, words::build);
+        let variant = target.variant.as_deref();
+        let variant = variant.map_or_else(String::new, |variant| format!("{}: ", printable(variant, NAME)));
         facts.push((
             "target",
             format!(
-                "{name} · {} · {address}{version}{database}",
+                "{variant}{name} · {} · {address}{version}{database}{build}",
                 printable(&target.kind, NAME)
             ),
         ));
@@ -240,8 +250,30 @@ fn what(run: &Run, comparison: &Comparison) -> Vec<(&'static str, String)> {
             format!("{} = {}", printable(key, NAME), printable(value, NAME)),
         ));
     }
-    facts.push(("baseline", baseline(comparison)));
+    match run.variants.as_slice() {
+        [] => facts.push(("baseline", baseline(comparison))),
+        variants => facts.push(("variants", self::variants(run, variants))),
+    }
     facts
+}
+
+/// Which there are, and how they took turns.
+fn variants(run: &Run, variants: &[run::Variant]) -> String {
+    let names: Vec<String> = variants.iter().map(|variant| printable(&variant.name, NAME)).collect();
+    let slices: Vec<_> = run.intervals.iter().filter_map(|interval| interval.slice).collect();
+    let epochs = slices
+        .iter()
+        .map(|slice| slice.epoch)
+        .max()
+        .map_or(0, |last| u64::from(last) + 1);
+    let length = slices.first().map_or(0.0, |slice| slice.length_s);
+    format!(
+        "{} (the first is the reference) · {} with fresh instances · {} of {} in turns",
+        names.join(", "),
+        words::counted(epochs, "epoch", "epochs"),
+        words::counted(slices.len() as u64, "slice", "slices"),
+        words::seconds(length),
+    )
 }
 
 /// What is said of a database that was made for the run.

@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 
 use super::{
     document::{
-        Artifact, BaselineSummary, ComparisonEntry, Document, ErrorEntry, HdrEntry, Intervals, LatencyEntry,
-        LimitEntry, Limits, RateEntry, RunSummary, SCHEMA, SearchEntry, SendLag, StepEntry, Validity,
+        Artifact, BaselineSummary, ComparisonEntry, CounterEntry, Document, ErrorEntry, HdrEntry, Intervals,
+        LatencyEntry, LimitEntry, Limits, RateEntry, RunSummary, SCHEMA, SearchEntry, SendLag, StepEntry, Validity,
     },
     timeline,
 };
 use crate::{
     comparison::{Comparison, Judgement, Reference},
-    metric,
+    metric::{self, Measure, Metric},
     run::{Latency, Run, Search, Step, TriedRate},
     threshold::Limit,
     units::Unit,
@@ -34,7 +34,9 @@ pub fn document(run: &Run, comparison: &Comparison, exit_code: u8, artifacts: Ve
         validity: validity(run, comparison),
         baseline: comparison.baseline.as_ref().map(baseline),
         comparisons: comparison.judgements.iter().map(comparison_entry).collect(),
-        steps: run.steps.iter().map(|step| step_entry(run, step)).collect(),
+        steps: steps(run),
+        variants: run.variants.clone(),
+        equivalence: run.equivalence.clone(),
         search: run.search.as_ref().map(search),
         intervals: intervals(run),
         environment: run.environment.clone(),
@@ -148,13 +150,44 @@ fn search(search: &Search) -> SearchEntry {
     }
 }
 
-fn step_entry(run: &Run, step: &Step) -> StepEntry {
+/// The steps of all variants; each figure is of the time in which its variant was loaded.
+fn steps(run: &Run) -> Vec<StepEntry> {
+    if run.variants.is_empty() {
+        let steps = run.steps.iter().enumerate();
+        return steps.map(|(index, step)| step_entry(run, index, step)).collect();
+    }
+    let mut entries = Vec::new();
+    for (index, variant) in run.variants.iter().enumerate() {
+        let Some(view) = run.of_variant(index) else { continue };
+        entries.extend(view.steps.iter().enumerate().map(|(index, step)| StepEntry {
+            variant: Some(variant.name.clone()),
+            ..step_entry(&view, index, step)
+        }));
+    }
+    entries
+}
+
+/// The counters that there are.
+fn counters(run: &Run, step: &Step) -> BTreeMap<&'static str, CounterEntry> {
+    let entry = |metric: &'static Metric| {
+        let Measure::Counter(counter) = metric.measure else {
+            return None;
+        };
+        let [low, high] = run.count(Some(&step.name), counter)?;
+        let exact = low == high;
+        Some((metric.name, CounterEntry { low, high, exact }))
+    };
+    metric::METRICS.iter().filter_map(entry).collect()
+}
+
+fn step_entry(run: &Run, index: usize, step: &Step) -> StepEntry {
     let mut errors = BTreeMap::new();
     for error in &step.errors {
         *errors.entry(error.class.to_string()).or_insert(0) += error.count;
     }
     StepEntry {
         name: step.name.clone(),
+        variant: None,
         flow: step.flow.clone(),
         protocol: step.protocol.clone(),
         target: step.target.clone(),
@@ -181,6 +214,12 @@ fn step_entry(run: &Run, step: &Step) -> StepEntry {
         tls: latency_entry(&step.tls),
         first_byte: latency_entry(&step.first_byte),
         body: latency_entry(&step.body),
+        counters: counters(run, step),
+        statements: run
+            .census
+            .as_ref()
+            .and_then(|census| census.step(index))
+            .map_or_else(Vec::new, |census| census.statements.clone()),
     }
 }
 

@@ -14,6 +14,7 @@
 //! ```
 
 mod chart;
+mod counted;
 pub mod document;
 #[cfg(test)]
 mod example;
@@ -77,7 +78,17 @@ pub fn write(
     baseline: Option<&Run>,
     exit_code: u8,
 ) -> Result<Vec<PathBuf>, ReportError> {
-    let scene = Scene::new(run, comparison, baseline);
+    // The charts of variants show one beside the reference.
+    let views = views(run, comparison);
+    let (shown, beside) = match &views {
+        Some((_, [reference, candidate])) => (candidate, Some(reference)),
+        None => (run, baseline),
+    };
+    let scene = Scene::new(shown, comparison, beside);
+    let scene = match &views {
+        Some((names, _)) => scene.between(*names),
+        None => scene,
+    };
     let mut files = Files {
         out,
         artifacts: Vec::new(),
@@ -91,7 +102,7 @@ pub fn write(
         files.write(&format!("charts/{}.png", chart.name()), &png)?;
     }
     let document = json::document(run, comparison, exit_code, files.artifacts.clone());
-    let page = html::render(run, comparison, baseline, &document, &scene)?;
+    let page = html::render(run, comparison, [Some(shown), beside], &document, &scene)?;
     files.write(PAGE, page.as_bytes())?;
     let document = document::Document {
         artifacts: files.artifacts.clone(),
@@ -126,6 +137,21 @@ pub fn text(
 ) -> String {
     let document = json::document(run, comparison, exit_code, vec![]);
     text::render(run, comparison, &document, report, colour, width)
+}
+
+/// The reference and the variant that is shown beside it, with their names: that of the worst finding, else the last.
+fn views<'r>(run: &'r Run, comparison: &Comparison) -> Option<([&'r str; 2], [Run; 2])> {
+    let worst = comparison
+        .judgements
+        .iter()
+        .find_map(|judgement| judgement.variant.as_deref());
+    let found = run
+        .variants
+        .iter()
+        .position(|variant| Some(variant.name.as_str()) == worst);
+    let shown = found.or(run.variants.len().checked_sub(1))?;
+    let names = [&run.variants[0].name, &run.variants[shown].name].map(String::as_str);
+    Some((names, [run.of_variant(0)?, run.of_variant(shown)?]))
 }
 
 /// The files written so far.

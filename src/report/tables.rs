@@ -45,10 +45,7 @@ pub(super) fn gates(comparison: &Comparison) -> Vec<GateRow> {
     let row = |judgement: &crate::comparison::Judgement| {
         let value = |value: Option<f64>| value.map_or(UNKNOWN.to_owned(), |value| judgement.unit.format(value));
         GateRow {
-            step: judgement
-                .step
-                .as_deref()
-                .map_or("all steps".to_owned(), |step| printable(step, NAME)),
+            step: words::judged(judgement),
             metric: judgement.metric.title,
             baseline: value(judgement.reference),
             now: value(judgement.candidate),
@@ -122,7 +119,7 @@ pub(super) fn phases(document: &Document) -> Vec<PhaseRow> {
         ] {
             if latency.count > 0 {
                 rows.push(PhaseRow {
-                    step: printable(&step.name, NAME),
+                    step: printable(&step.label(), NAME),
                     phase,
                     count: words::count(latency.count),
                     times: [latency.p50, latency.p95, latency.p99, latency.max].map(micros),
@@ -158,7 +155,7 @@ pub(super) struct StepRow {
 /// The steps in the order of the scenario.
 pub(super) fn steps(document: &Document) -> Vec<StepRow> {
     let row = |step: &super::document::StepEntry| StepRow {
-        name: printable(&step.name, NAME),
+        name: printable(&step.label(), NAME),
         target: format!("{} · {}", step.protocol, printable(&step.target, NAME)),
         count: words::count(step.count),
         failed: words::count(step.failed),
@@ -227,7 +224,7 @@ pub(super) fn errors(document: &Document) -> Vec<ErrorRow> {
     all.sort_by_key(|(_, error)| std::cmp::Reverse(error.count));
     all.into_iter()
         .map(|(step, error)| ErrorRow {
-            step: printable(&step.name, NAME),
+            step: printable(&step.label(), NAME),
             class: error.class.to_string(),
             count: words::count(error.count),
             when: format!("{} … {}", words::seconds(error.first_s), words::seconds(error.last_s)),

@@ -6,6 +6,7 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::{
+    counted::{Counted, DifferenceRow, counted, differences},
     document::Document,
     tables::{self, StepRow},
     words::{self, NAME, SENTENCE, printable},
@@ -31,7 +32,9 @@ pub(super) fn render(
     let mut blocks = vec![head(run, comparison, paint), steps(document, width)];
     blocks.extend(errors(document, width));
     blocks.extend(run.search.as_ref().map(|search| rates(search, width)));
-    blocks.extend(gates(comparison, paint, width));
+    blocks.extend(counted(run).map(|counted| counters(&counted, width)));
+    blocks.extend(differences(run).and_then(|(_, rows)| answers(run, &rows, width)));
+    blocks.extend(gates(run, comparison, paint, width));
     blocks.push(facts(comparison, document, report, paint));
     let exit = format!("[exit {}]", document.exit_code);
     let sentence = paint.verdict(Some(comparison.verdict), &printable(&comparison.sentence, SENTENCE));
@@ -46,9 +49,10 @@ fn head(run: &Run, comparison: &Comparison, paint: Paint) -> String {
         .iter()
         .map(|target| {
             format!(
-                "{} {}",
+                "{} {}{}",
                 printable(&target.name, NAME),
-                printable(&target.address, 2 * NAME)
+                printable(&target.address, 2 * NAME),
+                target.build.as_ref().map_or_else(String::new, words::build),
             )
         })
         .collect();
@@ -156,11 +160,43 @@ fn rates(search: &Search, width: u16) -> String {
     lines(&table)
 }
 
+/// One row per step and counter, a column per variant.
+fn counters(counted: &Counted, width: u16) -> String {
+    let mut header = vec!["step", "counted"];
+    header.extend(counted.columns.iter().map(String::as_str));
+    let columns = 2..header.len();
+    let mut table = table(width, &header, columns);
+    for row in &counted.rows {
+        let cells = [row.step.as_str(), row.counter].into_iter();
+        table.add_row(cells.chain(row.values.iter().map(String::as_str)));
+    }
+    let notes = counted.notes.iter().map(|note| format!("\n note    {note}"));
+    let notes: String = notes.collect();
+    format!("{}{notes}", lines(&table))
+}
+
+/// One row per input on which a variant answered otherwise.
+fn answers(run: &Run, rows: &[DifferenceRow], width: u16) -> Option<String> {
+    let reference = words::reference(run);
+    let mut table = table(width, &["other answer", "input", &reference, "now"], 0..0);
+    for row in rows {
+        let [before, now] = &row.answers;
+        table.add_row([
+            &row.step,
+            &printable(&row.input, 60),
+            &printable(before, 120),
+            &printable(now, 120),
+        ]);
+    }
+    (!rows.is_empty()).then(|| lines(&table))
+}
+
 /// One row per threshold, worst first.
-fn gates(comparison: &Comparison, paint: Paint, width: u16) -> Option<String> {
+fn gates(run: &Run, comparison: &Comparison, paint: Paint, width: u16) -> Option<String> {
+    let reference = words::reference(run);
     let mut table = table(
         width,
-        &["step", "metric", "baseline", "now", "change (95 %)", "limit", "verdict"],
+        &["step", "metric", &reference, "now", "change (95 %)", "limit", "verdict"],
         2..6,
     );
     for gate in tables::gates(comparison) {

@@ -6,7 +6,7 @@
 
 use crate::{
     comparison::{Judgement, Verdict},
-    run::{Load, Model, Run},
+    run::{Build, Load, Model, Run},
     threshold::Limit,
     units,
 };
@@ -158,6 +158,30 @@ pub(super) fn change(judgement: &Judgement) -> String {
             percent(low),
             percent(high)
         ),
+    }
+}
+
+/// What a judgement is about: `pay`, `all steps`, `after: pay`.
+pub(super) fn judged(judgement: &Judgement) -> String {
+    let step = judgement.step.as_deref().unwrap_or("all steps");
+    match &judgement.variant {
+        Some(variant) => printable(&format!("{variant}: {step}"), NAME),
+        None => printable(step, NAME),
+    }
+}
+
+/// What a process was built from: ` · main 4f2c1e0aa "Look users up by name"`.
+pub(super) fn build(build: &Build) -> String {
+    let commit: String = build.commit.chars().take(9).collect();
+    let text = format!(" · {} {commit} \"{}\"", build.revision, build.subject);
+    printable(&text, 2 * NAME)
+}
+
+/// What a run's figures stand beside: the baseline, or the first of its variants.
+pub(super) fn reference(run: &Run) -> String {
+    match run.variants.first() {
+        Some(variant) => printable(&variant.name, NAME),
+        None => "baseline".to_owned(),
     }
 }
 

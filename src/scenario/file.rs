@@ -359,6 +359,8 @@ pub struct Data {
     pub repeat: Option<At<String>>,
     /// How many times `repeat` stands there, 0 to 1,000,000.
     pub times: Option<At<i64>>,
+    /// So many of the values above in one, written as an array of PostgreSQL: `{3,1,2}`.
+    pub array: Option<At<i64>>,
     /// Random version-4 UUIDs: `uuid = true`.
     pub uuid: Option<At<bool>>,
     /// Random letters and digits.
@@ -511,6 +513,10 @@ pub struct Step {
     pub params: Option<At<Vec<At<Scalar>>>>,
     /// Several statements in one transaction, rolled back on an error.
     pub transaction: Option<At<Vec<At<Statement>>>>,
+    /// Several statements one after the other, each a transaction of its own; one operation.
+    pub statements: Option<At<Vec<At<Statement>>>>,
+    /// How many times a `transaction` or `statements` performs its statements; data is drawn anew each time. Default 1.
+    pub times: Option<At<i64>>,
     /// Wait, as in `100ms`, or random. The next step is due after it.
     pub pause: Option<At<Wait>>,
     /// Perform the steps below this many times; data is drawn anew each time.

@@ -55,7 +55,7 @@ fn replace_addresses<'t>(whole: &mut DeTable<'t>, own: &DeTable<'t>) {
     for (name, target) in own {
         let written = |key: &&str| matches!(target.get_ref(), DeValue::Table(target) if target.contains_key(*key));
         let known = known.get_mut(name).map(Spanned::get_mut);
-        if let (Some(DeValue::Table(known)), true) = (known, ADDRESSES.iter().any(|key| written(&key))) {
+        if let (Some(DeValue::Table(known)), true) = (known, ADDRESSES.iter().any(written)) {
             for key in ADDRESSES {
                 known.remove(key);
             }

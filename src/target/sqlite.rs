@@ -352,6 +352,9 @@ impl Session {
 
 fn calls(step: &Step, values: &mut Values<'_>) -> (Vec<(usize, Vec<Value>)>, bool) {
     let mut call = |statement: &Statement| {
+        if statement.redraw {
+            values.redraw();
+        }
         let parameters = statement
             .parameters
             .iter()
@@ -362,6 +365,7 @@ fn calls(step: &Step, values: &mut Values<'_>) -> (Vec<(usize, Vec<Value>)>, boo
     match &step.request {
         Request::Sql(statement) => (vec![call(statement)], false),
         Request::Transaction(statements) => (statements.iter().map(call).collect(), true),
+        Request::Statements(statements) => (statements.iter().map(call).collect(), false),
         Request::Http(_) => (Vec::new(), false),
     }
 }

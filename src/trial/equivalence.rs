@@ -102,7 +102,7 @@ fn input(step: &Step, values: &mut Values<'_>) -> String {
             http.path.render(values, &mut text);
         }
         Request::Sql(statement) => parameters(&statement.parameters, values, &mut text),
-        Request::Transaction(statements) => {
+        Request::Transaction(statements) | Request::Statements(statements) => {
             for statement in statements {
                 parameters(&statement.parameters, values, &mut text);
             }

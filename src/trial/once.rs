@@ -162,7 +162,7 @@ impl Debugger<'_, '_> {
         match &step.request {
             Request::Http(http) => self.write_http(http, text),
             Request::Sql(statement) => self.write_statement(step, statement, text),
-            Request::Transaction(statements) => {
+            Request::Transaction(statements) | Request::Statements(statements) => {
                 for statement in statements {
                     self.write_statement(step, statement, text);
                 }

@@ -131,12 +131,24 @@ fn item(compiler: &mut Compiler<'_>, name: &str, written: &At<scenario::Data>, s
     if let Kind::Csv(path) = kind {
         return table(compiler, name, path, written.value.order.as_ref(), set);
     }
+    let one = generator(compiler, kind)?;
     let draw = Draw {
         purpose: purpose(name),
-        generator: generator(compiler, kind)?,
+        generator: several(compiler, written.value.array.as_ref(), one),
     };
     set.draws.insert(name.to_owned(), draw);
     Some(())
+}
+
+/// So many of them in one value, where that is asked for.
+fn several(compiler: &mut Compiler<'_>, length: Option<&At<i64>>, of: Generator) -> Generator {
+    match length {
+        Some(_) => Generator::Array(
+            Box::new(of),
+            compiler.integer(length, "`array`", 1..=MOST_TIMES, 1) as u64,
+        ),
+        None => of,
+    }
 }
 
 fn generator(compiler: &mut Compiler<'_>, kind: Kind<'_>) -> Option<Generator> {

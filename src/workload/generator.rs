@@ -64,6 +64,8 @@ pub enum Generator {
     },
     /// One of these.
     Choice(Vec<Value>),
+    /// Several of them in one, as an array of PostgreSQL.
+    Array(Box<Generator>, u64),
     /// A random version-4 UUID.
     Uuid,
     /// Random letters and digits.
@@ -92,29 +94,51 @@ pub enum Generator {
 impl Draw {
     /// The value of draw `number`.
     pub fn value(&self, seed: u64, number: u64) -> Value {
-        let random = || stream(seed, self.purpose, number);
-        match &self.generator {
-            Generator::Constant(value) => value.clone(),
-            Generator::Uniform { from, to } => Value::Int(random().random_range(*from..=*to)),
+        self.generator.value(seed, self.purpose, number)
+    }
+}
+
+impl Generator {
+    fn value(&self, seed: u64, purpose: u64, number: u64) -> Value {
+        let random = || stream(seed, purpose, number);
+        match self {
+            Self::Constant(value) => value.clone(),
+            Self::Uniform { from, to } => Value::Int(random().random_range(*from..=*to)),
             // Ranks are floating-point numbers: beyond 2^53 they may round past the last.
-            Generator::Zipf { from, to, ranks } => {
+            Self::Zipf { from, to, ranks } => {
                 let rank = ranks.sample(&mut random()) as i64;
                 Value::Int(from.saturating_add(rank - 1).min(*to))
             }
-            Generator::Sequence { from, count } => {
+            Self::Sequence { from, count } => {
                 let step = count.map_or(number, |count| number % count);
                 Value::Int(from.wrapping_add(step as i64))
             }
-            Generator::Choice(values) => values[random().random_range(0..values.len())].clone(),
-            Generator::Uuid => Value::Text(uuid(random().random()).into()),
-            Generator::Text { length } => Value::Text(text(&mut random(), *length).into()),
-            Generator::Time { from, to, unix } => time(random().random_range(*from..=*to), *unix),
-            Generator::Column { rows, random: false } => Value::Text(Arc::clone(&rows[number as usize % rows.len()])),
-            Generator::Column { rows, random: true } => {
-                Value::Text(Arc::clone(&rows[random().random_range(0..rows.len())]))
+            Self::Choice(values) => values[random().random_range(0..values.len())].clone(),
+            Self::Array(of, length) => {
+                let first = number.wrapping_mul(*length);
+                let elements = (0..*length).map(|at| of.value(seed, purpose, first.wrapping_add(at)));
+                Value::Text(array(elements).into())
             }
+            Self::Uuid => Value::Text(uuid(random().random()).into()),
+            Self::Text { length } => Value::Text(text(&mut random(), *length).into()),
+            Self::Time { from, to, unix } => time(random().random_range(*from..=*to), *unix),
+            Self::Column { rows, random: false } => Value::Text(Arc::clone(&rows[number as usize % rows.len()])),
+            Self::Column { rows, random: true } => Value::Text(Arc::clone(&rows[random().random_range(0..rows.len())])),
         }
     }
+}
+
+/// `{3,"a b"}`: what is not a number stands in quotes.
+fn array(elements: impl Iterator<Item = Value>) -> String {
+    let elements = elements.map(|element| match element {
+        Value::Text(text) => format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")),
+        other => {
+            let mut text = String::new();
+            other.write_json(&mut text);
+            text
+        }
+    });
+    format!("{{{}}}", elements.collect::<Vec<_>>().join(","))
 }
 
 /// RFC 9562, version 4.

@@ -12,12 +12,14 @@ pub(super) enum Kind<'s> {
     Http(&'static str, Method, &'s At<String>),
     Sql(&'s At<String>),
     Transaction(&'s At<Vec<At<scenario::Statement>>>),
+    Statements(&'s At<Vec<At<scenario::Statement>>>),
     Pause(&'s At<scenario::Wait>),
     Repeat(&'s At<i64>),
 }
 
 /// The keys of all kinds, for messages.
-pub(super) const KINDS: &str = "get, post, put, patch, delete, head, options, sql, transaction, pause, repeat";
+pub(super) const KINDS: &str =
+    "get, post, put, patch, delete, head, options, sql, transaction, statements, pause, repeat";
 
 impl<'s> Kind<'s> {
     /// All kinds that a step has; it should be one.
@@ -35,6 +37,7 @@ impl<'s> Kind<'s> {
             .filter_map(|(key, method, path)| Some(Self::Http(key, method, path.as_ref()?)))
             .chain(step.sql.as_ref().map(Self::Sql))
             .chain(step.transaction.as_ref().map(Self::Transaction))
+            .chain(step.statements.as_ref().map(Self::Statements))
             .chain(step.pause.as_ref().map(Self::Pause))
             .chain(step.repeat.as_ref().map(Self::Repeat))
             .collect()
@@ -45,6 +48,7 @@ impl<'s> Kind<'s> {
             Self::Http(key, ..) => key,
             Self::Sql(_) => "sql",
             Self::Transaction(_) => "transaction",
+            Self::Statements(_) => "statements",
             Self::Pause(_) => "pause",
             Self::Repeat(_) => "repeat",
         }

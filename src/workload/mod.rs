@@ -460,6 +460,8 @@ pub enum Request {
     Sql(Statement),
     /// Statements between BEGIN and COMMIT.
     Transaction(Vec<Statement>),
+    /// Statements one after the other, each a transaction of its own.
+    Statements(Vec<Statement>),
 }
 
 /// An SQL statement with its parameters.
@@ -469,6 +471,8 @@ pub struct Statement {
     pub index: usize,
     /// One per placeholder.
     pub parameters: Vec<Template>,
+    /// Whether data is drawn anew before it: it begins another round of its step.
+    pub redraw: bool,
 }
 
 /// What an answer must be.
@@ -539,7 +543,9 @@ fn collect_statements(actions: &[Action], target: usize, found: &mut Vec<usize>)
         match action {
             Action::Step(step) if step.target == target => match &step.request {
                 Request::Sql(statement) => found.push(statement.index),
-                Request::Transaction(statements) => found.extend(statements.iter().map(|statement| statement.index)),
+                Request::Transaction(statements) | Request::Statements(statements) => {
+                    found.extend(statements.iter().map(|statement| statement.index));
+                }
                 Request::Http(_) => {}
             },
             Action::Repeat { actions, .. } => collect_statements(actions, target, found),

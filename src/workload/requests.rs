@@ -5,16 +5,33 @@ use serde_json::Value as Json;
 use super::{Encoding, Kind, Statement, Template, TemplateError, sql, steps::Steps, value::write_json_string};
 use crate::scenario::{self, At, Scalar};
 
+/// A step performs its statements so often at most.
+const MOST_TIMES: i64 = 10_000;
+
 impl Steps<'_, '_> {
-    pub(super) fn transaction(
+    /// Several statements, so many times; each time data is drawn anew.
+    pub(super) fn statements(
         &mut self,
         target: Option<usize>,
         statements: &At<Vec<At<scenario::Statement>>>,
+        times: Option<&At<i64>>,
     ) -> Vec<Statement> {
+        let once = self.once(target, statements);
+        let times = self.compiler.integer(times, "`times`", 1..=MOST_TIMES, 1);
+        let rounds = (0..times).flat_map(|round| {
+            once.iter().enumerate().map(move |(at, statement)| Statement {
+                redraw: round > 0 && at == 0,
+                ..statement.clone()
+            })
+        });
+        rounds.collect()
+    }
+
+    fn once(&mut self, target: Option<usize>, statements: &At<Vec<At<scenario::Statement>>>) -> Vec<Statement> {
         if statements.value.is_empty() {
             self.compiler
                 .problems
-                .add_missing(statements.span(), "an empty transaction", "no statements", None);
+                .add_missing(statements.span(), "nothing to execute", "no statements", None);
         }
         let mut compiled = Vec::new();
         for at in &statements.value {
@@ -56,6 +73,7 @@ impl Steps<'_, '_> {
             target.statements.len() - 1
         });
         Some(Statement {
+            redraw: false,
             index,
             parameters: parameters.into_iter().collect::<Option<_>>()?,
         })

@@ -86,8 +86,18 @@ pub(super) fn compile(
 fn rounds(actions: &[Action]) -> u64 {
     actions.iter().fold(1, |sum: u64, action| match action {
         Action::Repeat { times, actions } => sum.saturating_add(times.saturating_mul(rounds(actions))),
-        _ => sum,
+        Action::Step(step) => sum.saturating_add(redraws(step)),
+        Action::Pause(..) => sum,
     })
+}
+
+fn redraws(step: &Step) -> u64 {
+    match &step.request {
+        Request::Transaction(statements) | Request::Statements(statements) => {
+            statements.iter().filter(|statement| statement.redraw).count() as u64
+        }
+        Request::Http(_) | Request::Sql(_) => 0,
+    }
 }
 
 /// What steps share while they are compiled.
@@ -246,7 +256,9 @@ impl Steps<'_, '_> {
         let (http, operation) = (kind.is_http(), kind.is_operation());
         let sql = matches!(kind, Kind::Sql(_));
         let repeat = matches!(kind, Kind::Repeat(_));
-        let keys: [(&str, Option<Range<usize>>, bool); 15] = [
+        let several = matches!(kind, Kind::Transaction(_) | Kind::Statements(_));
+        let keys: [(&str, Option<Range<usize>>, bool); 16] = [
+            ("times", step.times.as_ref().map(At::span), several),
             ("params", step.params.as_ref().map(At::span), sql),
             ("headers", first(&step.headers), http),
             ("body", step.body.as_ref().map(At::span), http),
@@ -305,7 +317,14 @@ impl Steps<'_, '_> {
                 .http(method, path, written, target)
                 .map(|request| Request::Http(Box::new(request))),
             Kind::Sql(sql) => self.statement(target, sql, written.params.as_ref()).map(Request::Sql),
-            Kind::Transaction(statements) => Some(Request::Transaction(self.transaction(target, statements))),
+            Kind::Transaction(statements) => {
+                let statements = self.statements(target, statements, written.times.as_ref());
+                Some(Request::Transaction(statements))
+            }
+            Kind::Statements(statements) => {
+                let statements = self.statements(target, statements, written.times.as_ref());
+                Some(Request::Statements(statements))
+            }
             Kind::Pause(_) | Kind::Repeat(_) => None,
         };
         let expect = self.expect(written.expect.as_ref(), http);

@@ -96,7 +96,10 @@ fn legend(scene: &Scene<'_>) -> Vec<Key> {
             .map(|series| Key::new(Mark::Line(series.stroke), series.label)),
     );
     if scene.baseline.is_some() {
-        keys.push(Key::new(Mark::Line(BASELINE_P99), "p99 of the baseline"));
+        keys.push(Key::new(
+            Mark::Line(BASELINE_P99),
+            format!("p99 of {}", scene.reference()),
+        ));
     }
     keys
 }

@@ -111,6 +111,8 @@ pub(super) struct Scene<'a> {
     /// The timeline of the run.
     pub(super) columns: Vec<Column>,
     baseline_columns: Vec<Column>,
+    /// Names of reference and candidate, where these are variants.
+    variants: Option<[String; 2]>,
 }
 
 impl<'a> Scene<'a> {
@@ -138,6 +140,16 @@ impl<'a> Scene<'a> {
             step,
             columns,
             baseline_columns,
+            variants: None,
+        }
+    }
+
+    /// The same for two variants of one run.
+    pub(super) fn between(self, names: [&str; 2]) -> Self {
+        let names = names.map(|name| printable(name, NAME));
+        Self {
+            variants: Some(names),
+            ..self
         }
     }
 
@@ -222,8 +234,18 @@ impl<'a> Scene<'a> {
         }
     }
 
+    /// What the figures stand beside.
+    pub(super) fn reference(&self) -> &str {
+        self.variants
+            .as_ref()
+            .map_or("the baseline", |[reference, _]| reference)
+    }
+
     /// `baseline default (main 4f2c1e0aa)`.
     fn baseline_name(&self, baseline: &Run) -> String {
+        if let Some(variants) = &self.variants {
+            return format!("variant {} beside {}", variants[1], variants[0]);
+        }
         let name = self
             .comparison
             .baseline

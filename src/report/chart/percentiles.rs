@@ -122,7 +122,7 @@ fn curves(scene: &Scene<'_>, candidate: &Latency) -> Vec<Curve> {
     if let Some(baseline) = scene.baseline {
         let stroke = Stroke::solid(theme::BASELINE, 3.0).with(Dash::Dashed);
         curves.extend(Curve::new(
-            format!("{}, baseline", scene.subject()),
+            format!("{}, {}", scene.subject(), scene.reference().trim_start_matches("the ")),
             stroke,
             &scene.latency(baseline),
         ));

@@ -56,7 +56,15 @@ impl Script {
         self.bytes.clear();
         self.ends.clear();
         self.refused = None;
-        for Statement { index, parameters } in statements {
+        for Statement {
+            index,
+            parameters,
+            redraw,
+        } in statements
+        {
+            if *redraw {
+                values.redraw();
+            }
             let written = match protocol {
                 Protocol::Prepared => bound(&all[*index].name, parameters, values, &mut self.bytes),
                 Protocol::Extended => extended(&all[*index], parameters, values, &mut self.bytes),

@@ -58,6 +58,7 @@ impl Session {
         let (statements, transaction) = match &step.request {
             Request::Sql(statement) => (slice::from_ref(statement), false),
             Request::Transaction(statements) => (statements.as_slice(), true),
+            Request::Statements(statements) => (statements.as_slice(), false),
             Request::Http(_) => (&[][..], false),
         };
         let Self {
