@@ -11,7 +11,8 @@ use std::{collections::BTreeMap, env, io::Write as _};
 
 use loadgate::{
     lab::postgres::{Cluster, PostgresError, Site, Spec},
-    observer::postgres::{Reading, StatementCounts, Statements, is_transaction_control},
+    observer::postgres::{Reading, Statements, explain, is_transaction_control},
+    run::{Plan, StatementCounts},
     target::{PostgresConnection, connect_postgres},
     workload::{Durability, Tls},
 };
@@ -179,6 +180,82 @@ async fn a_sort_that_does_not_fit_is_counted_in_temporary_blocks() {
         temporary.push(gained.into_values().map(|counts| counts.temp_blocks).sum::<u64>());
     }
     assert!(temporary[0] > 50 && temporary[1] == 0, "{temporary:?}");
+    server.0.stop().await;
+}
+
+#[tokio::test]
+async fn a_plan_tells_what_an_index_changes() {
+    let Some(server) = Server::start().await else { return };
+    let app = server.connect("app").await;
+    let plan = async |sql: &str| -> Plan { explain(&app, sql).await.unwrap() };
+    let (before, again) = (plan(BY_NAME).await, plan(BY_NAME).await);
+    assert_eq!((&before.shape, before.buffers()), (&again.shape, again.buffers()));
+    assert_eq!(before.nodes[0].rows_removed, Some(19_999));
+    app.batch_execute("CREATE INDEX users_username ON users (username)")
+        .await
+        .unwrap();
+    let after = plan(BY_NAME).await;
+    assert_eq!(
+        before.differences(&after),
+        ["Seq Scan on users became Index Scan using users_username"]
+    );
+    assert!(before.buffers() > 100 && after.buffers() <= 4, "{before:?} {after:?}");
+    assert!(after.uses_index() && !before.uses_index() && before.shape != after.shape);
+
+    // The table's pages are known to be visible to all until one of them is changed.
+    let count = "SELECT count(*) FROM users WHERE username < 'user_0000500'";
+    let clean = plan(count).await;
+    app.batch_execute("UPDATE users SET email = 'x' WHERE id < 100")
+        .await
+        .unwrap();
+    let dirty = plan(count).await;
+    assert_eq!(clean.heap_fetches(), Some(0), "{clean:?}");
+    assert!(
+        dirty.heap_fetches() > Some(90) && dirty.differences(&clean).is_empty(),
+        "{dirty:?}"
+    );
+    server.0.stop().await;
+}
+
+#[tokio::test]
+async fn a_plan_tells_of_a_sort_that_spills() {
+    let Some(server) = Server::start().await else { return };
+    let app = server.connect("app").await;
+    let sort = "SELECT id FROM users ORDER BY email";
+    app.batch_execute("SET work_mem = '64kB'").await.unwrap();
+    let small = explain(&app, sort).await.unwrap();
+    app.batch_execute("SET work_mem = '64MB'").await.unwrap();
+    let large = explain(&app, sort).await.unwrap();
+    assert!(small.spills() && small.temp_blocks() > 50, "{small:?}");
+    assert!(
+        small.nodes[0].sort.as_ref().unwrap().starts_with("external merge"),
+        "{small:?}"
+    );
+    assert!(!large.spills(), "{large:?}");
+    assert_eq!(small.shape, large.shape);
+    server.0.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_statement_changes_is_rolled_back_and_a_refused_one_leaves_no_transaction() {
+    let Some(server) = Server::start().await else { return };
+    let app = server.connect("app").await;
+    let deleted = explain(&app, "DELETE FROM users WHERE id = 1;").await.unwrap();
+    assert_eq!((deleted.nodes[0].node.as_str(), deleted.nodes[1].rows), ("Delete", 1.0));
+    for refused in [
+        "SELECT * FROM nowhere",
+        "SELECT 1; DELETE FROM users",
+        "VACUUM",
+        "SELECT 1/0",
+    ] {
+        assert!(explain(&app, refused).await.is_err(), "{refused}");
+    }
+    let rows = app.query_one("SELECT count(*), current_setting('statement_timeout') FROM users", &[]);
+    let rows = rows.await.unwrap();
+    assert_eq!(
+        (rows.get::<_, i64>(0), rows.get::<_, String>(1)),
+        (20_000, "0".to_owned())
+    );
     server.0.stop().await;
 }
 

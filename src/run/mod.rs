@@ -9,6 +9,7 @@
 mod environment;
 mod fingerprint;
 mod latency;
+mod plan;
 mod statements;
 mod store;
 
@@ -21,6 +22,7 @@ pub use self::{
     environment::{Environment, MachineClass},
     fingerprint::{Fingerprint, hash},
     latency::{Encoded, HIGHEST_NS, Latency, LatencyByOutcome},
+    plan::{Plan, PlanNode},
     statements::StatementCounts,
     store::{FILE_NAME, StoreError, load, read_bounded, save, write_atomically},
 };
