@@ -6,6 +6,7 @@
 //! This module knows how a run is laid out and stored, not how it came about
 //! nor whether it is good.
 
+mod activity;
 mod environment;
 mod fingerprint;
 mod latency;
@@ -19,6 +20,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    activity::{Activity, Event},
     environment::{Environment, MachineClass},
     fingerprint::{Fingerprint, hash},
     latency::{Encoded, HIGHEST_NS, Latency, LatencyByOutcome},
