@@ -7,14 +7,26 @@
     reason = "a test fails by panicking"
 )]
 
-use std::{collections::BTreeMap, env, io::Write as _};
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    env,
+    io::Write as _,
+    thread,
+    time::{Duration, Instant},
+};
 
 use loadgate::{
     lab::postgres::{Cluster, PostgresError, Site, Spec},
-    observer::postgres::{Reading, StatementCounts, Statements, is_transaction_control},
+    observer::postgres::{Activity, Reading, Statements, explain, is_transaction_control},
+    run::{Plan, StatementCounts},
     target::{PostgresConnection, connect_postgres},
     workload::{Durability, Tls},
 };
+use rustix::process::{Pid, Signal, kill_process};
+use support::postgres::Postgres;
+use tokio::{runtime, time::sleep};
 use tokio_postgres::Config;
 
 /// 20,000 rows, the same in every run, on some 300 pages.
@@ -31,6 +43,12 @@ struct Server(Cluster);
 impl Server {
     /// `None` where PostgreSQL is not installed, which has then been said.
     async fn start() -> Option<Self> {
+        Self::with(&[]).await
+    }
+
+    async fn with(settings: &[(&str, &str)]) -> Option<Self> {
+        let settings = settings.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        let settings = settings.collect();
         let site = Site {
             cache: None,
             ..Site::new(|name| env::var(name).ok())
@@ -38,7 +56,7 @@ impl Server {
         let spec = Spec {
             site: &site,
             durability: Durability::Ci,
-            settings: &BTreeMap::new(),
+            settings: &settings,
             fixtures: &[],
             tcp: false,
             connections: 4,
@@ -57,7 +75,17 @@ impl Server {
         for statement in USERS.split(';') {
             server.execute(statement).await;
         }
+        server.rest().await;
         Some(server)
+    }
+
+    /// Waits until the sessions of "app" have ended, which report only then what they did.
+    async fn rest(&self) {
+        let postgres = self.connect("postgres").await;
+        let sessions = "SELECT 1 FROM pg_stat_activity WHERE datname = 'app'";
+        while !postgres.query(sessions, &[]).await.unwrap().is_empty() {
+            sleep(Duration::from_millis(10)).await;
+        }
     }
 
     fn config(&self, database: &str) -> Config {
@@ -72,6 +100,12 @@ impl Server {
     async fn execute(&self, sql: &str) {
         let done = self.connect("app").await.batch_execute(sql).await;
         done.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
+
+    async fn watch(&self) -> Activity {
+        Activity::start(&self.config("postgres"), &Tls::default(), "app")
+            .await
+            .unwrap()
     }
 
     /// Of the database "app", asked for from the one that is named.
@@ -183,6 +217,82 @@ async fn a_sort_that_does_not_fit_is_counted_in_temporary_blocks() {
 }
 
 #[tokio::test]
+async fn a_plan_tells_what_an_index_changes() {
+    let Some(server) = Server::start().await else { return };
+    let app = server.connect("app").await;
+    let plan = async |sql: &str| -> Plan { explain(&app, sql).await.unwrap() };
+    let (before, again) = (plan(BY_NAME).await, plan(BY_NAME).await);
+    assert_eq!((&before.shape, before.buffers()), (&again.shape, again.buffers()));
+    assert_eq!(before.nodes[0].rows_removed, Some(19_999));
+    app.batch_execute("CREATE INDEX users_username ON users (username)")
+        .await
+        .unwrap();
+    let after = plan(BY_NAME).await;
+    assert_eq!(
+        before.differences(&after),
+        ["Seq Scan on users became Index Scan using users_username"]
+    );
+    assert!(before.buffers() > 100 && after.buffers() <= 4, "{before:?} {after:?}");
+    assert!(after.uses_index() && !before.uses_index() && before.shape != after.shape);
+
+    // The table's pages are known to be visible to all until one of them is changed.
+    let count = "SELECT count(*) FROM users WHERE username < 'user_0000500'";
+    let clean = plan(count).await;
+    app.batch_execute("UPDATE users SET email = 'x' WHERE id < 100")
+        .await
+        .unwrap();
+    let dirty = plan(count).await;
+    assert_eq!(clean.heap_fetches(), Some(0), "{clean:?}");
+    assert!(
+        dirty.heap_fetches() > Some(90) && dirty.differences(&clean).is_empty(),
+        "{dirty:?}"
+    );
+    server.0.stop().await;
+}
+
+#[tokio::test]
+async fn a_plan_tells_of_a_sort_that_spills() {
+    let Some(server) = Server::start().await else { return };
+    let app = server.connect("app").await;
+    let sort = "SELECT id FROM users ORDER BY email";
+    app.batch_execute("SET work_mem = '64kB'").await.unwrap();
+    let small = explain(&app, sort).await.unwrap();
+    app.batch_execute("SET work_mem = '64MB'").await.unwrap();
+    let large = explain(&app, sort).await.unwrap();
+    assert!(small.spills() && small.temp_blocks() > 50, "{small:?}");
+    assert!(
+        small.nodes[0].sort.as_ref().unwrap().starts_with("external merge"),
+        "{small:?}"
+    );
+    assert!(!large.spills(), "{large:?}");
+    assert_eq!(small.shape, large.shape);
+    server.0.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_statement_changes_is_rolled_back_and_a_refused_one_leaves_no_transaction() {
+    let Some(server) = Server::start().await else { return };
+    let app = server.connect("app").await;
+    let deleted = explain(&app, "DELETE FROM users WHERE id = 1;").await.unwrap();
+    assert_eq!((deleted.nodes[0].node.as_str(), deleted.nodes[1].rows), ("Delete", 1.0));
+    for refused in [
+        "SELECT * FROM nowhere",
+        "SELECT 1; DELETE FROM users",
+        "VACUUM",
+        "SELECT 1/0",
+    ] {
+        assert!(explain(&app, refused).await.is_err(), "{refused}");
+    }
+    let rows = app.query_one("SELECT count(*), current_setting('statement_timeout') FROM users", &[]);
+    let rows = rows.await.unwrap();
+    assert_eq!(
+        (rows.get::<_, i64>(0), rows.get::<_, String>(1)),
+        (20_000, "0".to_owned())
+    );
+    server.0.stop().await;
+}
+
+#[tokio::test]
 async fn beside_or_within_the_observer_never_counts_itself() {
     let Some(server) = Server::start().await else { return };
     server
@@ -259,4 +369,183 @@ async fn what_cannot_be_counted_is_said_with_its_mend() {
     let off = refused("postgres", "app").await;
     assert!(off.contains("pg_stat_statements.track is none"), "{off}");
     server.0.stop().await;
+}
+
+#[tokio::test]
+async fn counters_that_the_server_dropped_are_missed() {
+    let few = [("pg_stat_statements.max", "100")];
+    let Some(server) = Server::with(&few).await else { return };
+    let statements = server.statements("postgres").await;
+    let app = server.connect("app").await;
+    let before = statements.read().await.unwrap();
+    for columns in 1..=120 {
+        let select = format!("SELECT {}", vec!["1"; columns].join(", "));
+        app.batch_execute(&select).await.unwrap();
+    }
+    let dropped = statements.read().await.unwrap().since(&before).unwrap_err();
+    assert!(dropped.contains("raise pg_stat_statements.max"), "{dropped}");
+    server.0.stop().await;
+}
+
+#[tokio::test]
+async fn a_watch_sees_what_a_load_does_and_not_itself() {
+    let Some(server) = Server::start().await else { return };
+    let idle = server.watch().await;
+    sleep(Duration::from_millis(500)).await;
+    let idle = idle.stop().await;
+    assert!(
+        idle.samples >= 1 && idle.waits.is_empty() && idle.events.is_empty(),
+        "{idle:?}"
+    );
+    assert!(
+        idle.database["sessions"] == 0 && idle.database["xact_commit"] == 0,
+        "{idle:?}"
+    );
+
+    let watch = server.watch().await;
+    let app = server.connect("app").await;
+    app.batch_execute("INSERT INTO users SELECT i, 'x', 'y' FROM generate_series(30001, 30100) AS g(i)")
+        .await
+        .unwrap();
+    app.batch_execute("SET work_mem = '64kB'; SELECT id FROM users ORDER BY email")
+        .await
+        .unwrap();
+    app.batch_execute("SELECT pg_sleep(0.5)").await.unwrap();
+    app.batch_execute("CHECKPOINT").await.unwrap();
+    app.batch_execute("ROLLBACK; SELECT 1/0").await.unwrap_err();
+    app.batch_execute("SELECT count(*) FROM generate_series(1, 3000000)")
+        .await
+        .unwrap();
+    drop(app);
+    server.rest().await;
+    let seen = watch.stop().await;
+    assert!(seen.waits["Timeout:PgSleep"] >= 1 && seen.waits["CPU"] >= 1, "{seen:?}");
+    // What did not fit: the sort, and the rows of generate_series.
+    assert_eq!(
+        (seen.database["tup_inserted"], seen.database["temp_files"]),
+        (100, 2),
+        "{seen:?}"
+    );
+    assert_eq!(
+        (seen.database["sessions"], seen.database["deadlocks"]),
+        (1, 0),
+        "{seen:?}"
+    );
+    assert!(
+        seen.wal["wal_records"] >= 100 && seen.wal["wal_bytes"] > 1000,
+        "{seen:?}"
+    );
+    assert_eq!(seen.checkpoints, 1, "{seen:?}");
+    assert!(
+        seen.events.len() == 1 && seen.events[0].what == "checkpoint",
+        "{seen:?}"
+    );
+    assert_eq!(seen.unavailable, None);
+    server.0.stop().await;
+}
+
+#[tokio::test]
+async fn an_autovacuum_is_an_event() {
+    let slow = [
+        ("autovacuum", "on"),
+        ("autovacuum_naptime", "1s"),
+        ("autovacuum_vacuum_cost_delay", "100ms"),
+        ("autovacuum_vacuum_cost_limit", "1"),
+    ];
+    let Some(server) = Server::with(&slow).await else {
+        return;
+    };
+    let watch = server.watch().await;
+    server.execute("DELETE FROM users WHERE id % 2 = 0").await;
+    let app = server.connect("app").await;
+    let give_up = Instant::now() + Duration::from_secs(60);
+    let vacuuming = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'autovacuum: VACUUM%public.users%'";
+    while app.query(vacuuming, &[]).await.unwrap().is_empty() {
+        assert!(Instant::now() < give_up, "no autovacuum begins");
+        sleep(Duration::from_millis(50)).await;
+    }
+    sleep(Duration::from_millis(300)).await;
+    let seen = watch.stop().await;
+    let events = seen.events.iter().filter(|event| event.what.contains("public.users"));
+    assert!(events.count() >= 1, "{seen:?}");
+    assert!(seen.waits.keys().all(|wait| wait != "Timeout:VacuumDelay"), "{seen:?}");
+    server.0.stop().await;
+}
+
+#[tokio::test]
+async fn a_role_without_rights_is_told_that_it_does_not_see_all() {
+    let Some(server) = Server::start().await else { return };
+    server.execute("CREATE ROLE app LOGIN").await;
+    let mut config = server.config("postgres");
+    config.user("app");
+    let watch = Activity::start(&config, &Tls::default(), "app").await.unwrap();
+    server.execute("SELECT pg_sleep(0.4)").await;
+    let seen = watch.stop().await;
+    let reason = seen.unavailable.clone().unwrap_or_default();
+    assert!(reason.contains("GRANT pg_read_all_stats TO app"), "{seen:?}");
+    let none = Activity::start(&config, &Tls::default(), "none").await.unwrap_err();
+    assert!(none.contains("no database \"none\""), "{none}");
+    server.0.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_holds_nobody_up() {
+    let Some(server) = Server::start().await else { return };
+    let watch = server.watch().await;
+    let postgres = server.connect("postgres").await;
+    let asker = "SELECT pid FROM pg_stat_activity WHERE application_name = 'loadgate observer'";
+    let asker: i32 = postgres.query_one(asker, &[]).await.unwrap().get(0);
+    let asker = Pid::from_raw(asker).unwrap();
+    kill_process(asker, Signal::STOP).unwrap();
+    let began = Instant::now();
+    let seen = watch.stop().await;
+    let took = began.elapsed();
+    kill_process(asker, Signal::CONT).unwrap();
+    assert!(took < Duration::from_millis(1500), "{took:?}");
+    assert!(seen.unavailable.is_some(), "{seen:?}");
+    server.0.stop().await;
+}
+
+#[test]
+fn a_server_that_dies_and_comes_back_is_noted() {
+    let Some(mut postgres) = Postgres::start() else { return };
+    // The server is started and stopped from outside of any runtime.
+    let runtime = runtime::Runtime::new().unwrap();
+    let config: Config = postgres.url().parse().unwrap();
+    let watch = runtime.block_on(Activity::start(&config, &Tls::default(), "postgres"));
+    let watch = watch.unwrap();
+    thread::sleep(Duration::from_millis(300));
+    postgres.kill();
+    thread::sleep(Duration::from_millis(700));
+    postgres.restart();
+    postgres.wait_until("SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'loadgate observer'");
+    postgres.sql("CREATE TABLE back (n int); INSERT INTO back SELECT generate_series(1, 77)");
+    let seen = runtime.block_on(watch.stop());
+    let events: Vec<&str> = seen.events.iter().map(|event| event.what.as_str()).collect();
+    let lost = events
+        .iter()
+        .position(|what| what.starts_with("the server cannot be asked: "));
+    let back = events.iter().position(|what| *what == "the server can be asked again");
+    assert!(lost.is_some() && lost < back, "{seen:?}");
+    assert_eq!(
+        events.iter().filter(|what| what.contains("asked")).count(),
+        2,
+        "{seen:?}"
+    );
+    assert!(seen.database["tup_inserted"] >= 77, "{seen:?}");
+    assert_eq!(seen.unavailable, None);
+
+    let watch = runtime.block_on(Activity::start(&config, &Tls::default(), "postgres"));
+    let watch = watch.unwrap();
+    postgres.kill();
+    thread::sleep(Duration::from_millis(300));
+    let began = Instant::now();
+    let seen = runtime.block_on(watch.stop());
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(seen.unavailable.is_some_and(|reason| reason.contains("at the end")));
+    assert!(
+        runtime
+            .block_on(Activity::start(&config, &Tls::default(), "postgres"))
+            .is_err()
+    );
 }

@@ -6,10 +6,12 @@
 //! This module knows how a run is laid out and stored, not how it came about
 //! nor whether it is good.
 
+mod activity;
 mod census;
 mod environment;
 mod fingerprint;
 mod latency;
+mod plan;
 mod statements;
 mod store;
 mod variant;
@@ -20,10 +22,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    activity::{Activity, Event},
     census::{Census, Count, Growth, StatementCensus, StepCensus},
     environment::{Environment, MachineClass},
     fingerprint::{Fingerprint, hash},
     latency::{Encoded, HIGHEST_NS, Latency, LatencyByOutcome},
+    plan::{Plan, PlanNode},
     statements::StatementCounts,
     store::{FILE_NAME, StoreError, load, read_bounded, save, write_atomically},
     variant::{Build, Difference, Equivalence, Slice, Variant},

@@ -4,14 +4,21 @@
 //! Needs no rights but to look. What is asked goes over connections of its own,
 //! beside the database under load where that is possible.
 
+mod activity;
+mod extension;
+mod plan;
 mod statements;
+mod views;
 
 use std::time::Duration;
 
 use tokio_postgres::{Config, Error, Row, types::FromSql};
 
-pub use self::statements::{Reading, Statements, is_transaction_control};
-pub use crate::run::StatementCounts;
+pub use self::{
+    activity::Activity,
+    plan::{explain, read_plan},
+    statements::{Reading, Statements, is_transaction_control},
+};
 use crate::{
     target::{PostgresConnection, connect_postgres, describe_postgres_error},
     workload::Tls,

@@ -1,0 +1,35 @@
+//! What a PostgreSQL server was seen doing in one database while load ran, as plain data.
+//! Who watches is `observer`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// What was seen from the outside.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Activity {
+    /// How often it was looked at who works on what.
+    pub samples: u64,
+    /// How many working sessions were seen, summed over the samples, by what they waited for:
+    /// `LWLock:WALWrite`, or `CPU` for those that waited for nothing.
+    pub waits: BTreeMap<String, u64>,
+    /// What the counters of the database gained, by their names in `pg_stat_database`.
+    pub database: BTreeMap<String, i64>,
+    /// What the counters of the server's write-ahead log gained, by their names in `pg_stat_wal`; empty before 14.
+    pub wal: BTreeMap<String, i64>,
+    /// Checkpoints of the server.
+    pub checkpoints: u64,
+    /// What happened beside the load, in order.
+    pub events: Vec<Event>,
+    /// Why not everything could be seen, where that is so.
+    pub unavailable: Option<String>,
+}
+
+/// Something that happened beside the load.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Seconds since the watch began.
+    pub at_s: f64,
+    /// A checkpoint, an autovacuum, a server that could not be asked.
+    pub what: String,
+}
