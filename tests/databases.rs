@@ -237,16 +237,20 @@ fn a_fixture_is_loaded_once_and_the_report_names_server_and_profile() {
 }
 
 #[test]
-fn the_shipped_example_runs() {
+fn the_shipped_examples_run() {
     if !installed() {
         return;
     }
     let desk = Desk::new();
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/examples/postgres-ephemeral.toml");
-    let command = desk.loadgate(&["run", example.to_str().unwrap(), "--out", "out"]);
-    let ended = desk.ended(with_cache(&desk, command).output().unwrap());
-    assert_eq!(ended.code, 0, "{}", ended.printed());
-    assert_eq!(ended.stored().accounting.completed, 400, "{}", ended.printed());
+    for example in ["postgres-ephemeral.toml", "demo-postgres.toml"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("scenarios/examples")
+            .join(example);
+        let command = desk.loadgate(&["run", path.to_str().unwrap(), "--out", "out"]);
+        let ended = desk.ended(with_cache(&desk, command).output().unwrap());
+        assert_eq!(ended.code, 0, "{}", ended.printed());
+        assert_eq!(ended.stored().accounting.completed, 400, "{}", ended.printed());
+    }
 }
 
 #[test]

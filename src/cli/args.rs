@@ -280,9 +280,9 @@ pub(super) struct DemoArgs {
     /// Where to listen
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub(super) listen: SocketAddr,
-    /// The database file, made when absent [default: a temporary one]
-    #[arg(long, value_name = "FILE")]
-    pub(super) database: Option<PathBuf>,
+    /// SQLite file, made when absent, or PostgreSQL as postgres://… or host=… dbname=…; filled when empty [default: a temporary file]
+    #[arg(long, value_name = "FILE|ADDRESS")]
+    pub(super) database: Option<String>,
     /// Fault: every answer of the API is late by this much [env: LOADGATE_DEMO_DELAY]
     #[arg(long, value_name = "TIME")]
     pub(super) delay: Option<String>,

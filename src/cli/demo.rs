@@ -8,15 +8,16 @@ use super::{
     run::runtime,
 };
 use crate::{
-    demo::{self, Demo, Faults, Options},
+    demo::{self, Demo, Faults, Options, Storage},
     lab,
 };
 
 /// Performs the verb.
 pub(super) fn demo(args: &DemoArgs, console: &Console) -> Result<Exit, Failure> {
+    let database = args.database.as_deref().map(Storage::parse).transpose();
     let options = Options {
         listen: args.listen,
-        database: args.database.clone(),
+        database: database.map_err(|reason| Failure::usage(format!("--database: {reason}")))?,
         faults: faults(args)?,
     };
     let interrupt = interrupt::install();

@@ -2,10 +2,12 @@
 //!
 //! One statement each. This module knows the tables, not HTTP.
 
-use rusqlite::Row;
 use serde::Serialize;
 
-use super::{api::Refusal, database::Statements};
+use super::{
+    api::Refusal,
+    statements::{Error, Row, Sql, Statements, Value},
+};
 
 /// A user as `GET /api/users/{id}` answers.
 #[derive(Debug, PartialEq, Serialize)]
@@ -43,7 +45,8 @@ pub(super) struct Session {
     expires_at: i64,
 }
 
-const USER: &str = "
+const USER: Sql = Sql::both(
+    "
     SELECT users.id, users.email, users.name, users.status, users.total_grams,
            roles.name AS role, permissions.resource, permissions.action
     FROM users
@@ -51,20 +54,26 @@ const USER: &str = "
     LEFT JOIN roles ON roles.id = user_roles.role_id
     LEFT JOIN role_permissions ON role_permissions.role_id = roles.id
     LEFT JOIN permissions ON permissions.id = role_permissions.permission_id
-    WHERE users.id = ?1
-    ORDER BY roles.id, permissions.id";
+    WHERE users.id = $1
+    ORDER BY roles.id, permissions.id",
+);
 
-const SESSION: &str = "
+const SESSION: Sql = Sql {
+    sqlite: "
     SELECT id, user_id, status, created_at, last_activity, expires_at
-    FROM sessions WHERE id = ?1 AND expires_at > unixepoch()";
+    FROM sessions WHERE id = $1 AND expires_at > unixepoch()",
+    postgres: "
+    SELECT id, user_id, status, created_at, last_activity, expires_at
+    FROM sessions WHERE id = $1 AND expires_at > extract(epoch FROM now())",
+};
 
 /// The user of that id.
 ///
 /// # Errors
-/// When there is none, or SQLite refuses.
+/// When there is none, or the database refuses.
 pub(super) fn user(statements: &Statements<'_>, id: i64) -> Result<User, Refusal> {
     let mut found: Option<User> = None;
-    statements.rows(USER, [id], |row| {
+    statements.rows(&USER, &[Value::Int(id)], |row| {
         let user = match &mut found {
             Some(user) => user,
             none => none.insert(read_user(row)?),
@@ -74,21 +83,21 @@ pub(super) fn user(statements: &Statements<'_>, id: i64) -> Result<User, Refusal
     found.ok_or_else(|| Refusal::NotFound(format!("no user {id}")))
 }
 
-fn read_user(row: &Row<'_>) -> rusqlite::Result<User> {
+fn read_user(row: &Row<'_>) -> Result<User, Error> {
     Ok(User {
         id: row.get("id")?,
         email: row.get("email")?,
         name: row.get("name")?,
         status: row.get("status")?,
-        total_kg: row.get::<_, i64>("total_grams")? as f64 / 1000.0,
+        total_kg: row.get::<i64>("total_grams")? as f64 / 1000.0,
         roles: Vec::new(),
     })
 }
 
 /// Adds the role and the permission of one row; rows come ordered by role.
-fn grant(roles: &mut Vec<Role>, row: &Row<'_>) -> rusqlite::Result<()> {
+fn grant(roles: &mut Vec<Role>, row: &Row<'_>) -> Result<(), Error> {
     // A user without roles has one row with nulls here, and is to have no role.
-    let Some(name) = row.get::<_, Option<String>>("role")? else {
+    let Some(name) = row.get::<Option<String>>("role")? else {
         return Ok(());
     };
     if roles.last().is_none_or(|last| last.name != name) {
@@ -109,9 +118,9 @@ fn grant(roles: &mut Vec<Role>, row: &Row<'_>) -> rusqlite::Result<()> {
 /// The session of that id, unless it has expired.
 ///
 /// # Errors
-/// When there is none, or SQLite refuses.
+/// When there is none, or the database refuses.
 pub(super) fn session(statements: &Statements<'_>, id: i64) -> Result<Session, Refusal> {
-    let rows = statements.rows(SESSION, [id], |row| {
+    let rows = statements.rows(&SESSION, &[Value::Int(id)], |row| {
         Ok(Session {
             id: row.get("id")?,
             user_id: row.get("user_id")?,

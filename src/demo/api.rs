@@ -1,7 +1,7 @@
 //! The demo's HTTP interface: routes, answers, refusals, and where faults strike.
 //!
 //! Every answer is JSON and says in the header `x-demo-statements` how many
-//! statements it took. This module knows no SQL.
+//! statements it took. This module knows no table.
 
 use std::sync::Arc;
 
@@ -19,9 +19,10 @@ use serde_json::json;
 
 use super::{
     accounts,
-    database::{Database, Lane, Statements},
+    database::{Database, Lane},
     emissions,
     faults::{ErrorRate, Faults},
+    statements::{self, Sql, Statements},
 };
 
 /// The header that says how many statements an answer took.
@@ -46,7 +47,7 @@ pub(super) enum Refusal {
     #[error("the error rate asked of this demo")]
     Fault,
     #[error("database: {0}")]
-    Database(#[from] rusqlite::Error),
+    Database(#[from] statements::Error),
 }
 
 impl Refusal {
@@ -190,12 +191,12 @@ async fn ask<T: Serialize + Send + 'static>(
     }
 }
 
+const LOOKUP: Sql = Sql::both("SELECT id, name FROM roles ORDER BY name");
+
 /// The fault of one query too many: the same small lookup, so often.
 fn waste(statements: &Statements<'_>, extra: u32) -> Result<(), Refusal> {
     for _ in 0..extra {
-        statements.rows("SELECT id, name FROM roles ORDER BY name", [], |row| {
-            row.get::<_, i64>(0)
-        })?;
+        statements.rows(&LOOKUP, &[], |row| row.get::<i64>("id"))?;
     }
     Ok(())
 }

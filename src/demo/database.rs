@@ -1,32 +1,36 @@
-//! SQLite behind a few threads of its own: several that read, one that writes.
+//! The database behind a few threads that own their connections.
 //!
-//! SQLite has one writer at a time and blocks its caller; so statements run on
-//! threads that own their connections, and one writer means that requests queue
-//! in order instead of retrying against each other's locks. This module counts
-//! statements and knows nothing of what they ask.
+//! SQLite has one writer at a time and blocks its caller: several threads read
+//! and one writes, so that requests queue in order instead of retrying against
+//! each other's locks. PostgreSQL takes all on all: its threads are a pool of
+//! connections. This module knows nothing of statements.
 
 use std::{
-    cell::Cell,
-    path::Path,
     sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
-    time::Duration,
 };
 
-use rusqlite::{Connection, Params, Row};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, oneshot},
+};
 
-/// How long a statement waits for another process's lock.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+use super::{
+    statements::{Connection, Error},
+    storage::Storage,
+};
+
+/// Connections to PostgreSQL.
+const CONNECTIONS: usize = 10;
 /// Requests that may wait for one lane before senders wait too.
 const QUEUE: usize = 1024;
 
 /// Which threads a request needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lane {
-    /// Any of the reading threads.
+    /// Any of the threads that read.
     Read,
-    /// The one writing thread.
+    /// With SQLite the one thread that writes.
     Write,
 }
 
@@ -35,29 +39,40 @@ enum Job {
     Stop,
 }
 
+/// What leads to so many threads.
+struct Queue {
+    sender: mpsc::Sender<Job>,
+    threads: usize,
+}
+
 /// The threads and the queues that lead to them.
 pub(super) struct Database {
-    readers: mpsc::Sender<Job>,
-    writer: mpsc::Sender<Job>,
+    read: Queue,
+    /// None of its own where readers write too.
+    write: Option<Queue>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    reader_count: usize,
 }
 
 impl Database {
-    /// Starts the threads with connections to a database that exists.
+    /// Starts the threads with connections to a database that exists. Not to be
+    /// called where the runtime's own work is done.
     ///
     /// # Errors
     /// When a connection cannot be opened.
-    pub(super) fn start(path: &Path) -> rusqlite::Result<Self> {
-        let reader_count = thread::available_parallelism().map_or(2, usize::from).clamp(2, 4);
+    pub(super) fn start(storage: &Storage, runtime: &Handle) -> Result<Self, Error> {
         let mut threads = Vec::new();
-        let readers = lane(path, reader_count, &mut threads)?;
-        let writer = lane(path, 1, &mut threads)?;
+        let mut queue = |count| queue(storage, runtime, count, &mut threads);
+        let (read, write) = match storage {
+            Storage::File(_) => {
+                let readers = thread::available_parallelism().map_or(2, usize::from).clamp(2, 4);
+                (queue(readers)?, Some(queue(1)?))
+            }
+            Storage::Postgres(_) => (queue(CONNECTIONS)?, None),
+        };
         Ok(Self {
-            readers,
-            writer,
+            read,
+            write,
             threads: Mutex::new(threads),
-            reader_count,
         })
     }
 
@@ -78,9 +93,11 @@ impl Database {
 
     /// Lets the queued work finish and ends the threads, so that SQLite tidies its files.
     pub(super) async fn stop(&self) {
-        for lane in std::iter::repeat_n(Lane::Read, self.reader_count).chain([Lane::Write]) {
-            // A lane whose threads are gone needs no stopping.
-            let _ = self.sender(lane).send(Job::Stop).await;
+        for queue in [Some(&self.read), self.write.as_ref()].into_iter().flatten() {
+            for _ in 0..queue.threads {
+                // A queue whose threads are gone needs no stopping.
+                let _ = queue.sender.send(Job::Stop).await;
+            }
         }
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         let joined = tokio::task::spawn_blocking(move || {
@@ -90,104 +107,43 @@ impl Database {
     }
 
     fn sender(&self, lane: Lane) -> &mpsc::Sender<Job> {
-        match lane {
-            Lane::Read => &self.readers,
-            Lane::Write => &self.writer,
+        match (lane, &self.write) {
+            (Lane::Write, Some(write)) => &write.sender,
+            _ => &self.read.sender,
         }
     }
 }
 
-/// Opens a database without changing anything in it: it may not be ours.
-///
-/// # Errors
-/// When the file cannot be opened.
-pub(super) fn open_untouched(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open(path)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    Ok(connection)
-}
-
-fn open(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = open_untouched(path)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "NORMAL")?;
-    connection.pragma_update(None, "foreign_keys", true)?;
-    connection.set_prepared_statement_cache_capacity(32);
-    Ok(connection)
-}
-
-fn lane(path: &Path, count: usize, threads: &mut Vec<JoinHandle<()>>) -> rusqlite::Result<mpsc::Sender<Job>> {
+fn queue(storage: &Storage, runtime: &Handle, count: usize, threads: &mut Vec<JoinHandle<()>>) -> Result<Queue, Error> {
     let (sender, receiver) = mpsc::channel(QUEUE);
     let receiver = Arc::new(Mutex::new(receiver));
     for _ in 0..count {
-        let (connection, receiver) = (open(path)?, Arc::clone(&receiver));
-        threads.push(thread::spawn(move || work_off(&connection, &receiver)));
+        let (connection, receiver) = (storage.connect(runtime)?, Arc::clone(&receiver));
+        threads.push(thread::spawn(move || work_off(connection, &receiver)));
     }
-    Ok(sender)
+    Ok(Queue { sender, threads: count })
 }
 
 /// Takes jobs until told to stop. The lock is held while waiting, never while working.
-fn work_off(connection: &Connection, queue: &Mutex<mpsc::Receiver<Job>>) {
+fn work_off(mut connection: Connection, queue: &Mutex<mpsc::Receiver<Job>>) {
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
         let Some(Job::Work(work)) = job else { return };
-        work(connection);
-        if !connection.is_autocommit() {
-            // A transaction whose end failed must not swallow the next request.
-            let _ = connection.execute_batch("ROLLBACK");
+        if let Connection::Postgres(connection) = &mut connection {
+            connection.renew();
         }
+        work(&connection);
+        tidy(&connection);
     }
 }
 
-/// A connection that counts the statements executed on it.
-pub(super) struct Statements<'c> {
-    connection: &'c Connection,
-    executed: Cell<u32>,
-}
-
-impl<'c> Statements<'c> {
-    pub(super) fn new(connection: &'c Connection) -> Self {
-        Self {
-            connection,
-            executed: Cell::new(0),
-        }
-    }
-
-    /// How many statements were executed so far.
-    pub(super) fn executed(&self) -> u32 {
-        self.executed.get()
-    }
-
-    /// Executes a statement that gives no rows and returns how many rows it changed.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
-    pub(super) fn execute(&self, sql: &str, params: impl Params) -> rusqlite::Result<usize> {
-        self.count();
-        self.connection.prepare_cached(sql)?.execute(params)
-    }
-
-    /// Executes a statement and reads its rows.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
-    pub(super) fn rows<T>(
-        &self,
-        sql: &str,
-        params: impl Params,
-        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
-    ) -> rusqlite::Result<Vec<T>> {
-        self.count();
-        self.connection.prepare_cached(sql)?.query_map(params, read)?.collect()
-    }
-
-    /// The id of the row inserted last.
-    pub(super) fn last_id(&self) -> i64 {
-        self.connection.last_insert_rowid()
-    }
-
-    fn count(&self) {
-        self.executed.set(self.executed.get() + 1);
+/// A transaction whose end failed must not swallow the next request. PostgreSQL
+/// ends it in any case, or is gone.
+fn tidy(connection: &Connection) {
+    if let Connection::Sqlite(connection) = connection
+        && !connection.is_autocommit()
+    {
+        let _ = connection.execute_batch("ROLLBACK");
     }
 }
 
@@ -195,12 +151,26 @@ impl<'c> Statements<'c> {
 mod tests {
     use super::*;
 
+    fn start(directory: &tempfile::TempDir) -> Database {
+        let storage = Storage::File(directory.path().join("test.db"));
+        Database::start(&storage, &Handle::current()).unwrap()
+    }
+
+    fn sqlite(connection: &Connection) -> &rusqlite::Connection {
+        match connection {
+            Connection::Sqlite(connection) => connection,
+            Connection::Postgres(_) => panic!("it was started on a file"),
+        }
+    }
+
     #[tokio::test]
     async fn work_queued_before_a_stop_is_done_and_later_work_is_refused() {
         let directory = tempfile::tempdir().unwrap();
-        let database = Database::start(&directory.path().join("test.db")).unwrap();
+        let database = start(&directory);
         let made = database
-            .run(Lane::Write, |c| c.execute_batch("CREATE TABLE t (x INTEGER)").is_ok())
+            .run(Lane::Write, |c| {
+                sqlite(c).execute_batch("CREATE TABLE t (x INTEGER)").is_ok()
+            })
             .await;
         assert_eq!(made, Some(true));
         database.stop().await;
@@ -214,14 +184,14 @@ mod tests {
     #[tokio::test]
     async fn a_transaction_left_open_does_not_reach_the_next_request() {
         let directory = tempfile::tempdir().unwrap();
-        let database = Database::start(&directory.path().join("test.db")).unwrap();
+        let database = start(&directory);
         database
             .run(Lane::Write, |c| {
-                c.execute_batch("BEGIN; CREATE TABLE t (x INTEGER)").unwrap();
+                sqlite(c).execute_batch("BEGIN; CREATE TABLE t (x INTEGER)").unwrap();
             })
             .await;
         let tables = database.run(Lane::Write, |c| {
-            c.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+            sqlite(c).query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
         });
         assert_eq!(tables.await, Some(Ok(0_i64)));
     }

@@ -1,17 +1,41 @@
-//! The demo's tables and rows, made when the database file is new.
+//! The demo's tables and rows, made when the database is empty.
 //!
-//! `schema.sql` says what they are: 10,000 users with five roles and twelve
-//! permissions, 10,000 sessions with ids from 1, 50,000 emissions, the same on
-//! every machine. This module knows when to make them, not what is asked of them.
+//! `schema.sqlite.sql` and `schema.postgres.sql` say what they are: 10,000 users
+//! with five roles and twelve permissions, 10,000 sessions with ids from 1,
+//! 50,000 emissions, the same on every machine. This module knows when to make
+//! them, not what is asked of them.
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::TransactionBehavior;
 
-const SCHEMA: &str = include_str!("schema.sql");
+use super::{
+    postgres,
+    statements::{Connection, Error},
+};
 
-/// Marks a file as ours ("LGDM"), so that no other application's database is written to.
+const SQLITE: &str = include_str!("schema.sqlite.sql");
+const POSTGRES: &str = include_str!("schema.postgres.sql");
+
+/// Marks a SQLite file as ours ("LGDM"), so that no other application's database is written to.
 const APPLICATION_ID: i64 = 0x4c47_444d;
 
-/// What was found in the database file.
+/// The same for PostgreSQL: of two demos that start on one new database, the
+/// second waits for the lock of that number and then finds the tables.
+const LOCK: &str = "BEGIN; SELECT pg_advisory_xact_lock(1279738957)";
+const MARK: &str = "COMMENT ON TABLE users IS 'loadgate demo'";
+
+/// What extensions brought along is nobody's application.
+const LOOK: &str = "
+    SELECT count(*) AS tables,
+           coalesce(bool_or(pg_table_is_visible(oid) AND obj_description(oid, 'pg_class') = 'loadgate demo'), false) AS ours
+    FROM pg_class
+    WHERE relkind IN ('r', 'p', 'v', 'm', 'f')
+      AND relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname ~ '^pg_' OR nspname = 'information_schema')
+      AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid AND deptype = 'e')";
+
+/// So that the planner knows the sizes from the first request on.
+const SETTLE: &str = "VACUUM (ANALYZE) users, roles, permissions, user_roles, role_permissions, sessions, emissions";
+
+/// What was found in the database.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
     /// The fixture is there, just made or from before.
@@ -23,20 +47,27 @@ pub(super) enum Found {
 /// Makes the fixture in an empty database, in one transaction; leaves any other as it is.
 ///
 /// # Errors
-/// When SQLite refuses.
-pub(super) fn prepare(connection: &mut Connection) -> rusqlite::Result<Found> {
+/// When the database refuses.
+pub(super) fn prepare(connection: &mut Connection) -> Result<Found, Error> {
+    match connection {
+        Connection::Sqlite(connection) => Ok(in_sqlite(connection)?),
+        Connection::Postgres(connection) => in_postgres(connection),
+    }
+}
+
+fn found(is_ours: bool) -> Found {
+    if is_ours { Found::Demo } else { Found::Foreign }
+}
+
+fn in_sqlite(connection: &mut rusqlite::Connection) -> rusqlite::Result<Found> {
     // Immediate: of two that start on one new file, the second waits and then finds the tables.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let tables: i64 = transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     let mark: i64 = transaction.pragma_query_value(None, "application_id", |row| row.get(0))?;
     if tables > 0 {
-        return Ok(if mark == APPLICATION_ID {
-            Found::Demo
-        } else {
-            Found::Foreign
-        });
+        return Ok(found(mark == APPLICATION_ID));
     }
-    transaction.execute_batch(SCHEMA)?;
+    transaction.execute_batch(SQLITE)?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.commit()?;
     // So that the planner knows the sizes from the first request on.
@@ -44,9 +75,26 @@ pub(super) fn prepare(connection: &mut Connection) -> rusqlite::Result<Found> {
     Ok(Found::Demo)
 }
 
+/// The connection is not to be used where this fails: a transaction may be open.
+fn in_postgres(connection: &postgres::Connection) -> Result<Found, Error> {
+    connection.batch(LOCK)?;
+    for row in connection.rows(LOOK, &[])? {
+        if row.try_get::<_, i64>("tables")? > 0 {
+            connection.batch("COMMIT")?;
+            return Ok(found(row.try_get("ours")?));
+        }
+    }
+    for part in [POSTGRES, MARK, "COMMIT", SETTLE] {
+        connection.batch(part)?;
+    }
+    Ok(Found::Demo)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use rusqlite::Connection;
+
+    use super::{in_sqlite as prepare, *};
 
     fn count(connection: &Connection, sql: &str) -> i64 {
         connection.query_row(sql, [], |row| row.get(0)).unwrap()

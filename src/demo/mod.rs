@@ -1,9 +1,9 @@
 //! The built-in service to try things on: `loadgate demo`.
 //!
-//! A small real application over SQLite: users with roles and permissions,
-//! sessions, and emissions that can be stored in a naive and in a good way.
-//! It knows nothing of load, runs or verdicts; faults on demand make it worse
-//! in ways that a gate is to notice.
+//! A small real application over SQLite or PostgreSQL: users with roles and
+//! permissions, sessions, and emissions that can be stored in a naive and in a
+//! good way. It knows nothing of load, runs or verdicts; faults on demand make
+//! it worse in ways that a gate is to notice.
 //!
 //! | request | answer | statements |
 //! |---|---|---|
@@ -12,6 +12,10 @@
 //! | `GET /api/sessions/{id}` | the session | 1 |
 //! | `POST /api/emissions/bulk` | what was stored | 3 per record |
 //! | `POST /api/emissions/bulk-optimized` | the same | 4 |
+//!
+//! Answers and statements are the same on both databases: `accounts.rs` and
+//! `emissions.rs` ask once, with two texts where the databases differ. Only the
+//! ids of emissions differ after a refusal: PostgreSQL does not give one twice.
 
 mod accounts;
 mod api;
@@ -20,18 +24,14 @@ mod emissions;
 mod faults;
 mod fixture;
 mod parent;
+mod postgres;
+mod statements;
+mod storage;
 
-use std::{
-    future::Future,
-    io,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, serve::ListenerExt as _};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, runtime::Handle};
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
@@ -41,6 +41,7 @@ pub use self::{
         parse_extra_query,
     },
     parent::parent_gone,
+    storage::Storage,
 };
 use self::{database::Database, fixture::Found};
 use crate::lab::RunDirectory;
@@ -53,8 +54,8 @@ const GRACE: Duration = Duration::from_secs(5);
 pub struct Options {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// The database file, made when it is absent or empty; `None` is a temporary one.
-    pub database: Option<PathBuf>,
+    /// The database, filled when it is empty; `None` is a temporary file.
+    pub database: Option<Storage>,
     /// What is to be wrong with it.
     pub faults: Faults,
 }
@@ -71,18 +72,18 @@ pub enum DemoError {
         source: io::Error,
     },
     /// The database could not be opened or filled.
-    #[error("{path}: {source}")]
+    #[error("{storage}: {reason}")]
     Database {
-        /// The file.
-        path: PathBuf,
-        /// What SQLite said.
-        source: rusqlite::Error,
+        /// Which; its text shows no password.
+        storage: Storage,
+        /// What the database said.
+        reason: String,
     },
     /// The database holds another application's tables.
-    #[error("{path}: holds the tables of another application; name a new file for the demo")]
+    #[error("{storage}: holds the tables of another application; name {} for the demo", storage.fresh())]
     Foreign {
-        /// The file.
-        path: PathBuf,
+        /// Which; its text shows no password.
+        storage: Storage,
     },
     /// No temporary directory could be made.
     #[error("no temporary directory for the demo's database: {0}")]
@@ -130,7 +131,8 @@ impl Demo {
         };
         let listener = TcpListener::bind(options.listen).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
-        let prepared = tokio::task::spawn_blocking(move || prepare(options.database));
+        let runtime = Handle::current();
+        let prepared = tokio::task::spawn_blocking(move || prepare(options.database, &runtime));
         let (database, directory) = prepared.await.map_err(|error| DemoError::Serve(error.into()))??;
         let database = Arc::new(database);
         let router = api::routes(api::Service::new(Arc::clone(&database), options.faults));
@@ -172,26 +174,32 @@ impl Demo {
 }
 
 /// Opens the database, a temporary one where none is named, and sees that the fixture is in it.
-fn prepare(path: Option<PathBuf>) -> Result<(Database, Option<RunDirectory>), DemoError> {
-    let (path, directory) = match path {
-        Some(path) => (path, None),
+fn prepare(storage: Option<Storage>, runtime: &Handle) -> Result<(Database, Option<RunDirectory>), DemoError> {
+    let (storage, directory) = match storage {
+        Some(storage) => (storage, None),
         None => {
             let directory = RunDirectory::new().map_err(DemoError::Directory)?;
-            (directory.path().join("demo.db"), Some(directory))
+            (Storage::File(directory.path().join("demo.db")), Some(directory))
         }
     };
-    Ok((fill(&path)?, directory))
+    Ok((fill(storage, runtime)?, directory))
 }
 
-fn fill(path: &Path) -> Result<Database, DemoError> {
-    let refused = |source| DemoError::Database {
-        path: path.to_owned(),
-        source,
-    };
-    let mut connection = database::open_untouched(path).map_err(refused)?;
-    match fixture::prepare(&mut connection).map_err(refused)? {
-        Found::Demo => Database::start(path).map_err(refused),
-        Found::Foreign => Err(DemoError::Foreign { path: path.to_owned() }),
+fn fill(storage: Storage, runtime: &Handle) -> Result<Database, DemoError> {
+    let filled = storage
+        .connect_untouched(runtime)
+        .and_then(|mut connection| fixture::prepare(&mut connection))
+        .and_then(|found| match found {
+            Found::Demo => Database::start(&storage, runtime).map(Some),
+            Found::Foreign => Ok(None),
+        });
+    match filled {
+        Ok(Some(database)) => Ok(database),
+        Ok(None) => Err(DemoError::Foreign { storage }),
+        Err(error) => Err(DemoError::Database {
+            storage,
+            reason: error.to_string(),
+        }),
     }
 }
 

@@ -48,10 +48,15 @@ while others && [ "$tries" -lt 140 ]; do
 done
 memory=$(sed -n '7s/.* //p' "$1/data/postmaster.pid" 2>/dev/null)
 [ -z "$memory" ] || ipcrm --shmem-id "$memory" 2>/dev/null
+is_alive() {
+  read -r line 2>/dev/null <"/proc/$1/stat" || return 1
+  case ${line##*) } in Z*|X*) return 1 ;; esac
+}
 free_like() {
   while read -r key id mode size maker last users uid gid owner rest; do
     [ "$size" = "$SIZE" ] && [ "$users" = 0 ] && [ "$owner" = "$4" ] || continue
-    [ $(((key - $1) & 0xffffffff)) -lt "$KEYS" ] && [ ! -e "/proc/$maker" ] && ipcrm --shmem-id "$id"
+    [ $(((key - $1) & 0xffffffff)) -lt "$KEYS" ] || continue
+    is_alive "$maker" || ipcrm --shmem-id "$id"
   done </proc/sysvipc/shm
 }
 [ ! -d "$1/data" ] || free_like $(ls -din -- "$1/data")

@@ -98,8 +98,11 @@ fn segments(text: &str) -> impl Iterator<Item = Segment> {
     })
 }
 
+/// One that has ended and was not yet reaped is none: it uses nothing any more.
 fn is_alive(process: i64) -> bool {
-    Path::new("/proc").join(process.to_string()).exists()
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").map(|(_, rest)| rest);
+    state.is_some_and(|state| !state.starts_with(['Z', 'X']))
 }
 
 fn remove(id: i64) {
@@ -146,5 +149,19 @@ mod tests {
         assert_eq!(left((7 << 32) + 98, memory), [1, 2]);
         let signed = "-2 9 600 56 13 13 0 0 0 101 0\n1 10 600 56 13 13 0 0 0 101 0\n";
         assert_eq!(left(4_294_967_294, signed), [9, 10]);
+    }
+
+    #[test]
+    fn who_has_ended_is_not_alive_even_where_nobody_reaped() {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let id = i64::from(child.id());
+        assert!(is_alive(id));
+        drop(child.stdin.take());
+        while is_alive(id) {
+            std::thread::yield_now();
+        }
+        assert!(Path::new("/proc").join(id.to_string()).exists());
+        child.wait().unwrap();
+        assert!(!is_alive(id));
     }
 }

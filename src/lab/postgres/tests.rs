@@ -23,8 +23,8 @@ use super::{
 use crate::lab::RunDirectory;
 
 /// Kills of initdb, half of them with the guard; it takes some 0.7 s.
-const KILLS: u64 = 40;
-const APART: Duration = Duration::from_millis(20);
+const KILLS: u64 = 12;
+const APART: Duration = Duration::from_millis(65);
 
 /// A directory as a cluster has it, with programs to run in it.
 struct Desk {
