@@ -22,8 +22,7 @@ use super::{
 };
 use crate::{
     metric::Counter,
-    observer::postgres::StatementCounts,
-    run::{self, Count, Growth, StatementCensus, StepCensus},
+    run::{self, Count, Growth, StatementCensus, StatementCounts, StepCensus},
     sample::Outcome,
     target::{self, Reply, Session as _, Sessions},
     workload::{Action, Request, Step, Values, Workload},

@@ -64,7 +64,7 @@ impl Store {
             Self::Sqlite(directory) => Storage::File(directory.path().join(name)),
             Self::Postgres(cluster) => {
                 // It may be there.
-                let _ = cluster.databases().clone_database(None, name).await;
+                let _ = cluster.databases().clone_database(None, name, &[]).await;
                 Storage::parse(&cluster.connection(name)).unwrap()
             }
         }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::Tally;
 use crate::{
-    observer::postgres::{Reading, StatementCounts, Statements, is_transaction_control},
-    run::StatementCensus,
+    observer::postgres::{Reading, Statements, is_transaction_control},
+    run::{StatementCensus, StatementCounts},
     trial::stage::Stage,
     workload::{Kind, Request, Step},
 };
