@@ -63,9 +63,9 @@ pub enum Counter {
     Rows,
     /// Pages looked at, in memory or not.
     Buffers,
-    /// Pages of temporary files written and read.
+    /// Pages of temporary files written.
     TempBlocks,
-    /// Records written to the log, without images of whole pages.
+    /// Records written to the log; images of whole pages are parts of them.
     WalRecords,
 }
 

@@ -146,7 +146,10 @@ pub(super) fn change(judgement: &Judgement) -> String {
         text.trim_end_matches(" %").to_owned()
     };
     if judgement.in_counts() {
-        let change = judgement.change.map(|change| format!("{change:+}"));
+        let change = judgement.change.map(|change| {
+            let sign = if change < 0.0 { "" } else { "+" };
+            format!("{sign}{}", units::format_count(change))
+        });
         return change.unwrap_or_else(|| UNKNOWN.to_owned());
     }
     match (judgement.change, judgement.interval) {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::Plan;
 use crate::metric::Counter;
 
 /// The counts of all steps of all variants, taken twice.
@@ -30,6 +31,9 @@ pub struct StepCensus {
     pub counts: BTreeMap<Counter, Count>,
     /// What its databases executed for it, the most frequent first.
     pub statements: Vec<StatementCensus>,
+    /// How its databases performed its own statements.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plans: Vec<StatementPlan>,
     /// How its queries grow with the records it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub growth: Option<Growth>,
@@ -64,6 +68,15 @@ pub struct StatementCensus {
     pub rows: f64,
     /// Buffers, hit and read, per execution.
     pub buffers: f64,
+}
+
+/// The plan of a statement of a step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StatementPlan {
+    /// The statement as written.
+    pub sql: String,
+    /// How it was performed for the values of the first pass.
+    pub plan: Plan,
 }
 
 /// The same operation about few and about many records.

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     activity::{Activity, Event},
-    census::{Census, Count, Growth, StatementCensus, StepCensus},
+    census::{Census, Count, Growth, StatementCensus, StatementPlan, StepCensus},
     environment::{Environment, MachineClass},
     fingerprint::{Fingerprint, hash},
     latency::{Encoded, HIGHEST_NS, Latency, LatencyByOutcome},

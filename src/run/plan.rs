@@ -45,7 +45,7 @@ pub struct PlanNode {
     pub loops: u64,
     /// Pages of tables and indexes that it looked at in all loops, without its children.
     pub buffers: u64,
-    /// Pages of temporary files that it read and wrote in all loops, without its children.
+    /// Pages of temporary files that it wrote in all loops, without its children.
     pub temp_blocks: u64,
     /// Rows of an index-only scan for which the table had to be read all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -77,7 +77,7 @@ impl Plan {
         self.buffers
     }
 
-    /// Pages of temporary files read and written.
+    /// Pages of temporary files written.
     pub fn temp_blocks(&self) -> u64 {
         self.temp_blocks
     }

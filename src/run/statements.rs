@@ -11,7 +11,7 @@ pub struct StatementCounts {
     pub rows: u64,
     /// Pages of tables and indexes looked at, whether they were in memory or not.
     pub buffers: u64,
-    /// Pages of temporary files, read and written: what did not fit into `work_mem`.
+    /// Pages of temporary files that were written: what did not fit into `work_mem`.
     pub temp_blocks: u64,
     /// Records written to the write-ahead log.
     pub wal_records: u64,

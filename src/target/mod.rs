@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout};
 pub use self::{
     administration::{PostgresConnection, connect_postgres, describe_postgres_error},
     answer::{Answer, Row},
+    postgres::with_literals,
 };
 use crate::{
     sample::{ErrorClass, Outcome, Phases},

@@ -5,6 +5,7 @@
 //! kept for `equivalence`.
 
 mod observed;
+mod plans;
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -22,7 +23,7 @@ use super::{
 };
 use crate::{
     metric::Counter,
-    run::{self, Count, Growth, StatementCensus, StatementCounts, StepCensus},
+    run::{self, Count, Growth, StatementCensus, StatementCounts, StatementPlan, StepCensus},
     sample::Outcome,
     target::{self, Reply, Session as _, Sessions},
     workload::{Action, Request, Step, Values, Workload},
@@ -80,8 +81,7 @@ struct Taking {
 pub(super) async fn take(workload: &Arc<Workload>, servers: &Servers, setting: &Setting) -> Result<Taken, TrialError> {
     let mut takings: Vec<Vec<Taking>> = Vec::new();
     let (mut notes, mut incidents) = (Vec::new(), Vec::new());
-    let mut listed = Vec::new();
-    let mut growths = Vec::new();
+    let mut details = Vec::new();
     for taking in 0..2 {
         // Numbered apart from the epochs, whose order of chance is theirs.
         let stages = set_up_all(workload, servers, setting, u32::MAX - taking).await?;
@@ -90,9 +90,8 @@ pub(super) async fn take(workload: &Arc<Workload>, servers: &Servers, setting: &
             let mut client = Client::new(stage).await;
             let counted = client.taking(u64::from(taking)).await;
             if taking == 1 {
-                listed.push(client.statements(&counted).await);
-                growths.push(client.growth().await);
-                notes.extend(client.observed.notes());
+                details.push(client.details(&counted).await);
+                notes.extend(client.notes());
             }
             taken.push(counted);
         }
@@ -111,7 +110,7 @@ pub(super) async fn take(workload: &Arc<Workload>, servers: &Servers, setting: &
         operation: mean(&first),
         census: run::Census {
             passes: workload.trial.census,
-            steps: steps(&first, &second, listed, growths),
+            steps: steps(&first, &second, details),
             notes,
         },
         equivalence,
@@ -125,6 +124,15 @@ struct Client<'s> {
     sessions: Sessions,
     observed: Observed,
     reply: Reply,
+    notes: Vec<String>,
+}
+
+/// What is found out of each step of a variant besides its counts, by index.
+#[derive(Default)]
+struct Details {
+    statements: Vec<Vec<StatementCensus>>,
+    plans: Vec<Vec<StatementPlan>>,
+    growth: Vec<Option<Growth>>,
 }
 
 impl<'s> Client<'s> {
@@ -139,6 +147,7 @@ impl<'s> Client<'s> {
                 keep: true,
                 ..Reply::default()
             },
+            notes: Vec::new(),
         }
     }
 
@@ -224,6 +233,24 @@ impl<'s> Client<'s> {
         outcome == Outcome::Completed
     }
 
+    async fn details(&mut self, counted: &Taking) -> Details {
+        let statements = self.statements(counted).await;
+        let growth = self.growth().await;
+        let (plans, notes) = plans::plans(self.stage).await;
+        self.notes.extend(notes);
+        Details {
+            statements,
+            plans,
+            growth,
+        }
+    }
+
+    fn notes(self) -> Vec<String> {
+        let mut notes = self.observed.notes();
+        notes.extend(self.notes);
+        notes
+    }
+
     /// What the databases executed for each step.
     async fn statements(&self, taking: &Taking) -> Vec<Vec<StatementCensus>> {
         let mut listed = Vec::new();
@@ -299,10 +326,7 @@ impl Tally {
         count(Counter::Rows, sum(|counts| counts.rows));
         count(Counter::Buffers, sum(|counts| counts.buffers));
         count(Counter::TempBlocks, sum(|counts| counts.temp_blocks));
-        count(
-            Counter::WalRecords,
-            sum(|counts| counts.wal_records.saturating_sub(counts.wal_fpi)),
-        );
+        count(Counter::WalRecords, sum(|counts| counts.wal_records));
         for executed in statements {
             let key = (executed.target, executed.id);
             self.statements.entry(key).or_default().add(&executed.counts);
@@ -311,17 +335,12 @@ impl Tally {
 }
 
 /// The counts of all steps of all variants, numbered one after the other.
-fn steps(
-    first: &[Taking],
-    second: &[Taking],
-    listed: Vec<Vec<Vec<StatementCensus>>>,
-    growths: Vec<Vec<Option<Growth>>>,
-) -> Vec<StepCensus> {
-    let mut listed = listed.into_iter().flatten();
+fn steps(first: &[Taking], second: &[Taking], details: Vec<Details>) -> Vec<StepCensus> {
     let mut steps = Vec::new();
     let mut number = 0;
-    for ((one, other), growth) in first.iter().zip(second).zip(growths) {
-        let mut growth = growth.into_iter();
+    for ((one, other), details) in first.iter().zip(second).zip(details) {
+        let mut statements = details.statements.into_iter();
+        let (mut plans, mut growth) = (details.plans.into_iter(), details.growth.into_iter());
         for (tally, again) in one.tallies.iter().zip(&other.tallies) {
             let counts = tally.counts.iter().filter_map(|(counter, first)| {
                 let second = *again.counts.get(counter)?;
@@ -332,7 +351,8 @@ fn steps(
                 operations: tally.operations,
                 failed: tally.failed,
                 counts: counts.collect(),
-                statements: listed.next().unwrap_or_default(),
+                statements: statements.next().unwrap_or_default(),
+                plans: plans.next().unwrap_or_default(),
                 growth: growth.next().flatten(),
             });
             number += 1;

@@ -16,7 +16,10 @@ use crate::{
 const KEPT: usize = 3;
 
 /// Longer answers are shown shortened, in characters.
-const SHOWN: usize = 300;
+const SHOWN: usize = 200;
+
+/// Of what two answers have in common so many characters are shown before they part.
+const BEFORE: usize = 60;
 
 /// What one operation was asked and what it answered.
 pub(super) struct Given {
@@ -77,13 +80,14 @@ pub(super) fn compare(reference: &Workload, answers: &[&[Given]]) -> Equivalence
                 equivalence.compared += 1;
                 if before.answer != now.answer && kept < KEPT {
                     kept += 1;
+                    let [reference, candidate] = around_the_difference(&before.answer, &now.answer);
                     equivalence.differences.push(Difference {
                         variant: variant.variant_name().unwrap_or_default().to_owned(),
                         step: name.clone(),
                         pass: now.pass,
                         input: shortened(&now.input),
-                        reference: shortened(&before.answer),
-                        candidate: shortened(&now.answer),
+                        reference,
+                        candidate,
                     });
                 }
             }
@@ -139,7 +143,10 @@ fn normalised(answer: &Answer, step: &Step) -> String {
             if !step.ordered {
                 rows.sort_unstable();
             }
-            format!("[{}], {} changed", rows.join(","), answer.affected)
+            match rows.is_empty() {
+                true => format!("no row, {} changed", answer.affected),
+                false => format!("[{}]", rows.join(",")),
+            }
         }
     }
 }
@@ -153,6 +160,16 @@ fn sort_keys(json: &mut Json) {
         Json::Array(array) => array.iter_mut().for_each(sort_keys),
         _ => {}
     }
+}
+
+/// Both from a little before where they part.
+fn around_the_difference(one: &str, other: &str) -> [String; 2] {
+    let same = one.chars().zip(other.chars()).take_while(|(a, b)| a == b).count();
+    let from = same.saturating_sub(BEFORE);
+    [one, other].map(|text| match text.char_indices().nth(from) {
+        Some((begin, _)) if from > 0 => format!("…{}", shortened(&text[begin..])),
+        _ => shortened(text),
+    })
 }
 
 fn shortened(text: &str) -> String {

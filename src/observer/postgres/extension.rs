@@ -87,7 +87,7 @@ impl Extension {
         format!(
             "{MARK} SELECT i.dealloc, (extract(epoch FROM i.stats_reset) * 1000000)::int8, s.queryid, s.calls, s.rows,
                  s.shared_blks_hit + s.shared_blks_read + s.local_blks_hit + s.local_blks_read,
-                 s.temp_blks_read + s.temp_blks_written, s.wal_records, s.wal_fpi,
+                 s.temp_blks_written, s.wal_records, s.wal_fpi,
                  least(s.wal_bytes, 9223372036854775807)::int8, s.plans
              FROM {info} i LEFT JOIN {schema}.pg_stat_statements(false) s ON s.dbid = $1 {top_level}"
         )

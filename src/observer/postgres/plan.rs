@@ -173,7 +173,7 @@ fn usage(fields: &Map<String, Value>) -> Usage {
             "Local Hit Blocks",
             "Local Read Blocks",
         ]),
-        temp_blocks: blocks(&["Temp Read Blocks", "Temp Written Blocks"]),
+        temp_blocks: blocks(&["Temp Written Blocks"]),
     }
 }
 

@@ -27,6 +27,7 @@ use tokio_postgres::{
     config::{Host, LoadBalanceHosts, SslMode},
 };
 
+pub use self::script::with_literals;
 pub(super) use self::session::Session;
 use self::{
     cancel::{Cancels, Key},

@@ -38,6 +38,19 @@ impl Sql {
             pieces: (texts.into_iter().map(str::to_owned).collect(), indices),
         }
     }
+
+    fn with_literals(&self, parameters: &[Template], values: &mut Values<'_>) -> String {
+        let drawn: Vec<_> = parameters.iter().map(|template| template.value(values)).collect();
+        let (texts, indices) = &self.pieces;
+        let mut query = String::new();
+        for (number, text) in texts.iter().enumerate() {
+            query.push_str(text);
+            if let Some(value) = indices.get(number).and_then(|index| drawn.get(*index)) {
+                write_literal(value, &mut query);
+            }
+        }
+        query
+    }
 }
 
 /// What one operation sends; its memory is used again by the next.
@@ -134,16 +147,12 @@ fn execute(out: &mut BytesMut) -> Result<(), Failure> {
 }
 
 fn simple(sql: &Sql, parameters: &[Template], values: &mut Values<'_>, out: &mut BytesMut) -> Result<(), Failure> {
-    let drawn: Vec<_> = parameters.iter().map(|template| template.value(values)).collect();
-    let (texts, indices) = &sql.pieces;
-    let mut query = String::new();
-    for (number, text) in texts.iter().enumerate() {
-        query.push_str(text);
-        if let Some(value) = indices.get(number).and_then(|index| drawn.get(*index)) {
-            write_literal(value, &mut query);
-        }
-    }
-    frontend::query(&query, out).map_err(unwritable)
+    frontend::query(&sql.with_literals(parameters, values), out).map_err(unwritable)
+}
+
+/// A statement with its parameters written into it, as the simple protocol sends it.
+pub fn with_literals(sql: &str, parameters: &[Template], values: &mut Values<'_>) -> String {
+    Sql::new(0, sql).with_literals(parameters, values)
 }
 
 /// Text with a zero byte, or more than a message can hold.
