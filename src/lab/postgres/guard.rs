@@ -25,7 +25,9 @@ use crate::lab::{RunDirectory, groups};
 ///
 /// A server that is only about to start dies of them and leaves its shared
 /// memory. Its id ends line 7 of `postmaster.pid`; before that is written it is
-/// known by its key: see [`super::memory`].
+/// known by its key: see [`super::memory`]. The servers that initdb uses have
+/// POSIX memory as well, whose names nobody else knows: they are looked up while
+/// all of the group stand still.
 const SCRIPT: &str = r#"
 trap '' HUP INT QUIT TERM
 read -r word && exit 0
@@ -38,8 +40,11 @@ others() {
   done
   [ -n "$others" ]
 }
-kill -s QUIT -- "-$$"
-kill -s TERM -- "-$$"
+others && kill -s STOP $others
+mapped=$(for pid in $others; do
+  sed -n 's|.* \(/dev/shm/PostgreSQL[.][0-9]*\)$|\1|p' "/proc/$pid/maps"
+done 2>/dev/null)
+for signal in QUIT TERM CONT; do kill -s "$signal" -- "-$$"; done
 tries=0
 while others && [ "$tries" -lt 140 ]; do
   [ "$tries" -lt 120 ] || kill -s KILL $others
@@ -59,6 +64,7 @@ free_like() {
     is_alive "$maker" || ipcrm --shmem-id "$id"
   done </proc/sysvipc/shm
 }
+[ -z "$mapped" ] || rm -f -- $mapped
 [ ! -d "$1/data" ] || free_like $(ls -din -- "$1/data")
 rm -rf -- "$1"
 "#;
@@ -96,6 +102,11 @@ impl Guard {
     /// Makes a command part of the group.
     pub(super) fn enlist(&self, command: &mut Command) {
         command.process_group(self.group.as_raw_pid());
+    }
+
+    #[cfg(test)]
+    pub(super) fn group(&self) -> Pid {
+        self.group
     }
 
     /// All processes of the group have ended: nothing is to be done any more.

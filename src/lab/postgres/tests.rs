@@ -74,16 +74,14 @@ impl Desk {
     }
 
     /// A server that has written all into `postmaster.pid`, its segment counted.
-    fn serving(&self, enlist: impl FnOnce(&mut Command)) -> Child {
+    fn serving(&self) -> Child {
         let mut command = self.programs.command("postgres", self.account.as_ref());
-        command
-            .arg("-D")
-            .arg(self.data())
-            .arg("-k")
-            .arg(self.data())
-            .args(["-h", ""]);
+        command.arg("-D").arg(self.data());
+        command.arg("-k").arg(self.data());
+        command.args(["-h", ""]);
+        // Killed, it would leave POSIX memory that is not the matter here.
+        command.args(["-c", "dynamic_shared_memory_type=mmap"]);
         command.stdout(Stdio::null()).stderr(Stdio::null());
-        enlist(&mut command);
         let child = command.spawn().unwrap();
         let file = self.data().join("postmaster.pid");
         until(|| fs::read_to_string(&file).is_ok_and(|text| text.lines().nth(7).is_some()));
@@ -98,6 +96,22 @@ impl Desk {
         let first: Vec<&str> = text.lines().take(5).collect();
         fs::write(file, first.join("\n")).unwrap();
     }
+}
+
+/// The POSIX memory that processes of a group have.
+fn mapped(group: Pid) -> Vec<PathBuf> {
+    let group = group.as_raw_pid().to_string();
+    let processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    let maps = processes.filter_map(|process| {
+        let stat = fs::read_to_string(process.join("stat")).ok()?;
+        let member = stat.rsplit_once(") ")?.1.split(' ').nth(2)? == group;
+        member.then(|| fs::read_to_string(process.join("maps")).ok())?
+    });
+    let maps: String = maps.collect();
+    let paths = maps
+        .split_whitespace()
+        .filter(|word| word.starts_with("/dev/shm/PostgreSQL."));
+    paths.map(PathBuf::from).collect()
 }
 
 #[track_caller]
@@ -120,7 +134,7 @@ fn kill(child: &mut Child) {
 fn the_sweep_finds_memory_that_was_not_written_down() {
     let Some(desk) = Desk::new() else { return };
     assert!(desk.initdb().status().unwrap().success());
-    let mut server = desk.serving(|_| ());
+    let mut server = desk.serving();
     desk.forget_memory();
     kill(&mut server);
     assert_eq!(memory::count(&desk.maker), 1);
@@ -135,7 +149,7 @@ fn the_guard_finds_memory_that_was_not_written_down() {
     let Some(desk) = Desk::new() else { return };
     assert!(desk.initdb().status().unwrap().success());
     let guard = Guard::set(&desk.directory).unwrap();
-    let mut server = desk.serving(|_| ());
+    let mut server = desk.serving();
     desk.forget_memory();
     kill(&mut server);
     // Its children notice a moment later.
@@ -176,13 +190,21 @@ fn initdb_killed_at_any_moment_leaves_no_memory() {
         let mut initdb = initdb.spawn().unwrap();
         thread::sleep(APART * u32::try_from(round).unwrap());
         if swept {
-            let _ = kill_process_group(Pid::from_child(&initdb), Signal::KILL);
+            let group = Pid::from_child(&initdb);
+            let _ = kill_process_group(group, Signal::STOP);
+            // With the guard nobody is left who could know of it.
+            let mapped = mapped(group);
+            let _ = kill_process_group(group, Signal::KILL);
             initdb.wait().unwrap();
+            mapped.iter().for_each(|path| drop(fs::remove_file(path)));
             abandoned::end(desk.directory.path());
             guard.dismiss();
         } else {
+            let mapped = mapped(guard.group());
             drop(guard);
             initdb.wait().unwrap();
+            let left: Vec<_> = mapped.iter().filter(|path| path.exists()).collect();
+            assert!(left.is_empty(), "killed in round {round}: {left:?}");
         }
         assert_eq!(memory::count(&desk.maker), 0, "killed in round {round}");
         Some(())
