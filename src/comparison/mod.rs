@@ -184,6 +184,7 @@ pub fn compare(run: &Run, baseline: Option<&Baseline>, options: &Options) -> Com
 
     let mut notes = checks::notes(run, baseline, reference.as_ref());
     notes.extend(more_notes);
+    notes.extend(variants::growing(run));
     let findings = findings(run, comparable.is_some(), options, &checks, &judgements);
     Comparison {
         verdict: findings.first().map_or(Verdict::Pass, |finding| finding.verdict),

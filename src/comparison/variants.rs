@@ -5,7 +5,7 @@ use super::{
     evidence::{Evidence, Role},
     judge::Judge,
 };
-use crate::run::Run;
+use crate::{run::Run, units::format_count};
 
 /// What the thresholds say of every variant but the first, and what the reader must know besides.
 pub(super) fn judge(run: &Run) -> (Vec<Judgement>, Vec<String>) {
@@ -35,6 +35,24 @@ pub(super) fn judge(run: &Run) -> (Vec<Judgement>, Vec<String>) {
     }
     notes.dedup();
     (judgements, notes)
+}
+
+/// From so many queries more per record on it is one for each: what a loop does that should be a join.
+const ONE_FOR_EACH: f64 = 0.9;
+
+/// Steps whose queries grow with the records they are about.
+pub(super) fn growing(run: &Run) -> Vec<String> {
+    let steps = run.census.iter().flat_map(|census| &census.steps);
+    let growing = steps.filter_map(|counted| {
+        let growth = counted.growth.filter(|growth| growth.slope() >= ONE_FOR_EACH)?;
+        let name = run.steps.get(counted.step)?.label();
+        let ([few, many], [at_few, at_many]) = (growth.records, growth.queries.map(format_count));
+        let slope = format_count(growth.slope());
+        Some(format!(
+            "{name} is N+1: {slope} queries more for each record ({at_few} for {few} records, {at_many} for {many})."
+        ))
+    });
+    growing.collect()
 }
 
 /// Variants that answer differently do not do the same work, however fast they are.

@@ -96,6 +96,14 @@ pub enum LabError {
         /// What is wrong.
         source: PostgresError,
     },
+    /// What a process is started from could not be built.
+    #[error("{name}: {source}")]
+    Build {
+        /// What it is called.
+        name: String,
+        /// What is wrong.
+        source: BuildError,
+    },
     /// The system refused something else.
     #[error("{name}: {source}")]
     System {
@@ -109,7 +117,11 @@ pub enum LabError {
 impl LabError {
     /// Whether the scenario is at fault, and not the environment.
     pub fn is_scenario(&self) -> bool {
-        matches!(self, Self::Postgres { source, .. } if source.is_scenario())
+        match self {
+            Self::Postgres { source, .. } => source.is_scenario(),
+            Self::Build { source, .. } => source.is_scenario(),
+            _ => false,
+        }
     }
 
     /// Whether the process ended because its port was taken: worth a try with another port.

@@ -3,9 +3,12 @@
 use super::words::{self, NAME, SENTENCE, UNKNOWN, printable};
 use crate::{
     metric::{Counter, METRICS, Measure},
-    run::{Run, StatementCensus},
+    run::{Census, Plan, Run, StatementCensus, StatementPlan, Step, StepCensus},
     units,
 };
+
+/// A plan's text is shown up to this many characters.
+const LONGEST_PLAN: usize = 20_000;
 
 /// Counters of all steps, a column per variant.
 pub(super) struct Counted {
@@ -17,8 +20,22 @@ pub(super) struct Counted {
     pub(super) rows: Vec<CountedRow>,
     /// What the databases executed.
     pub(super) statements: Vec<StatementRow>,
+    /// How the databases performed the scenario's own statements.
+    pub(super) plans: Vec<PlanRow>,
     /// What could not be counted.
     pub(super) notes: Vec<String>,
+}
+
+/// The plan of one statement of one step.
+pub(super) struct PlanRow {
+    /// Step, with its variant.
+    pub(super) step: String,
+    /// What is worth knowing of it, in words.
+    pub(super) summary: String,
+    /// What is otherwise than in the reference, in words.
+    pub(super) differences: Vec<String>,
+    /// As EXPLAIN prints it.
+    pub(super) text: String,
 }
 
 /// One counter of one step.
@@ -81,8 +98,65 @@ pub(super) fn counted(run: &Run) -> Option<Counted> {
         },
         rows,
         statements: statements.collect(),
+        plans: plans(run, census),
         notes: census.notes.iter().map(|note| printable(note, SENTENCE)).collect(),
     })
+}
+
+/// The plans of all steps, each beside that of the same statement in the first variant.
+fn plans(run: &Run, census: &Census) -> Vec<PlanRow> {
+    let mut rows = Vec::new();
+    for counted in &census.steps {
+        let Some(step) = run.steps.get(counted.step) else {
+            continue;
+        };
+        let reference = reference(run, census, step);
+        for (at, StatementPlan { plan, .. }) in counted.plans.iter().enumerate() {
+            let before = reference.and_then(|reference| reference.plans.get(at));
+            let differences = before.map_or_else(Vec::new, |before| before.plan.differences(plan));
+            rows.push(PlanRow {
+                step: printable(&step.label(), NAME),
+                summary: summary(plan),
+                differences: differences.iter().map(|text| printable(text, SENTENCE)).collect(),
+                text: words::printable_lines(&plan.lines().join("\n"), LONGEST_PLAN),
+            });
+        }
+    }
+    rows
+}
+
+/// The same step of the first variant; none for that itself.
+fn reference<'c>(run: &Run, census: &'c Census, step: &Step) -> Option<&'c StepCensus> {
+    let first = &run.variants.first()?.name;
+    if step.variant.as_ref() == Some(first) {
+        return None;
+    }
+    let same = |other: &Step| other.name == step.name && other.variant.as_ref() == Some(first);
+    census.step(run.steps.iter().position(same)?)
+}
+
+fn summary(plan: &Plan) -> String {
+    let mut parts = vec![
+        format!("{} buffers", words::count(plan.buffers())),
+        if plan.uses_index() {
+            "an index is used"
+        } else {
+            "no index is used"
+        }
+        .to_owned(),
+    ];
+    parts.extend(
+        plan.spills()
+            .then(|| format!("{} temporary blocks", words::count(plan.temp_blocks()))),
+    );
+    let fetches = plan.heap_fetches();
+    parts.extend(fetches.map(|fetches| words::counted(fetches, "heap fetch", "heap fetches")));
+    parts.push(format!(
+        "row estimates off by up to {} times",
+        units::significant(plan.estimate_error())
+    ));
+    parts.push(format!("shape {}", printable(&plan.shape, NAME)));
+    parts.join(" · ")
 }
 
 /// Nothing where no variant has any of it.

@@ -170,9 +170,13 @@ fn counters(counted: &Counted, width: u16) -> String {
         let cells = [row.step.as_str(), row.counter].into_iter();
         table.add_row(cells.chain(row.values.iter().map(String::as_str)));
     }
+    let plans = counted.plans.iter().flat_map(|plan| {
+        let of = |difference| format!("\n plan    {}: {difference}", plan.step);
+        plan.differences.iter().map(of)
+    });
     let notes = counted.notes.iter().map(|note| format!("\n note    {note}"));
-    let notes: String = notes.collect();
-    format!("{}{notes}", lines(&table))
+    let more: String = plans.chain(notes).collect();
+    format!("{}{more}", lines(&table))
 }
 
 /// One row per input on which a variant answered otherwise.

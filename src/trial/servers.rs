@@ -15,13 +15,13 @@ use super::{Setting, TrialError};
 use crate::{
     executor,
     lab::{
-        LabError, RunDirectory,
+        Build, BuildSpec, LabError, RunDirectory,
         postgres::{Cluster, Databases, PostgresError, Spec},
         sqlite,
     },
     run,
     target::fill,
-    workload::{Fixture, Kind, PostgresTarget, PrivateServer, Provision, Target, Workload},
+    workload::{BuildWanted, Fixture, Kind, PostgresTarget, PrivateServer, Provision, Target, Workload},
 };
 
 /// The servers and templates of a trial.
@@ -30,6 +30,7 @@ pub(super) struct Servers {
     private: Vec<Private>,
     created: Vec<Created>,
     files: Vec<(Fixture, PathBuf)>,
+    builds: Vec<(BuildWanted, Build)>,
 }
 
 /// A private server, for the targets of one name.
@@ -70,9 +71,40 @@ impl Servers {
                 let name = format!("target \"{}\"", target.name);
                 let made = servers.prepare(target, workload, setting, directory.path()).await;
                 made.map_err(|source| LabError::Postgres { name, source })?;
+                servers.build(target, workload, setting).await?;
             }
         }
         Ok(servers)
+    }
+
+    /// Builds what the target's process is to be started from, once for all variants that want the same.
+    async fn build(&mut self, target: &Target, workload: &Workload, setting: &Setting) -> Result<(), TrialError> {
+        let Some(wanted) = target.managed.as_ref().and_then(|managed| managed.build.as_ref()) else {
+            return Ok(());
+        };
+        if self.built(target).is_some() {
+            return Ok(());
+        }
+        let spec = BuildSpec {
+            repository: &wanted.repository,
+            revision: &wanted.revision,
+            command: &wanted.command,
+            cache: setting.site.cache.as_deref(),
+            secrets: workload.secrets.texts(),
+        };
+        let name = format!("target \"{}\"", target.name);
+        let built = Build::make(&spec)
+            .await
+            .map_err(|source| LabError::Build { name, source })?;
+        self.builds.push((wanted.clone(), built));
+        Ok(())
+    }
+
+    /// What the target's process is started from.
+    pub(super) fn built(&self, target: &Target) -> Option<(&BuildWanted, &Build)> {
+        let wanted = target.managed.as_ref()?.build.as_ref()?;
+        let found = self.builds.iter().find(|(known, _)| known == wanted);
+        found.map(|(wanted, build)| (wanted, build))
     }
 
     async fn prepare(

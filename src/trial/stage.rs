@@ -57,6 +57,10 @@ impl Stage {
             ports.push(match &target.managed {
                 Some(managed) => {
                     let command = with_urls(&managed.command, workload, &databases);
+                    let command = match servers.built(target) {
+                        Some((_, build)) => command.replace("{build}", &build.directory().display().to_string()),
+                        None => command,
+                    };
                     let managed = Managed {
                         command,
                         ..managed.clone()
@@ -76,6 +80,11 @@ impl Stage {
             let connector = Connector::bind(target, port, directory.path(), address, sessions).await?;
             let version = connector.probe().await?;
             let mut described = described(target, &connector, version, workload);
+            described.build = servers.built(target).map(|(wanted, build)| run::Build {
+                revision: wanted.revision.clone(),
+                commit: build.commit.clone(),
+                subject: workload.secrets.mask(&build.subject),
+            });
             if let (Some(database), Some(provision)) = (database, &target.provision) {
                 described.address = database.label(target.provision.as_ref()).unwrap_or(described.address);
                 described.database = database.describe(provision).await;

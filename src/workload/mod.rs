@@ -31,7 +31,7 @@ mod variant;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use hyper::header::HeaderName;
 use regex::bytes::Regex;
@@ -180,12 +180,25 @@ pub enum Protocol {
 /// A process that loadgate starts and stops.
 #[derive(Debug, Clone)]
 pub struct Managed {
-    /// Its command line, may hold `{port}`, `{dir}` and `{target.NAME.url}`.
+    /// Its command line, may hold `{port}`, `{dir}`, `{build}` and `{target.NAME.url}`.
     pub command: String,
+    /// What is built for it first; `{build}` is then the directory of that.
+    pub build: Option<BuildWanted>,
     /// Path that answers once it is ready.
     pub ready: String,
     /// How long it may take to become ready.
     pub ready_timeout: Duration,
+}
+
+/// A program to be built from a revision of a git repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildWanted {
+    /// A directory of the repository.
+    pub repository: PathBuf,
+    /// Branch, tag or commit, as written.
+    pub revision: String,
+    /// The command line that builds it.
+    pub command: String,
 }
 
 /// How much load, for how long.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    DEFAULT_TIMEOUT, Kind, Managed, PostgresTarget, Protocol, Target, Tls,
+    BuildWanted, DEFAULT_TIMEOUT, Kind, Managed, PostgresTarget, Protocol, Target, Tls,
     compile::{Compiler, place},
     http::{Inherited, compile_target},
     provision::{self, EPHEMERAL, Provision},
@@ -137,6 +137,7 @@ fn one(compiler: &mut Compiler<'_>, name: &str, written: &At<scenario::Target>) 
 
 /// Keys that mean nothing for this kind of target.
 fn misplaced(compiler: &mut Compiler<'_>, kind: &Kind, written: &scenario::Target) {
+    let built = written.build.is_some();
     let (http, sqlite) = (matches!(kind, Kind::Http(_)), matches!(kind, Kind::Sqlite { .. }));
     let (managed, service) = (written.start.is_some(), http && written.start.is_some());
     let keys = [
@@ -153,6 +154,18 @@ fn misplaced(compiler: &mut Compiler<'_>, kind: &Kind, written: &scenario::Targe
         ("first_byte_timeout", place(&written.first_byte_timeout), http, "HTTP"),
         ("cert", place(&written.cert), http, "HTTP"),
         ("key", place(&written.key), http, "HTTP"),
+        (
+            "build",
+            place(&written.build),
+            managed,
+            "a managed process, with `start`",
+        ),
+        (
+            "revision",
+            place(&written.revision),
+            built,
+            "what is built, with `build`",
+        ),
         (
             "ready",
             place(&written.ready),
@@ -184,8 +197,28 @@ fn managed(compiler: &mut Compiler<'_>, written: &scenario::Target) -> Option<Ma
     }
     Some(Managed {
         command,
+        build: build(compiler, written),
         ready: ready?,
         ready_timeout,
+    })
+}
+
+/// What is built for a managed process: the revision that is written, else the last commit.
+fn build(compiler: &mut Compiler<'_>, written: &scenario::Target) -> Option<BuildWanted> {
+    let command = compiler.resolve(written.build.as_ref()?)?;
+    let revision = match &written.revision {
+        Some(at) => compiler.resolve(at)?,
+        None => "HEAD".to_owned(),
+    };
+    let repository = compiler.directory.clone();
+    Some(BuildWanted {
+        repository: if repository.as_os_str().is_empty() {
+            ".".into()
+        } else {
+            repository
+        },
+        revision,
+        command,
     })
 }
 
