@@ -45,6 +45,8 @@ pub enum Measure {
     DroppedRate,
     /// The highest rate at which the absolute limits held, of a search. Whole run only.
     HighestRate,
+    /// CPU time of the targets that loadgate started, per operation. Whole run only.
+    CpuPerOperation,
     /// Counted by a single client before the load.
     Counter(Counter),
 }
@@ -72,12 +74,15 @@ pub enum Counter {
 impl Measure {
     /// Whether it is a figure of the whole run and not of its steps.
     pub fn is_of_run(self) -> bool {
-        matches!(self, Self::DroppedRate | Self::HighestRate)
+        matches!(self, Self::DroppedRate | Self::HighestRate | Self::CpuPerOperation)
     }
 
     /// Whether it is a full count or a single value, so that resampling says nothing about it.
     pub fn is_exact(self) -> bool {
-        self.is_of_run() || matches!(self, Self::Latency(_, Statistic::Max) | Self::Counter(_))
+        matches!(
+            self,
+            Self::DroppedRate | Self::HighestRate | Self::Latency(_, Statistic::Max) | Self::Counter(_)
+        )
     }
 }
 
@@ -178,6 +183,13 @@ pub const METRICS: &[Metric] = &[
         unit: Unit::PerSecond,
         better: Better::Higher,
         measure: Measure::HighestRate,
+    },
+    Metric {
+        name: "cpu_per_operation",
+        title: "CPU time per operation",
+        unit: Unit::Ns,
+        better: Better::Lower,
+        measure: Measure::CpuPerOperation,
     },
     counter("queries_per_operation", "queries per operation", Counter::Queries),
     counter("queries_per_record", "queries per record", Counter::QueriesPerRecord),

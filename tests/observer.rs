@@ -392,7 +392,7 @@ async fn a_watch_sees_what_a_load_does_and_not_itself() {
     let Some(server) = Server::start().await else { return };
     let idle = server.watch().await;
     sleep(Duration::from_millis(500)).await;
-    let idle = idle.stop().await;
+    let idle = idle.stop(true).await;
     assert!(
         idle.samples >= 1 && idle.waits.is_empty() && idle.events.is_empty(),
         "{idle:?}"
@@ -418,7 +418,7 @@ async fn a_watch_sees_what_a_load_does_and_not_itself() {
         .unwrap();
     drop(app);
     server.rest().await;
-    let seen = watch.stop().await;
+    let seen = watch.stop(true).await;
     assert!(seen.waits["Timeout:PgSleep"] >= 1 && seen.waits["CPU"] >= 1, "{seen:?}");
     // What did not fit: the sort, and the rows of generate_series.
     assert_eq!(
@@ -465,7 +465,7 @@ async fn an_autovacuum_is_an_event() {
         sleep(Duration::from_millis(50)).await;
     }
     sleep(Duration::from_millis(300)).await;
-    let seen = watch.stop().await;
+    let seen = watch.stop(true).await;
     let events = seen.events.iter().filter(|event| event.what.contains("public.users"));
     assert!(events.count() >= 1, "{seen:?}");
     assert!(seen.waits.keys().all(|wait| wait != "Timeout:VacuumDelay"), "{seen:?}");
@@ -480,7 +480,7 @@ async fn a_role_without_rights_is_told_that_it_does_not_see_all() {
     config.user("app");
     let watch = Activity::start(&config, &Tls::default(), "app").await.unwrap();
     server.execute("SELECT pg_sleep(0.4)").await;
-    let seen = watch.stop().await;
+    let seen = watch.stop(true).await;
     let reason = seen.unavailable.clone().unwrap_or_default();
     assert!(reason.contains("GRANT pg_read_all_stats TO app"), "{seen:?}");
     let none = Activity::start(&config, &Tls::default(), "none").await.unwrap_err();
@@ -498,7 +498,7 @@ async fn a_server_that_hangs_holds_nobody_up() {
     let asker = Pid::from_raw(asker).unwrap();
     kill_process(asker, Signal::STOP).unwrap();
     let began = Instant::now();
-    let seen = watch.stop().await;
+    let seen = watch.stop(true).await;
     let took = began.elapsed();
     kill_process(asker, Signal::CONT).unwrap();
     assert!(took < Duration::from_millis(1500), "{took:?}");
@@ -520,7 +520,7 @@ fn a_server_that_dies_and_comes_back_is_noted() {
     postgres.restart();
     postgres.wait_until("SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'loadgate observer'");
     postgres.sql("CREATE TABLE back (n int); INSERT INTO back SELECT generate_series(1, 77)");
-    let seen = runtime.block_on(watch.stop());
+    let seen = runtime.block_on(watch.stop(true));
     let events: Vec<&str> = seen.events.iter().map(|event| event.what.as_str()).collect();
     let lost = events
         .iter()
@@ -540,7 +540,7 @@ fn a_server_that_dies_and_comes_back_is_noted() {
     postgres.kill();
     thread::sleep(Duration::from_millis(300));
     let began = Instant::now();
-    let seen = runtime.block_on(watch.stop());
+    let seen = runtime.block_on(watch.stop(true));
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     assert!(seen.unavailable.is_some_and(|reason| reason.contains("at the end")));
     assert!(

@@ -113,6 +113,8 @@ impl Shape {
             variants: Vec::new(),
             equivalence: None,
             census: None,
+            resources: Vec::new(),
+            activity: Vec::new(),
             incidents: Vec::new(),
         }
     }

@@ -131,10 +131,31 @@ pub(super) struct OneLinerLoad {
     pub(super) judging: Judging,
 }
 
+/// Two targets measured beside each other.
+#[derive(Debug, Args)]
+pub(super) struct OneLinerVariants {
+    /// Compare two: the URL of the reference
+    #[arg(long, value_name = "URL", requires = "candidate")]
+    pub(super) base: Option<String>,
+    /// Compare two: the URL that is compared with --base, in turns
+    #[arg(long, value_name = "URL", requires = "base")]
+    pub(super) candidate: Option<String>,
+}
+
+impl OneLinerVariants {
+    /// Both, where they are there.
+    pub(super) fn both(&self) -> Option<[&str; 2]> {
+        Some([self.base.as_deref()?, self.candidate.as_deref()?])
+    }
+}
+
 #[derive(Debug, Args)]
 pub(super) struct HttpArgs {
     /// The URL
-    pub(super) url: String,
+    #[arg(required_unless_present = "base", conflicts_with = "base")]
+    pub(super) url: Option<String>,
+    #[command(flatten)]
+    pub(super) variants: OneLinerVariants,
     /// Method of the request [default: GET, with a body POST]
     #[arg(short = 'X', long, visible_alias = "request", value_parser = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"])]
     pub(super) method: Option<String>,
@@ -189,10 +210,13 @@ pub(super) struct HttpArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct SqlArgs {
-    /// postgres://…, or sqlite:FILE, or a path to a SQLite file
+    /// postgres://…, or sqlite:FILE, or a path to a SQLite file; left out with --base and --candidate
     pub(super) url: String,
     /// The statement, with $1, $2, … for parameters
-    pub(super) statement: String,
+    #[arg(required_unless_present = "base")]
+    pub(super) statement: Option<String>,
+    #[command(flatten)]
+    pub(super) variants: OneLinerVariants,
     /// Generator of the next parameter: uniform:1..100000, zipf:1..100000, sequence:1, choice:a,b, const:x
     #[arg(short = 'p', long, value_name = "GENERATOR")]
     pub(super) param: Vec<String>,

@@ -38,23 +38,18 @@ fn perform(command: &str, document: &DocumentMut, load: &OneLinerLoad, console: 
 }
 
 fn sql_scenario(args: &SqlArgs) -> Result<DocumentMut, String> {
-    let mut target = Table::new();
-    if args.url.starts_with("postgres://") || args.url.starts_with("postgresql://") || args.url == "env" {
-        target["postgres"] = value(&args.url);
-        if let Some(protocol) = &args.protocol {
-            target["protocol"] = value(protocol);
-        }
-    } else if let Some((scheme, _)) = args.url.split_once("://").filter(|(scheme, _)| *scheme != "sqlite") {
-        return Err(format!(
-            "{scheme}:// is not spoken yet; loadgate knows postgres:// and SQLite files"
-        ));
-    } else {
-        let path = args
-            .url
-            .strip_prefix("sqlite://")
-            .or_else(|| args.url.strip_prefix("sqlite:"))
-            .unwrap_or(&args.url);
-        target["sqlite"] = value(path);
+    // With two addresses before them the words that are left are the statement.
+    let (addresses, statement) = match (args.variants.both(), &args.statement) {
+        (Some(both), None) => (both.to_vec(), &args.url),
+        (Some(_), Some(_)) => return Err("with --base and --candidate there is no other address".into()),
+        (None, statement) => (
+            vec![args.url.as_str()],
+            statement.as_ref().ok_or("the statement is missing")?,
+        ),
+    };
+    let mut targets = Vec::new();
+    for address in addresses {
+        targets.push(database(address, args.protocol.as_deref())?);
     }
     let mut data = BTreeMap::new();
     let mut params = Array::new();
@@ -66,14 +61,68 @@ fn sql_scenario(args: &SqlArgs) -> Result<DocumentMut, String> {
             parameter(generator).map_err(|reason| format!("--param {generator}: {reason}"))?,
         );
     }
-    let statement = args.statement.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = statement.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut step = Table::new();
-    step["name"] = value(short(&statement, 80));
-    step["sql"] = value(&args.statement);
+    step["name"] = value(short(&line, 80));
+    step["sql"] = value(statement);
     if !params.is_empty() {
         step["params"] = value(params);
     }
-    document(&format!("sql {statement}"), target, step, data, &args.load)
+    let mut targets = targets.into_iter();
+    let target = targets.next().unwrap_or_default();
+    let mut document = document(&format!("sql {line}"), target, step, data, &args.load)?;
+    if let Some(candidate) = targets.next() {
+        let mut own = Table::new();
+        own["target"] = nested("main", candidate);
+        beside(&mut document, own, &args.load);
+    }
+    Ok(document)
+}
+
+/// The target of an address.
+fn database(address: &str, protocol: Option<&str>) -> Result<Table, String> {
+    let mut target = Table::new();
+    if address.starts_with("postgres://") || address.starts_with("postgresql://") || address == "env" {
+        target["postgres"] = value(address);
+        if let Some(protocol) = protocol {
+            target["protocol"] = value(protocol);
+        }
+    } else if let Some((scheme, _)) = address.split_once("://").filter(|(scheme, _)| *scheme != "sqlite") {
+        return Err(format!(
+            "{scheme}:// is not spoken yet; loadgate knows postgres:// and SQLite files"
+        ));
+    } else {
+        let path = address
+            .strip_prefix("sqlite://")
+            .or_else(|| address.strip_prefix("sqlite:"))
+            .unwrap_or(address);
+        target["sqlite"] = value(path);
+    }
+    Ok(target)
+}
+
+/// Makes the scenario the base, and adds the candidate that is otherwise in these keys.
+fn beside(document: &mut DocumentMut, own: Table, load: &OneLinerLoad) {
+    let mut base = Table::new();
+    base["name"] = value("base");
+    let mut candidate = own;
+    candidate["name"] = value("candidate");
+    let mut variants = ArrayOfTables::new();
+    variants.push(base);
+    variants.push(candidate);
+    document["variant"] = Item::ArrayOfTables(variants);
+    // Who compares two wants to know whether they differ.
+    if load.limit.is_empty() {
+        let mut thresholds = ArrayOfTables::new();
+        for (metric, warning, critical) in [("p50", "+3%", "+10%"), ("error_rate", "+0.1pp", "+1pp")] {
+            let mut threshold = Table::new();
+            threshold["metric"] = value(metric);
+            threshold["warning"] = value(warning);
+            threshold["critical"] = value(critical);
+            thresholds.push(threshold);
+        }
+        document["threshold"] = Item::ArrayOfTables(thresholds);
+    }
 }
 
 /// `uniform:1..100000` and its like as the data item of a scenario.

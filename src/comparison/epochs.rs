@@ -80,7 +80,11 @@ fn values(run: &Run, step: Option<&str>, metric: &Metric) -> Result<BTreeMap<u32
     let wanted: Vec<usize> = run.steps_named(step).map(|(index, _)| index).collect();
     let mut values = BTreeMap::new();
     for (epoch, slices) in epochs {
-        if let Some(value) = value(&slices, &wanted, metric)? {
+        let value = match metric.measure {
+            Measure::CpuPerOperation => run.cpu_per_operation(Some(epoch)),
+            _ => value(&slices, &wanted, metric)?,
+        };
+        if let Some(value) = value {
             values.insert(epoch, value);
         }
     }
@@ -116,7 +120,7 @@ fn value(slices: &[&Interval], wanted: &[usize], metric: &Metric) -> Result<Opti
                 .sum();
             (seconds > 0.0).then(|| completed as f64 / seconds)
         }
-        Measure::DroppedRate | Measure::HighestRate | Measure::Counter(_) => None,
+        Measure::DroppedRate | Measure::HighestRate | Measure::CpuPerOperation | Measure::Counter(_) => None,
     })
 }
 

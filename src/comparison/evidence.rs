@@ -100,6 +100,8 @@ impl<'a> Evidence<'a> {
         let seed = self.seed(step, metric);
         Ok(Some(match metric.measure {
             Measure::DroppedRate | Measure::HighestRate | Measure::Latency(_, Statistic::Max) => Estimate::exact(value),
+            // One window of load is one observation: nothing is known of its spread.
+            Measure::CpuPerOperation => Estimate::exact(value),
             Measure::Latency(span, Statistic::Quantile(q)) => {
                 let few = self.operations(step) < fewest_for_quantile(q);
                 if few || self.too_short(step) {

@@ -108,6 +108,13 @@ impl Slices {
         self.list.last().map_or(Duration::ZERO, Slice::end)
     }
 
+    /// How long each variant is loaded, what is not recorded included.
+    pub fn by_variant(&self, variants: usize) -> Vec<Duration> {
+        let of = |variant| self.list.iter().filter(move |slice| slice.variant == variant);
+        let lengths = (0..variants).map(|variant| of(variant).map(|slice| slice.lead_in + slice.length).sum());
+        lengths.collect()
+    }
+
     /// The slice at a time since the begin of the load, and its index; `None` past the last.
     pub fn at(&self, since: Duration) -> Option<(usize, &Slice)> {
         let after = self.list.partition_point(|slice| slice.begin <= since);

@@ -14,6 +14,7 @@ pub mod postgres;
 mod probe;
 mod process;
 pub mod sqlite;
+mod usage;
 
 use std::{io, net::TcpListener, process::ExitStatus, time::Duration};
 
@@ -24,6 +25,7 @@ pub use self::{
     groups::kill_all,
     probe::Ready,
     process::{PARENT_PIPE, Process, Spec},
+    usage::{Usage, usage},
 };
 use crate::units::format_duration;
 

@@ -85,6 +85,11 @@ impl Process {
         }
     }
 
+    /// The group of processes that it leads.
+    pub fn group(&self) -> Pid {
+        self.group
+    }
+
     /// How it ended, if it has; does not wait. What is left of its group ends with it.
     pub fn exited(&mut self) -> Option<ExitStatus> {
         let status = self.child.try_wait().ok().flatten();

@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::{
     comparison::{Check, Verdict},
     metric::Better,
-    run::{Encoded, Environment, Equivalence, StatementCensus, Target, Variant},
+    run::{Encoded, Environment, Equivalence, Resources, StatementCensus, Target, TargetActivity, Variant},
     sample::ErrorClass,
     threshold::Source,
 };
@@ -50,14 +50,18 @@ pub struct Document {
     pub comparisons: Vec<ComparisonEntry>,
     /// One entry per measured step, in the order of the scenario.
     pub steps: Vec<StepEntry>,
-    /// The variants, the reference first; absent where there are none.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    /// The variants, the reference first; empty where there are none.
     #[schemars(with = "Vec<BTreeMap<String, serde_json::Value>>")]
     pub variants: Vec<Variant>,
-    /// Whether the variants gave the same answers; absent where there are none.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Whether the variants gave the same answers; `null` where there are none.
     #[schemars(with = "Option<BTreeMap<String, serde_json::Value>>")]
     pub equivalence: Option<Equivalence>,
+    /// What the targets used that loadgate started, by window of load.
+    #[schemars(with = "Vec<BTreeMap<String, serde_json::Value>>")]
+    pub resources: Vec<Resources>,
+    /// What PostgreSQL was seen doing while load ran.
+    #[schemars(with = "Vec<BTreeMap<String, serde_json::Value>>")]
+    pub activity: Vec<TargetActivity>,
     /// What a search tried; `null` where there was none.
     pub search: Option<SearchEntry>,
     /// The timeline, all steps together.
@@ -223,8 +227,7 @@ pub struct LimitEntry {
 pub struct StepEntry {
     /// Name from the scenario.
     pub name: String,
-    /// Name of its variant; absent where there are none.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Name of its variant; `null` where there are none.
     pub variant: Option<String>,
     /// The flow it belongs to.
     pub flow: String,
@@ -258,11 +261,9 @@ pub struct StepEntry {
     pub first_byte: LatencyEntry,
     /// From the head of the answer to its end; HTTP only.
     pub body: LatencyEntry,
-    /// What was counted per operation before the load, by metric; absent where nothing was.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    /// What was counted per operation before the load, by metric.
     pub counters: BTreeMap<&'static str, CounterEntry>,
-    /// What its databases executed for it; absent where nothing was counted.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    /// What its databases executed for it, where that was counted.
     #[schemars(with = "Vec<BTreeMap<String, serde_json::Value>>")]
     pub statements: Vec<StatementCensus>,
 }

@@ -235,6 +235,8 @@ fn build(seed: u64, slower: f64) -> Run {
         variants: Vec::new(),
         equivalence: None,
         census: None,
+        resources: Vec::new(),
+        activity: Vec::new(),
         incidents: vec![],
     };
     let mut rng = SmallRng::seed_from_u64(seed);

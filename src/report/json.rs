@@ -37,6 +37,8 @@ pub fn document(run: &Run, comparison: &Comparison, exit_code: u8, artifacts: Ve
         steps: steps(run),
         variants: run.variants.clone(),
         equivalence: run.equivalence.clone(),
+        resources: run.resources.clone(),
+        activity: run.activity.clone(),
         search: run.search.as_ref().map(search),
         intervals: intervals(run),
         environment: run.environment.clone(),

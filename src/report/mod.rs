@@ -20,6 +20,7 @@ pub mod document;
 mod example;
 mod html;
 mod json;
+mod seen;
 mod tables;
 mod text;
 mod timeline;

@@ -25,6 +25,39 @@ pub struct Activity {
     pub unavailable: Option<String>,
 }
 
+/// What was seen in the database of one target.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TargetActivity {
+    /// Name of the target.
+    pub target: String,
+    /// Name of its variant, where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+    /// What was seen.
+    pub activity: Activity,
+}
+
+impl Activity {
+    /// Adds what was seen in a later window, which began `at_s` seconds after the first.
+    pub fn add(&mut self, later: Self, at_s: f64) {
+        self.samples += later.samples;
+        self.checkpoints += later.checkpoints;
+        for (name, count) in later.waits {
+            *self.waits.entry(name).or_default() += count;
+        }
+        for (into, from) in [(&mut self.database, later.database), (&mut self.wal, later.wal)] {
+            for (name, gained) in from {
+                *into.entry(name).or_default() += gained;
+            }
+        }
+        self.events.extend(later.events.into_iter().map(|event| Event {
+            at_s: at_s + event.at_s,
+            ..event
+        }));
+        self.unavailable = self.unavailable.take().or(later.unavailable);
+    }
+}
+
 /// Something that happened beside the load.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {

@@ -12,6 +12,7 @@ mod environment;
 mod fingerprint;
 mod latency;
 mod plan;
+mod resources;
 mod statements;
 mod store;
 mod variant;
@@ -22,12 +23,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    activity::{Activity, Event},
+    activity::{Activity, Event, TargetActivity},
     census::{Census, Count, Growth, StatementCensus, StatementPlan, StepCensus},
     environment::{Environment, MachineClass},
     fingerprint::{Fingerprint, hash},
     latency::{Encoded, HIGHEST_NS, Latency, LatencyByOutcome},
     plan::{Plan, PlanNode},
+    resources::Resources,
     statements::StatementCounts,
     store::{FILE_NAME, StoreError, load, read_bounded, save, write_atomically},
     variant::{Build, Difference, Equivalence, Slice, Variant},
@@ -99,6 +101,12 @@ pub struct Run {
     /// What was counted before the load.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub census: Option<Census>,
+    /// What the targets used that loadgate started, by window of load.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<Resources>,
+    /// What PostgreSQL was seen doing while load ran.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub activity: Vec<TargetActivity>,
     /// What went wrong around the load: a managed process that died, a teardown that failed.
     pub incidents: Vec<String>,
 }
@@ -454,8 +462,43 @@ impl Run {
             duration_s: variant.loaded_s,
             variants: Vec::new(),
             census: self.census.as_ref().map(|census| census.of(&own)),
+            resources: self
+                .resources
+                .iter()
+                .filter(|used| used.variant.as_ref() == Some(&variant.name))
+                .cloned()
+                .collect(),
             ..self.clone()
         })
+    }
+
+    /// CPU time of the targets per operation in nanoseconds, over all epochs or in one.
+    ///
+    /// Of what was used in an epoch with slices only the share counts that was recorded.
+    pub fn cpu_per_operation(&self, epoch: Option<u32>) -> Option<f64> {
+        let wanted = |of: u32| epoch.is_none_or(|epoch| epoch == of);
+        let mut operations = 0;
+        let mut recorded_s: BTreeMap<u32, f64> = BTreeMap::new();
+        for interval in &self.intervals {
+            if interval.slice.is_some_and(|slice| !wanted(slice.epoch)) {
+                continue;
+            }
+            operations += interval
+                .steps
+                .iter()
+                .map(|step| step.completed + step.failed)
+                .sum::<u64>();
+            if let Some(slice) = interval.slice {
+                *recorded_s.entry(slice.epoch).or_default() += slice.length_s;
+            }
+        }
+        let used = self.resources.iter().filter(|used| wanted(used.epoch));
+        let cpu_s = used.map(|used| {
+            let recorded_s = recorded_s.get(&used.epoch).copied();
+            used.cpu_s * recorded_s.map_or(1.0, |recorded_s| recorded_s / used.loaded_s)
+        });
+        let cpu_s = cpu_s.reduce(|sum, cpu_s| sum + cpu_s)?;
+        (operations > 0).then(|| cpu_s * 1e9 / operations as f64)
     }
 
     /// A counter per operation, of one step or of all together, with what it lies between where the takings disagree.
@@ -509,6 +552,7 @@ impl Run {
                 (scheduled > 0).then(|| dropped as f64 / scheduled as f64)
             }
             Measure::HighestRate => self.search.as_ref()?.highest_rate,
+            Measure::CpuPerOperation => self.cpu_per_operation(None),
             Measure::Counter(counter) => self.count(step, counter).map(|[low, high]| f64::midpoint(low, high)),
         }
     }

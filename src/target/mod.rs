@@ -62,7 +62,7 @@ pub struct Reply {
     pub answer: Answer,
     /// How often an answer of the target was waited for, without making connections. PostgreSQL only.
     pub round_trips: u32,
-    /// How many of its statements were sent; BEGIN, COMMIT and ROLLBACK of its transaction are none. PostgreSQL only.
+    /// How many of its statements were sent; BEGIN, COMMIT and ROLLBACK of its transaction are none. SQL only.
     pub queries: u32,
     /// Keep the whole answer even where no expectation needs it.
     pub keep: bool,

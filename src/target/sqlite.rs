@@ -315,6 +315,7 @@ impl Session {
         let (done, ended) = oneshot::channel();
         let claim = Claim(Arc::new(Mutex::new(State::Waiting)));
         reply.begin();
+        reply.queries = u32::try_from(calls.len()).unwrap_or(u32::MAX);
         let sent = self.jobs.send(Job::Perform(Work {
             calls,
             transaction,

@@ -308,8 +308,9 @@ impl Tally {
             Entry::Vacant(entry) => drop(entry.insert(more)),
             Entry::Occupied(mut entry) => *entry.get_mut() += more,
         };
-        let sql = !matches!(step.request, Request::Http(_)) && reply.round_trips > 0;
-        if sql {
+        let sql = !matches!(step.request, Request::Http(_));
+        // SQLite is in this process: nobody waits for a network.
+        if sql && reply.round_trips > 0 {
             count(Counter::RoundTrips, u64::from(reply.round_trips));
         }
         let Some(statements) = statements else {

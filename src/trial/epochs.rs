@@ -10,6 +10,7 @@ use super::{
     Setting, TrialError, assemble,
     generator::Watched,
     interruptible,
+    lookout::{Lookout, add_activity},
     servers::Servers,
     stage::{self, Stage},
 };
@@ -47,6 +48,8 @@ struct Epochs<'t> {
     loaded: Duration,
     /// The slices that were recorded, by their numbers.
     slices: Vec<(u64, run::Slice)>,
+    resources: Vec<run::Resources>,
+    activity: Vec<run::TargetActivity>,
     targets: Vec<run::Target>,
     incidents: Vec<String>,
     started: Option<Timestamp>,
@@ -74,6 +77,8 @@ pub(super) async fn beside(
         watched: Watched::default(),
         loaded: Duration::ZERO,
         slices: Vec::new(),
+        resources: Vec::new(),
+        activity: Vec::new(),
         targets: Vec::new(),
         incidents: Vec::new(),
         started: None,
@@ -112,12 +117,16 @@ impl Epochs<'_> {
             before: self.loaded,
             interrupt: self.setting.interrupt.clone(),
         };
-        let mut watched = |event: Event| {
-            self.watched.look(event);
+        let mut lookout = Lookout::begin(&mut self.watched, &stages, self.servers).await;
+        let mut look = |event: Event| {
+            lookout.look(event);
             on_event(event);
         };
-        let driving = executor::drive(&plan, &mut self.collector, &mut watched);
+        let driving = executor::drive(&plan, &mut self.collector, &mut look);
         let driven = stage::watch(&mut stages, self.servers, driving).await;
+        let (used, seen) = lookout.end(epoch, &slices.by_variant(stages.len()), false).await;
+        self.resources.extend(used);
+        add_activity(&mut self.activity, seen, self.loaded.as_secs_f64());
         self.tear_down(stages).await;
         let Driven { started, window, .. } = driven.map_err(|error| TrialError::Drive(error.to_string()))?;
         self.started.get_or_insert(started);
@@ -199,6 +208,8 @@ impl Epochs<'_> {
         incidents.extend(self.incidents);
         Run {
             variants,
+            resources: self.resources,
+            activity: self.activity,
             targets: self.targets,
             incidents,
             partial: partial.or(run.partial),

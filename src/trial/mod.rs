@@ -10,6 +10,7 @@ mod databases;
 mod epochs;
 mod equivalence;
 mod generator;
+mod lookout;
 mod once;
 mod search;
 mod servers;
@@ -20,7 +21,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use jiff::Timestamp;
 
 pub use self::once::{Exchange, once};
-use self::{generator::Watched, servers::Servers, stage::Stage};
+use self::{generator::Watched, lookout::Lookout, servers::Servers, stage::Stage};
 use crate::{
     executor::{self, Driven, Event, Interrupt, Plan, WorkerError},
     lab::{LabError, RunDirectory, postgres::Site},
@@ -154,10 +155,18 @@ async fn alone(
         before: Duration::ZERO,
         interrupt: setting.interrupt.clone(),
     };
-    let driven = match plan.load.search {
-        None => stage::watch(&mut stages, servers, measure(&plan, setting, on_event)).await,
-        Some(search) => stage::watch(&mut stages, servers, search::search(&plan, search, setting, on_event)).await,
+    let mut generator = Watched::default();
+    let mut lookout = Lookout::begin(&mut generator, &stages, servers).await;
+    let mut look = |event: Event| {
+        lookout.look(event);
+        on_event(event);
     };
+    let driven = match plan.load.search {
+        None => stage::watch(&mut stages, servers, measure(&plan, setting, &mut look)).await,
+        Some(search) => stage::watch(&mut stages, servers, search::search(&plan, search, setting, &mut look)).await,
+    };
+    let loaded = driven.as_ref().map_or(0.0, |run| run.duration_s);
+    let (resources, activity) = lookout.end(0, &[Duration::from_secs_f64(loaded)], true).await;
     let (mut targets, mut told) = (Vec::new(), Vec::new());
     for stage in stages {
         (targets, told) = stage.tear_down().await;
@@ -168,6 +177,8 @@ async fn alone(
     Ok(Run {
         targets,
         incidents,
+        resources,
+        activity,
         ..run
     })
 }
@@ -263,6 +274,8 @@ fn assemble(
         variants: Vec::new(),
         equivalence: None,
         census: None,
+        resources: Vec::new(),
+        activity: Vec::new(),
     }
 }
 

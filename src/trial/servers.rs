@@ -9,6 +9,7 @@ use std::{
 };
 
 use futures_util::{FutureExt as _, future::LocalBoxFuture};
+use rustix::process::Pid;
 use tokio_postgres::Config;
 
 use super::{Setting, TrialError};
@@ -240,6 +241,13 @@ impl Servers {
     pub(super) fn template_file(&self, fixture: &Fixture) -> Option<&Path> {
         let found = self.files.iter().find(|(known, _)| known == fixture);
         found.map(|(_, path)| path.as_path())
+    }
+
+    /// The private servers, by target.
+    pub(super) fn groups(&self) -> impl Iterator<Item = (&str, Pid)> {
+        self.private
+            .iter()
+            .map(|private| (private.target.as_str(), private.cluster.group()))
     }
 
     /// Each completes when a private server ends by itself: the target, how, and its last words.

@@ -3,6 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
+use rustix::process::Pid;
 use tokio::time::timeout;
 
 use super::{
@@ -125,6 +126,13 @@ impl Stage {
 
     pub(super) fn globals(&self) -> &[Option<Value>] {
         &self.globals
+    }
+
+    /// The managed processes, by target.
+    pub(super) fn groups(&self) -> impl Iterator<Item = (&str, Pid)> {
+        self.processes
+            .iter()
+            .map(|(name, process)| (name.as_str(), process.group()))
     }
 
     /// By target; `None` for HTTP.

@@ -281,7 +281,10 @@ impl Compiler<'_> {
         self.limited_step(step.as_ref(), &steps.names);
         let lasting = self.timeout(lasting.as_ref(), DEFAULT_LASTING);
         let metric = self.metric(at.span(), metric.as_ref())?;
-        let never = matches!(metric.measure, Measure::HighestRate | Measure::Counter(_));
+        let never = matches!(
+            metric.measure,
+            Measure::HighestRate | Measure::CpuPerOperation | Measure::Counter(_)
+        );
         if never || (metric.measure.is_of_run() && step.is_some()) {
             let title = format!("{} cannot end a run", metric.name);
             let label = "it is known only before or after the load, or a figure of the whole run";

@@ -5,22 +5,19 @@ use std::collections::BTreeMap;
 use hyper::Uri;
 use toml_edit::{DocumentMut, InlineTable, Table, value};
 
-use super::{super::args::HttpArgs, document, short};
+use super::{super::args::HttpArgs, beside, document, list, nested, short};
 
 /// A scenario of one request.
+///
+/// With a candidate it is that of the base, and the candidate a variant of it.
 pub(super) fn scenario(args: &HttpArgs) -> Result<DocumentMut, String> {
-    let url = if args.url.contains("://") {
-        args.url.clone()
-    } else {
-        format!("http://{}", args.url)
+    let [url, candidate] = match (args.variants.both(), &args.url) {
+        (Some([base, candidate]), _) => [base, candidate],
+        (None, Some(url)) => [url.as_str(), url.as_str()],
+        (None, None) => return Err("the URL is missing".into()),
     };
-    let uri: Uri = url
-        .parse()
-        .map_err(|error| format!("{}: {error}; write it as http://host:port/path", args.url))?;
-    let authority = uri.authority().ok_or_else(|| format!("{} names no host", args.url))?;
-    let scheme = uri.scheme_str().unwrap_or("http");
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-
+    let place = Place::read(url)?;
+    let path = place.path.as_str();
     let has_body = args.body.is_some() || !args.form.is_empty();
     let method = args.method.as_deref().unwrap_or(if has_body { "POST" } else { "GET" });
 
@@ -36,9 +33,53 @@ pub(super) fn scenario(args: &HttpArgs) -> Result<DocumentMut, String> {
     if !args.form.is_empty() {
         step["form"] = value(form(&args.form)?);
     }
-    let target = target(args, format!("{scheme}://{authority}"))?;
-    let name = format!("{method} {scheme}://{authority}{}", uri.path());
-    document(&name, target, step, BTreeMap::new(), &args.load)
+    let target = target(args, place.base.clone())?;
+    let name = format!("{method} {}{}", place.base, path.split('?').next().unwrap_or(path));
+    let mut document = document(&name, target, step.clone(), BTreeMap::new(), &args.load)?;
+    if args.variants.both().is_some() {
+        let candidate = Place::read(candidate)?;
+        let mut own = Table::new();
+        let mut target = Table::new();
+        target["http"] = value(&candidate.base);
+        own["target"] = nested("main", target);
+        if candidate.path != place.path {
+            // The step keeps its name, by which the two are compared.
+            step[&method.to_ascii_lowercase()] = value(&candidate.path);
+            let mut flow = Table::new();
+            flow["name"] = value("main");
+            flow["step"] = list(step);
+            own["flow"] = list(flow);
+        }
+        beside(&mut document, own, &args.load);
+    }
+    Ok(document)
+}
+
+/// A URL in the two parts that a scenario has.
+struct Place {
+    /// `http://host:port`.
+    base: String,
+    /// Path and query.
+    path: String,
+}
+
+impl Place {
+    fn read(written: &str) -> Result<Self, String> {
+        let url = if written.contains("://") {
+            written.to_owned()
+        } else {
+            format!("http://{written}")
+        };
+        let uri: Uri = url
+            .parse()
+            .map_err(|error| format!("{written}: {error}; write it as http://host:port/path"))?;
+        let authority = uri.authority().ok_or_else(|| format!("{written} names no host"))?;
+        let scheme = uri.scheme_str().unwrap_or("http");
+        Ok(Self {
+            base: format!("{scheme}://{authority}"),
+            path: uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
+        })
+    }
 }
 
 fn target(args: &HttpArgs, base: String) -> Result<Table, String> {

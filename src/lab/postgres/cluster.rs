@@ -9,6 +9,8 @@ use std::{
     process::ExitStatus,
 };
 
+use rustix::process::Pid;
+
 use super::{
     Databases, PostgresError, Site,
     account::Account,
@@ -141,6 +143,11 @@ impl Cluster {
         }
         let socket: String = self.place.socket.display().to_string().replace('/', "%2F");
         format!("postgres://{USER}@/{database}?host={socket}")
+    }
+
+    /// The group of its processes.
+    pub fn group(&self) -> Pid {
+        self.guard.group()
     }
 
     /// What must not be shown.

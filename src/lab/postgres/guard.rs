@@ -104,7 +104,7 @@ impl Guard {
         command.process_group(self.group.as_raw_pid());
     }
 
-    #[cfg(test)]
+    /// The group of processes that the shell leads.
     pub(super) fn group(&self) -> Pid {
         self.group
     }

@@ -45,7 +45,8 @@ const MOST_WAITS: usize = 500;
 /// A watch over one database, until it is stopped or dropped.
 #[derive(Debug)]
 pub struct Activity {
-    stop: oneshot::Sender<()>,
+    /// Whether counters that come late are waited for.
+    stop: oneshot::Sender<bool>,
     watch: JoinHandle<run::Activity>,
 }
 
@@ -78,11 +79,13 @@ impl Activity {
     }
 
     /// Ends the watch and gives what was seen, in less than 2 s; at once where the server is gone.
+    /// Who is not `patient` has it at once, without what counters gained.
     ///
     /// Waits for counters that come late. From server 15 on a session that stays open without work
     /// keeps what it did last to itself for 10 s: end the sessions of the load before.
-    pub async fn stop(self) -> run::Activity {
-        drop(self.stop);
+    pub async fn stop(self, patient: bool) -> run::Activity {
+        // Should the watch have ended, nobody is there to hear it.
+        let _ = self.stop.send(patient);
         self.watch.await.unwrap_or_else(|_| run::Activity {
             unavailable: Some("the watch over the database ended before its time".to_owned()),
             ..run::Activity::default()
@@ -150,10 +153,17 @@ struct Watcher {
 }
 
 impl Watcher {
-    async fn watch(mut self, stopped: oneshot::Receiver<()>) -> run::Activity {
-        tokio::select! {
-            _ = stopped => {}
-            () = self.observe() => {}
+    async fn watch(mut self, stopped: oneshot::Receiver<bool>) -> run::Activity {
+        let patient = tokio::select! {
+            stopped = stopped => stopped.unwrap_or(false),
+            () = self.observe() => false,
+        };
+        if !patient {
+            return run::Activity {
+                database: BTreeMap::new(),
+                wal: BTreeMap::new(),
+                ..self.seen
+            };
         }
         self.finish().await;
         self.seen

@@ -243,14 +243,14 @@ mod tests {
             nodes,
             [
                 (0, "GroupAggregate", 0, 0),
-                (1, "Sort", 0, 854),
-                (2, "Hash Left Join", 0, 195),
+                (1, "Sort", 0, 448),
+                (2, "Hash Left Join", 0, 95),
                 (3, "Seq Scan", 247, 0),
                 (3, "Hash", 0, 5),
                 (4, "Seq Scan", 17, 0),
             ]
         );
-        assert_eq!((plan.buffers(), plan.temp_blocks()), (264, 1054));
+        assert_eq!((plan.buffers(), plan.temp_blocks()), (264, 548));
         assert_eq!(plan.nodes[1].sort.as_deref(), Some("external merge, 1088 kB"));
         assert_eq!(
             (plan.spills(), plan.estimate_error(), plan.uses_index()),

@@ -48,7 +48,10 @@ impl Observed {
         let targets = stage.workload.targets.iter().zip(stage.databases()).enumerate();
         for (target, (written, database)) in targets {
             if let Kind::Sqlite { .. } = written.kind {
-                let note = format!("what SQLite does for target \"{}\" is not counted", written.name);
+                let note = format!(
+                    "of target \"{}\" only statements are counted: SQLite tells no more",
+                    written.name
+                );
                 observed.notes.push(note);
             }
             let Some((databases, name)) = database.as_ref().and_then(|database| database.on_server()) else {

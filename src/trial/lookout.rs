@@ -1,0 +1,136 @@
+//! What is seen from outside in one window of load: the generator's own use, that of
+//! the targets, and what their databases do.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use rustix::process::Pid;
+
+use super::{generator::Watched, servers::Servers, stage::Stage};
+use crate::{
+    executor::Event,
+    lab::{Usage, usage},
+    observer::postgres::Activity,
+    run::{Resources, TargetActivity},
+};
+
+/// Looks at one window of load.
+pub(super) struct Lookout<'w> {
+    generator: &'w mut Watched,
+    groups: Vec<Group>,
+    databases: Vec<(Place, Activity)>,
+}
+
+/// Which target something belongs to.
+#[derive(Clone)]
+struct Place {
+    target: String,
+    /// Name of the variant; `None` without variants and for a server that all share.
+    variant: Option<String>,
+    /// Index of the stage; `None` for a server of all.
+    stage: Option<usize>,
+}
+
+/// The processes of a target.
+struct Group {
+    place: Place,
+    leader: Pid,
+    before: Usage,
+    used: Option<Usage>,
+}
+
+impl<'w> Lookout<'w> {
+    /// Begins to look at databases; processes are looked at when the load begins.
+    pub(super) async fn begin(generator: &'w mut Watched, stages: &[Stage], servers: &Servers) -> Self {
+        let mut groups = Vec::new();
+        let mut databases = Vec::new();
+        let group = |place: Place, leader: Pid| Group {
+            place,
+            leader,
+            before: Usage::default(),
+            used: None,
+        };
+        for (at, stage) in stages.iter().enumerate() {
+            let place = |target: &str| Place {
+                target: target.to_owned(),
+                variant: stage.workload.variant_name().map(str::to_owned),
+                stage: Some(at),
+            };
+            groups.extend(stage.groups().map(|(target, leader)| group(place(target), leader)));
+            for (target, database) in stage.workload.targets.iter().zip(stage.databases()) {
+                let Some((server, name)) = database.as_ref().and_then(|database| database.on_server()) else {
+                    continue;
+                };
+                // Who cannot be asked was told with the census, or is missed in the report.
+                if let Ok(activity) = Activity::start(server.config(), server.tls(), name).await {
+                    databases.push((place(&target.name), activity));
+                }
+            }
+        }
+        let shared = |target: &str| Place {
+            target: target.to_owned(),
+            variant: None,
+            stage: None,
+        };
+        groups.extend(servers.groups().map(|(target, leader)| group(shared(target), leader)));
+        Self {
+            generator,
+            groups,
+            databases,
+        }
+    }
+
+    pub(super) fn look(&mut self, event: Event) {
+        self.generator.look(event);
+        for group in &mut self.groups {
+            match event {
+                Event::Began => group.before = usage(group.leader),
+                // Sessions are still open: what they used is still to be seen.
+                Event::Ended => group.used = Some(usage(group.leader)),
+                _ => {}
+            }
+        }
+    }
+
+    /// What was used by each target, and seen in each database. `loaded` is how long each stage
+    /// was loaded; counters that come late are waited for only where `patient`.
+    pub(super) async fn end(
+        self,
+        epoch: u32,
+        loaded: &[Duration],
+        patient: bool,
+    ) -> (Vec<Resources>, Vec<TargetActivity>) {
+        let resources = self.groups.into_iter().filter_map(|group| {
+            let used = group.used?;
+            let all: Duration = loaded.iter().sum();
+            let loaded = group.place.stage.map_or(all, |stage| loaded[stage]);
+            Some(Resources {
+                target: group.place.target,
+                variant: group.place.variant,
+                epoch,
+                cpu_s: used.cpu.saturating_sub(group.before.cpu).as_secs_f64(),
+                memory_bytes: used.memory,
+                loaded_s: loaded.as_secs_f64(),
+            })
+        });
+        let seen = self.databases.into_iter().map(|(place, activity)| async move {
+            TargetActivity {
+                target: place.target,
+                variant: place.variant,
+                activity: activity.stop(patient).await,
+            }
+        });
+        (resources.collect(), join_all(seen).await)
+    }
+}
+
+/// Adds what was seen in a window that began `at_s` seconds after the first.
+pub(super) fn add_activity(all: &mut Vec<TargetActivity>, window: Vec<TargetActivity>, at_s: f64) {
+    for seen in window {
+        let same = |known: &&mut TargetActivity| known.target == seen.target && known.variant == seen.variant;
+        match all.iter_mut().find(same) {
+            Some(known) => known.activity.add(seen.activity, at_s),
+            None => all.push(seen),
+        }
+    }
+}
