@@ -1,6 +1,6 @@
 //! The line that shows how far a run is; only on a terminal.
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -14,6 +14,8 @@ use crate::{
 /// A progress bar on stderr.
 pub(super) struct Progress {
     bar: ProgressBar,
+    /// The one that lasts, where there are variants.
+    epoch: Cell<Option<u32>>,
 }
 
 impl Progress {
@@ -33,7 +35,10 @@ impl Progress {
         }
         bar.set_message("preparing");
         bar.enable_steady_tick(Duration::from_millis(250));
-        Self { bar }
+        Self {
+            bar,
+            epoch: Cell::new(None),
+        }
     }
 
     pub(super) fn show(&self, event: Event, end: End) {
@@ -41,21 +46,34 @@ impl Progress {
             Event::Trying(rate) => self
                 .bar
                 .println(format!("trying {}/s", group_thousands(rate.round() as i64))),
+            Event::Counting => self.bar.set_message("counting"),
+            Event::Epoch(number, of) => {
+                self.epoch.set(Some(number));
+                self.bar.set_length(u64::from(of));
+                self.bar.set_position(u64::from(number - 1));
+                self.bar.set_message(format!("epoch {number} of {of}: preparing"));
+            }
             Event::WarmUp => self.bar.set_message("warming up"),
-            Event::Began => {
+            Event::Began if self.epoch.get().is_none() => {
                 self.bar.reset();
                 self.bar.set_message("measuring");
             }
+            Event::Began => {}
             Event::Progress { elapsed, snapshot } => {
                 let done = snapshot.completed + snapshot.failed;
-                self.bar.set_position(if let End::Passes(_) = end {
-                    done
-                } else {
-                    elapsed.as_secs()
-                });
+                match (end, self.epoch.get()) {
+                    // The bar shows epochs.
+                    (_, Some(_)) => {}
+                    (End::Passes(_), None) => self.bar.set_position(done),
+                    (End::After(_), None) => self.bar.set_position(elapsed.as_secs()),
+                }
+                let epoch = self
+                    .epoch
+                    .get()
+                    .map_or_else(String::new, |epoch| format!("epoch {epoch}  "));
                 let time = |ns: Option<f64>| ns.map_or("–".into(), format_ns);
                 self.bar.set_message(format!(
-                    "{} done  errors {}  p50 {}  p99 {}  max {}",
+                    "{epoch}{} done  errors {}  p50 {}  p99 {}  max {}",
                     group_thousands(done as i64),
                     snapshot.failed,
                     time(snapshot.p50),

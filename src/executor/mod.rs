@@ -89,6 +89,10 @@ impl Plan {
 /// Something to tell while load runs.
 #[derive(Debug, Clone, Copy)]
 pub enum Event {
+    /// A single client counts what operations cost.
+    Counting,
+    /// Fresh instances of all variants are made for this epoch, from 1, of so many.
+    Epoch(u32, u32),
     /// A search tries this rate next, flow starts per second.
     Trying(f64),
     /// Load has begun, nothing is measured yet.

@@ -1,6 +1,6 @@
 //! What a group of processes uses: CPU time to the nanosecond, and memory.
 
-use std::{fs, path::Path, time::Duration};
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use rustix::process::Pid;
 
@@ -13,27 +13,59 @@ pub struct Usage {
     pub memory: u64,
 }
 
-/// Of all processes of a group, as the kernel's scheduler accounts for them: `/proc` counts
-/// ticks of 10 ms in its older files, which is too coarse for an operation.
+/// Of all processes of a group and of what these have started, as the kernel's scheduler
+/// accounts for them: `/proc` counts ticks of 10 ms in its older files, which is too coarse
+/// for an operation. PostgreSQL's backends leave the group of their server.
 pub fn usage(group: Pid) -> Usage {
-    let Ok(processes) = fs::read_dir("/proc") else {
+    let Ok(entries) = fs::read_dir("/proc") else {
         return Usage::default();
     };
-    let mut all = Usage::default();
-    for process in processes.flatten() {
-        let path = process.path();
-        if group_of(&path) == Some(group.as_raw_nonzero().get()) {
-            all.cpu += cpu(&path);
-            all.memory += memory(&path);
+    let processes: Vec<Process> = entries
+        .flatten()
+        .filter_map(|entry| Process::read(&entry.path()))
+        .collect();
+    let mut found: BTreeSet<i32> = processes
+        .iter()
+        .filter(|process| process.group == group.as_raw_nonzero().get())
+        .map(|process| process.id)
+        .collect();
+    // Each round finds one generation more.
+    loop {
+        let children = processes.iter().filter(|process| found.contains(&process.parent));
+        let known = found.len();
+        found.extend(children.map(|process| process.id).collect::<Vec<_>>());
+        if found.len() == known {
+            break;
         }
+    }
+    let mut all = Usage::default();
+    for id in found {
+        let path = Path::new("/proc").join(id.to_string());
+        all.cpu += cpu(&path);
+        all.memory += memory(&path);
     }
     all
 }
 
-/// The fifth field of `stat`, counted behind the name, which may hold anything.
-fn group_of(process: &Path) -> Option<i32> {
-    let stat = fs::read_to_string(process.join("stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(2)?.parse().ok()
+/// A process and where it belongs.
+struct Process {
+    id: i32,
+    parent: i32,
+    group: i32,
+}
+
+impl Process {
+    /// The fourth and fifth field of `stat`, counted behind the name, which may hold anything.
+    fn read(path: &Path) -> Option<Self> {
+        let id = path.file_name()?.to_str()?.parse().ok()?;
+        let stat = fs::read_to_string(path.join("stat")).ok()?;
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(1);
+        Some(Self {
+            id,
+            parent: fields.next()?.parse().ok()?,
+            group: fields.next()?.parse().ok()?,
+        })
+    }
 }
 
 /// Nanoseconds on a CPU are the first number of `schedstat`.

@@ -100,7 +100,8 @@ pub struct Scenario {
     /// Generated and read data, by the name used in templates.
     #[serde(default)]
     pub data: BTreeMap<String, At<Data>>,
-    /// What virtual users do.
+    /// What virtual users do; left out where every variant has flows of its own.
+    #[serde(default)]
     pub flow: Vec<At<Flow>>,
     /// Steps performed once before any load, not measured. What they save is known to all flows.
     #[serde(default)]

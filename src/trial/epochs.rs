@@ -85,6 +85,7 @@ pub(super) async fn beside(
     };
     let mut partial = None;
     for epoch in 0..epochs {
+        on_event(Event::Epoch(epoch + 1, epochs));
         match trial.epoch(epoch, on_event).await {
             Ok(()) => {}
             Err(error) if epoch == 0 => return Err(error),

@@ -14,7 +14,7 @@ impl Watched {
         match event {
             Event::Began => self.clock = Some(ProcessClock::start()),
             Event::Ended => self.windows.extend(self.clock.take().map(|clock| clock.stop())),
-            Event::Trying(_) | Event::WarmUp | Event::Progress { .. } => {}
+            Event::Counting | Event::Epoch(..) | Event::Trying(_) | Event::WarmUp | Event::Progress { .. } => {}
         }
     }
 

@@ -116,7 +116,10 @@ async fn census_and_load(
 ) -> Result<Run, TrialError> {
     let taken = match workload.trial.census {
         0 => None,
-        _ => Some(interruptible(setting, census::take(workload, servers, setting)).await?),
+        _ => {
+            on_event(Event::Counting);
+            Some(interruptible(setting, census::take(workload, servers, setting)).await?)
+        }
     };
     let operation = taken.as_ref().and_then(|taken| taken.operation);
     let run = if workload.others.is_empty() {

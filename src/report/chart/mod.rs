@@ -241,6 +241,11 @@ impl<'a> Scene<'a> {
             .map_or("the baseline", |[reference, _]| reference)
     }
 
+    /// What the figures are of.
+    pub(super) fn candidate(&self) -> &str {
+        self.variants.as_ref().map_or("this run", |[_, candidate]| candidate)
+    }
+
     /// `baseline default (main 4f2c1e0aa)`.
     fn baseline_name(&self, baseline: &Run) -> String {
         if let Some(variants) = &self.variants {

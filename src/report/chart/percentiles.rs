@@ -128,7 +128,7 @@ fn curves(scene: &Scene<'_>, candidate: &Latency) -> Vec<Curve> {
         ));
     }
     curves.extend(Curve::new(
-        format!("{}, this run", scene.subject()),
+        format!("{}, {}", scene.subject(), scene.candidate()),
         Stroke::solid(theme::CANDIDATE, 4.0),
         candidate,
     ));
