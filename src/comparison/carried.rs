@@ -25,11 +25,13 @@ pub(super) fn findings(run: &Run) -> Vec<String> {
         let reason = lowest.reason.as_deref().unwrap_or("a limit was broken");
         Some(format!("no rate held, not even {:.0}/s: {reason}", lowest.rate))
     });
-    aborted.into_iter().chain(nothing_held).chain(missed(run)).collect()
+    // Each variant is asked for itself.
+    let missed = run.variants.is_empty().then(|| missed(run)).flatten();
+    aborted.into_iter().chain(nothing_held).chain(missed).collect()
 }
 
 /// In the open model: flow starts that were due and found neither session nor time.
-fn missed(run: &Run) -> Option<String> {
+pub(super) fn missed(run: &Run) -> Option<String> {
     let limited = run
         .thresholds
         .iter()

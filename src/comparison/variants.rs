@@ -1,7 +1,7 @@
 //! Variants of one run beside their reference.
 
 use super::{
-    Finding, Judgement, Verdict,
+    Finding, Judgement, Verdict, carried,
     evidence::{Evidence, Role},
     judge::Judge,
 };
@@ -35,6 +35,24 @@ pub(super) fn judge(run: &Run) -> (Vec<Judgement>, Vec<String>) {
     }
     notes.dedup();
     (judgements, notes)
+}
+
+/// Variants that could not take the load: what the first cannot carry is no load to compare at;
+/// what only another cannot is its fault.
+pub(super) fn not_carried(run: &Run) -> Vec<Finding> {
+    let variants = run.variants.iter().enumerate();
+    let missed = variants.filter_map(|(index, variant)| {
+        let text = carried::missed(&run.of_variant(index)?)?;
+        Some(Finding {
+            verdict: if index == 0 {
+                Verdict::Invalid
+            } else {
+                Verdict::Critical
+            },
+            text: format!("{}: {text}", variant.name),
+        })
+    });
+    missed.collect()
 }
 
 /// From so many queries more per record on it is one for each: what a loop does that should be a join.

@@ -61,7 +61,7 @@ impl Activity {
 /// Something that happened beside the load.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// Seconds since the watch began.
+    /// Seconds since the measured window began.
     pub at_s: f64,
     /// A checkpoint, an autovacuum, a server that could not be asked.
     pub what: String,

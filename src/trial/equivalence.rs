@@ -3,6 +3,8 @@
 //! Rows are compared as a set unless the statement orders them, JSON without
 //! regard to the order of its keys. What an answer costs is not asked here.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value as Json;
 
 use crate::{
@@ -54,11 +56,23 @@ impl Given {
 }
 
 /// Compares the answers of all variants with those of the first; all have the same passes.
-pub(super) fn compare(reference: &Workload, answers: &[&[Given]]) -> Equivalence {
+///
+/// `again` is what the first answered the second time: what changes by itself says nothing of a variant.
+pub(super) fn compare(reference: &Workload, answers: &[&[Given]], again: &[Given]) -> Equivalence {
     let mut equivalence = Equivalence::default();
     let Some((expected, others)) = answers.split_first() else {
         return equivalence;
     };
+    let fickle = fickle(expected, again);
+    for (index, measured) in reference.measured.iter().enumerate() {
+        if measured.comparable && fickle.contains(&index) {
+            let note = format!(
+                "answers to \"{}\" change by themselves, so they are not compared",
+                measured.name
+            );
+            equivalence.notes.push(note);
+        }
+    }
     for (variant, given) in reference.others.iter().zip(others) {
         for (index, measured) in variant.measured.iter().enumerate() {
             let name = &measured.name;
@@ -68,7 +82,7 @@ pub(super) fn compare(reference: &Workload, answers: &[&[Given]]) -> Equivalence
                 equivalence.notes.push(note);
                 continue;
             };
-            if !measured.comparable {
+            if !measured.comparable || fickle.contains(&known) {
                 continue;
             }
             let of = |all: &[Given], step: usize| -> Vec<usize> {
@@ -94,6 +108,14 @@ pub(super) fn compare(reference: &Workload, answers: &[&[Given]]) -> Equivalence
         }
     }
     equivalence
+}
+
+/// Steps that gave two answers to the same input.
+fn fickle(first: &[Given], again: &[Given]) -> BTreeSet<usize> {
+    let pairs = first.iter().zip(again);
+    let same_input = pairs.filter(|(one, other)| one.step == other.step && one.pass == other.pass);
+    let differing = same_input.filter(|(one, other)| one.input == other.input && one.answer != other.answer);
+    differing.map(|(one, _)| one.step).collect()
 }
 
 /// What the operation was asked, without what is the same each time.

@@ -1,7 +1,7 @@
 //! What is seen from outside in one window of load: the generator's own use, that of
 //! the targets, and what their databases do.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use rustix::process::Pid;
@@ -19,6 +19,9 @@ pub(super) struct Lookout<'w> {
     generator: &'w mut Watched,
     groups: Vec<Group>,
     databases: Vec<(Place, Activity)>,
+    /// When the databases were first looked at, and when the window began.
+    opened: Instant,
+    began: Option<Instant>,
 }
 
 /// Which target something belongs to.
@@ -77,11 +80,16 @@ impl<'w> Lookout<'w> {
             generator,
             groups,
             databases,
+            opened: Instant::now(),
+            began: None,
         }
     }
 
     pub(super) fn look(&mut self, event: Event) {
         self.generator.look(event);
+        if let Event::Began = event {
+            self.began = Some(Instant::now());
+        }
         for group in &mut self.groups {
             match event {
                 Event::Began => group.before = usage(group.leader),
@@ -113,11 +121,15 @@ impl<'w> Lookout<'w> {
                 loaded_s: loaded.as_secs_f64(),
             })
         });
+        let before = self.began.map_or(0.0, |began| (began - self.opened).as_secs_f64());
         let seen = self.databases.into_iter().map(|(place, activity)| async move {
+            let mut activity = activity.stop(patient).await;
+            // From the begin of the window, as all else on the timeline; earlier is below zero.
+            activity.events.iter_mut().for_each(|event| event.at_s -= before);
             TargetActivity {
                 target: place.target,
                 variant: place.variant,
-                activity: activity.stop(patient).await,
+                activity,
             }
         });
         (resources.collect(), join_all(seen).await)

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    Kind, Script, Target, Workload,
+    Action, Kind, Request, Script, Statement, Target, Workload,
     compile::{Compiler, place},
     script,
 };
@@ -282,6 +282,33 @@ impl Workload {
     /// Name of the variant, for people.
     pub fn variant_name(&self) -> Option<&str> {
         self.variant.as_ref().map(|variant| variant.name.as_str())
+    }
+
+    /// Whether flows only read, as far as their words tell.
+    pub fn only_reads(&self) -> bool {
+        self.flows.iter().all(|flow| self.reads(&flow.actions))
+    }
+
+    fn reads(&self, actions: &[Action]) -> bool {
+        actions.iter().all(|action| match action {
+            Action::Step(step) => match &step.request {
+                Request::Http(http) => http.method.is_safe(),
+                Request::Sql(statement) => self.is_query(step.target, statement),
+                Request::Transaction(statements) | Request::Statements(statements) => {
+                    statements.iter().all(|statement| self.is_query(step.target, statement))
+                }
+            },
+            Action::Repeat { actions, .. } => self.reads(actions),
+            Action::Pause(..) => true,
+        })
+    }
+
+    fn is_query(&self, target: usize, statement: &Statement) -> bool {
+        let sql = self.targets[target].statements[statement.index].trim_start();
+        let word: String = sql.chars().take_while(char::is_ascii_alphabetic).collect();
+        ["select", "values", "table"]
+            .iter()
+            .any(|query| word.eq_ignore_ascii_case(query))
     }
 
     /// Whether all that it changes is its own: made for the run, or a process of its own.

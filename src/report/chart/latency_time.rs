@@ -40,6 +40,15 @@ const LINES: [Series; 3] = [
 
 const BASELINE_P99: Stroke = Stroke::solid(theme::BASELINE, 2.5).with(Dash::Dashed);
 
+/// Something that happened at a moment.
+const EVENT: Stroke = Stroke::solid(theme::MUTED, 1.5).with(Dash::Dashed);
+
+/// More of them would hide the lines.
+const MOST_EVENTS: usize = 40;
+
+/// Characters of an event that are shown.
+const LONGEST_EVENT: usize = 40;
+
 /// Draws the chart.
 pub(super) fn draw(scene: &Scene<'_>, format: Format) -> Picture {
     let title = title(scene);
@@ -52,6 +61,7 @@ pub(super) fn draw(scene: &Scene<'_>, format: Format) -> Picture {
             frame::nothing(canvas, &plot, format);
         }
         limits(canvas, scene, &plot, format);
+        events(canvas, scene, &plot, format);
         line(canvas, &plot, &scene.baseline_columns, BASELINE_P99, |column| {
             column.p99
         });
@@ -149,6 +159,26 @@ fn y_axis(scene: &Scene<'_>) -> Axis {
         .map(|(_, value, _)| value)
         .filter(|value| *value < 3.0 * highest);
     axis::latency(typical, lowest, limits.fold(highest, f64::max))
+}
+
+/// What PostgreSQL was seen doing besides the load, each kind named where it came first.
+fn events(canvas: &mut Canvas<'_>, scene: &Scene<'_>, plot: &Plot, format: Format) {
+    let end = plot.x.scale.high();
+    let all = scene.run.activity.iter().flat_map(|seen| &seen.activity.events);
+    let within = all.filter(|event| (0.0..=end).contains(&event.at_s));
+    let mut named: Vec<&str> = Vec::new();
+    for event in within.take(MOST_EVENTS) {
+        let (bottom, top) = (plot.at(event.at_s, 0.0), plot.at(event.at_s, f64::MAX));
+        canvas.line(&[bottom, top], EVENT);
+        if !named.contains(&event.what.as_str()) {
+            // One below the other, so that neighbours stay readable.
+            let row = named.len() as f64 * format.tick() * 1.3;
+            let label = words::printable(&event.what, LONGEST_EVENT);
+            let place = (top.0 + 6.0, top.1 + format.tick() + row);
+            canvas.text(&label, place, Text::new(format.tick(), theme::MUTED));
+            named.push(&event.what);
+        }
+    }
 }
 
 /// Absolute limits on a figure that is drawn, across the whole width.
