@@ -6,8 +6,11 @@
 //! values *mean* (durations, templates, references between them) is the concern
 //! of [`crate::workload`], which adds its problems to the same list.
 
+mod data;
 mod file;
+mod flow;
 mod http;
+mod load;
 mod overlay;
 mod overrides;
 mod problem;
@@ -21,8 +24,11 @@ use serde::Deserialize as _;
 use toml::{Spanned, de::DeTable};
 
 pub use self::{
+    data::*,
     file::*,
+    flow::*,
     http::*,
+    load::*,
     problem::{Problem, Problems},
     schema::json_schema,
     variant::*,

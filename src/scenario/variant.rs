@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::file::{At, Data, Flow, Target};
+use super::{
+    data::Data,
+    file::{At, Target},
+    flow::Flow,
+};
 
 /// One way to do the work. The first variant is the reference; each other one is compared with it.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]

@@ -10,11 +10,13 @@ mod answers;
 mod compile;
 mod data;
 mod fingerprint;
+mod flow;
 mod generator;
 mod http;
 mod json_path;
 mod kind;
 mod load;
+mod profile;
 mod provision;
 mod requests;
 mod scope;
@@ -33,14 +35,13 @@ mod tests;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use hyper::header::HeaderName;
-use regex::bytes::Regex;
-
 pub use self::{
     compile::{Rejected, compile},
+    flow::{Action, Expect, Extract, Flow, MeasuredStep, Request, Save, Statement, Step},
     generator::{Draw, Generator, hyphenated, stream},
     http::{Body, Credentials, HttpRequest, HttpTarget, Path, Piece, Tls},
     json_path::JsonPath,
+    profile::{AbortWhen, Arrivals, End, Load, Profile, Rates, Search, Wait},
     provision::{Durability, Fixture, PrivateServer, Provision, Source},
     script::{Script, ScriptStatement},
     secrets::Secrets,
@@ -50,10 +51,8 @@ pub use self::{
     variant::{Trial, Variant},
 };
 use crate::{
-    metric::Metric,
     run::{Fingerprint, ScenarioText},
     threshold::Threshold,
-    units::LONGEST,
 };
 
 /// The longest an operation may take unless the scenario says otherwise.
@@ -199,312 +198,6 @@ pub struct BuildWanted {
     pub revision: String,
     /// The command line that builds it.
     pub command: String,
-}
-
-/// How much load, for how long.
-#[derive(Debug, Clone)]
-pub struct Load {
-    /// Who decides when the next flow starts.
-    pub profile: Profile,
-    /// When the measured window ends.
-    pub end: End,
-    /// Load before the window, left out of all figures.
-    pub warm_up: Duration,
-    /// How long operations in flight may take after the window.
-    pub drain: Duration,
-    /// Whether the highest rate is to be found; the profile is then open and has the first rate.
-    pub search: Option<Search>,
-    /// What ends the run early.
-    pub abort_when: Vec<AbortWhen>,
-}
-
-/// A search for the highest rate at which the absolute limits hold.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Search {
-    /// The first rate, per second.
-    pub from: f64,
-    /// The highest rate to try.
-    pub to: f64,
-    /// The search ends when the lowest rate that broke a limit is no more than this share above the highest that held.
-    pub precision: f64,
-}
-
-/// Ends a run early when a metric is beyond its limit in every second for some time.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AbortWhen {
-    /// Index of the step; `None` means all together.
-    pub step: Option<usize>,
-    /// What is looked at.
-    pub metric: &'static Metric,
-    /// In the metric's base unit.
-    pub limit: f64,
-    /// For so long.
-    pub lasting: Duration,
-    /// As it was written, for people.
-    pub text: String,
-}
-
-/// When the measured window ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// After this time.
-    After(Duration),
-    /// After this many passes.
-    Passes(u64),
-}
-
-/// Who decides when the next flow starts.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Profile {
-    /// Arrivals by a schedule.
-    Open {
-        /// Flow starts per second, over time.
-        rates: Rates,
-        /// Their spacing.
-        arrivals: Arrivals,
-        /// Flows under way at once.
-        max_in_flight: usize,
-        /// Due flows that may wait for a session.
-        queue: usize,
-    },
-    /// Users who wait for their answers.
-    Closed {
-        /// How many there are at the beginning of the window.
-        users: usize,
-        /// Time over which they are started.
-        ramp: Duration,
-        /// How their number changes in the window: users at the end of each stage, and its length.
-        stages: Vec<(usize, Duration)>,
-        /// Between two passes of a user.
-        think: Option<Wait>,
-        /// At most so many passes per second, over all users.
-        throttle: Option<f64>,
-    },
-}
-
-/// A rate over time, in straight lines.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Rates {
-    /// Flow starts per second at the beginning.
-    pub start: f64,
-    /// The rate at the end of each stage, and its length; after the last one the rate stays.
-    pub stages: Vec<(f64, Duration)>,
-}
-
-impl Rates {
-    /// The same rate at all times.
-    pub fn constant(rate: f64) -> Self {
-        Self {
-            start: rate,
-            stages: Vec::new(),
-        }
-    }
-
-    /// The highest there is.
-    pub fn highest(&self) -> f64 {
-        self.stages.iter().map(|(rate, _)| *rate).fold(self.start, f64::max)
-    }
-}
-
-/// A time to wait.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Wait {
-    /// Always the same.
-    Fixed(Duration),
-    /// Any time between two bounds.
-    Uniform {
-        /// The shortest.
-        from: Duration,
-        /// The longest.
-        to: Duration,
-    },
-    /// Exponentially distributed around this mean.
-    Exponential(Duration),
-}
-
-impl Wait {
-    /// The length of wait number `number` for one purpose: a function of these and the seed.
-    pub fn length(&self, seed: u64, purpose: u64, number: u64) -> Duration {
-        use rand::RngExt as _;
-        let share = || -> f64 { stream(seed, purpose, number).random() };
-        match *self {
-            Self::Fixed(length) => length,
-            Self::Uniform { from, to } => from + to.saturating_sub(from).mul_f64(share()),
-            // No wait is beyond what a scenario may ask for.
-            Self::Exponential(mean) => mean.mul_f64(-(1.0 - share()).ln()).min(LONGEST),
-        }
-    }
-
-    /// What can be said of it in a sentence.
-    pub fn mean(&self) -> Duration {
-        match *self {
-            Self::Fixed(length) => length,
-            Self::Uniform { from, to } => (from + to) / 2,
-            Self::Exponential(mean) => mean,
-        }
-    }
-}
-
-/// Spacing of arrivals.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Arrivals {
-    /// One every 1/rate.
-    Even,
-    /// Independent of each other, exponential gaps.
-    Poisson,
-}
-
-/// A weighted sequence of actions.
-#[derive(Debug, Clone)]
-pub struct Flow {
-    /// Name from the scenario.
-    pub name: String,
-    /// Sum of the weights of this and all earlier flows.
-    pub cumulative_weight: u64,
-    /// What it does.
-    pub actions: Vec<Action>,
-}
-
-/// One thing in a flow.
-#[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "nearly every action is a step")]
-pub enum Action {
-    /// A measured operation.
-    Step(Step),
-    /// Wait; the number tells its random numbers from those of others.
-    Pause(Wait, u64),
-    /// Do the same several times.
-    Repeat {
-        /// How often.
-        times: u64,
-        /// What.
-        actions: Vec<Action>,
-    },
-}
-
-/// What reports know of a measured step.
-#[derive(Debug, Clone)]
-pub struct MeasuredStep {
-    /// Unique name.
-    pub name: String,
-    /// Name of its flow.
-    pub flow: String,
-    /// Index of its target.
-    pub target: usize,
-    /// Whether its answers are to be the same in all variants.
-    pub comparable: bool,
-}
-
-/// One request, statement or transaction.
-#[derive(Debug, Clone)]
-pub struct Step {
-    /// Index into [`Workload::measured`]; for setup and teardown, past its end.
-    pub index: usize,
-    /// Name for messages.
-    pub name: String,
-    /// Index into [`Workload::targets`].
-    pub target: usize,
-    /// What is done.
-    pub request: Request,
-    /// What the answer must be.
-    pub expect: Expect,
-    /// Whether the order of its rows is part of the answer.
-    pub ordered: bool,
-    /// Variables to fill from the answer.
-    pub save: Vec<Save>,
-    /// How long it may take.
-    pub timeout: Duration,
-}
-
-impl Step {
-    /// Whether the answer's body is needed after it was received.
-    pub fn needs_body(&self) -> bool {
-        self.needs_json()
-            || self.expect.body_contains.is_some()
-            || self.save.iter().any(|save| matches!(save.from, Extract::Body(_)))
-    }
-
-    /// Whether the body must be read as JSON.
-    pub fn needs_json(&self) -> bool {
-        !self.expect.json.is_empty() || self.save.iter().any(|save| matches!(save.from, Extract::Json(_)))
-    }
-}
-
-/// A variable to fill from an answer.
-#[derive(Debug, Clone)]
-pub struct Save {
-    /// The variable.
-    pub variable: usize,
-    /// Its name, for messages.
-    pub name: Box<str>,
-    /// Where the value stands.
-    pub from: Extract,
-}
-
-/// Where in an answer a value stands.
-#[derive(Debug, Clone)]
-pub enum Extract {
-    /// At a place of its JSON.
-    Json(JsonPath),
-    /// In the text of its body: the first group, else all that is matched.
-    Body(Regex),
-    /// In a header; the whole of it or, as in a body, what is matched.
-    Header(HeaderName, Option<Regex>),
-}
-
-/// For messages: what was looked for.
-impl std::fmt::Display for Extract {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Json(path) => write!(f, "JSON path {path}"),
-            Self::Body(regex) => write!(f, "regex {}", regex.as_str()),
-            Self::Header(name, None) => write!(f, "header {name}"),
-            Self::Header(name, Some(regex)) => write!(f, "regex {} in header {name}", regex.as_str()),
-        }
-    }
-}
-
-/// What a step asks of its target.
-#[derive(Debug, Clone)]
-pub enum Request {
-    /// An HTTP request.
-    Http(Box<HttpRequest>),
-    /// One statement.
-    Sql(Statement),
-    /// Statements between BEGIN and COMMIT.
-    Transaction(Vec<Statement>),
-    /// Statements one after the other, each a transaction of its own.
-    Statements(Vec<Statement>),
-}
-
-/// An SQL statement with its parameters.
-#[derive(Debug, Clone)]
-pub struct Statement {
-    /// Index into [`Target::statements`].
-    pub index: usize,
-    /// One per placeholder.
-    pub parameters: Vec<Template>,
-    /// Whether data is drawn anew before it: it begins another round of its step.
-    pub redraw: bool,
-}
-
-/// What an answer must be.
-#[derive(Debug, Clone, Default)]
-pub struct Expect {
-    /// Allowed statuses; empty means below 400.
-    pub status: Vec<u16>,
-    /// Headers with a text that they contain.
-    pub headers: Vec<(HeaderName, Template)>,
-    /// The largest body, in bytes as received.
-    pub max_size: Option<u64>,
-    /// Text the body contains.
-    pub body_contains: Option<Template>,
-    /// Values at places of the body.
-    pub json: Vec<(JsonPath, Value)>,
-    /// Rows returned.
-    pub rows: Option<u64>,
-    /// Rows changed.
-    pub affected: Option<u64>,
 }
 
 impl Workload {

@@ -1,0 +1,161 @@
+//! What virtual users do: flows, their steps, and what an answer must be.
+
+use std::time::Duration;
+
+use hyper::header::HeaderName;
+use regex::bytes::Regex;
+
+use super::{http::HttpRequest, json_path::JsonPath, profile::Wait, template::Template, value::Value};
+
+/// A weighted sequence of actions.
+#[derive(Debug, Clone)]
+pub struct Flow {
+    /// Name from the scenario.
+    pub name: String,
+    /// Sum of the weights of this and all earlier flows.
+    pub cumulative_weight: u64,
+    /// What it does.
+    pub actions: Vec<Action>,
+}
+
+/// One thing in a flow.
+#[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "nearly every action is a step")]
+pub enum Action {
+    /// A measured operation.
+    Step(Step),
+    /// Wait; the number tells its random numbers from those of others.
+    Pause(Wait, u64),
+    /// Do the same several times.
+    Repeat {
+        /// How often.
+        times: u64,
+        /// What.
+        actions: Vec<Action>,
+    },
+}
+
+/// What reports know of a measured step.
+#[derive(Debug, Clone)]
+pub struct MeasuredStep {
+    /// Unique name.
+    pub name: String,
+    /// Name of its flow.
+    pub flow: String,
+    /// Index of its target.
+    pub target: usize,
+    /// Whether its answers are to be the same in all variants.
+    pub comparable: bool,
+}
+
+/// One request, statement or transaction.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// Index into [`Workload::measured`]; for setup and teardown, past its end.
+    pub index: usize,
+    /// Name for messages.
+    pub name: String,
+    /// Index into [`Workload::targets`].
+    pub target: usize,
+    /// What is done.
+    pub request: Request,
+    /// What the answer must be.
+    pub expect: Expect,
+    /// Whether the order of its rows is part of the answer.
+    pub ordered: bool,
+    /// Variables to fill from the answer.
+    pub save: Vec<Save>,
+    /// How long it may take.
+    pub timeout: Duration,
+}
+
+impl Step {
+    /// Whether the answer's body is needed after it was received.
+    pub fn needs_body(&self) -> bool {
+        self.needs_json()
+            || self.expect.body_contains.is_some()
+            || self.save.iter().any(|save| matches!(save.from, Extract::Body(_)))
+    }
+
+    /// Whether the body must be read as JSON.
+    pub fn needs_json(&self) -> bool {
+        !self.expect.json.is_empty() || self.save.iter().any(|save| matches!(save.from, Extract::Json(_)))
+    }
+}
+
+/// A variable to fill from an answer.
+#[derive(Debug, Clone)]
+pub struct Save {
+    /// The variable.
+    pub variable: usize,
+    /// Its name, for messages.
+    pub name: Box<str>,
+    /// Where the value stands.
+    pub from: Extract,
+}
+
+/// Where in an answer a value stands.
+#[derive(Debug, Clone)]
+pub enum Extract {
+    /// At a place of its JSON.
+    Json(JsonPath),
+    /// In the text of its body: the first group, else all that is matched.
+    Body(Regex),
+    /// In a header; the whole of it or, as in a body, what is matched.
+    Header(HeaderName, Option<Regex>),
+}
+
+/// For messages: what was looked for.
+impl std::fmt::Display for Extract {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Json(path) => write!(f, "JSON path {path}"),
+            Self::Body(regex) => write!(f, "regex {}", regex.as_str()),
+            Self::Header(name, None) => write!(f, "header {name}"),
+            Self::Header(name, Some(regex)) => write!(f, "regex {} in header {name}", regex.as_str()),
+        }
+    }
+}
+
+/// What a step asks of its target.
+#[derive(Debug, Clone)]
+pub enum Request {
+    /// An HTTP request.
+    Http(Box<HttpRequest>),
+    /// One statement.
+    Sql(Statement),
+    /// Statements between BEGIN and COMMIT.
+    Transaction(Vec<Statement>),
+    /// Statements one after the other, each a transaction of its own.
+    Statements(Vec<Statement>),
+}
+
+/// An SQL statement with its parameters.
+#[derive(Debug, Clone)]
+pub struct Statement {
+    /// Index into [`Target::statements`].
+    pub index: usize,
+    /// One per placeholder.
+    pub parameters: Vec<Template>,
+    /// Whether data is drawn anew before it: it begins another round of its step.
+    pub redraw: bool,
+}
+
+/// What an answer must be.
+#[derive(Debug, Clone, Default)]
+pub struct Expect {
+    /// Allowed statuses; empty means below 400.
+    pub status: Vec<u16>,
+    /// Headers with a text that they contain.
+    pub headers: Vec<(HeaderName, Template)>,
+    /// The largest body, in bytes as received.
+    pub max_size: Option<u64>,
+    /// Text the body contains.
+    pub body_contains: Option<Template>,
+    /// Values at places of the body.
+    pub json: Vec<(JsonPath, Value)>,
+    /// Rows returned.
+    pub rows: Option<u64>,
+    /// Rows changed.
+    pub affected: Option<u64>,
+}
