@@ -19,7 +19,6 @@ const WORDS: &str =
 
 /// Two databases of the user's own on one server.
 fn scenario(server: &Postgres) -> String {
-    let address = |database: &str| server.url().replace("/postgres", &format!("/{database}"));
     format!(
         r#"
 name = "taken back"
@@ -49,8 +48,8 @@ target.db.postgres = "{two}"
 setup.db = "CREATE INDEX words_length ON words (length(word))"
 rollback.db = "DROP INDEX words_length"
 "#,
-        one = address("one"),
-        two = address("two"),
+        one = address(server, "one"),
+        two = address(server, "two"),
     )
 }
 
@@ -64,7 +63,7 @@ fn killed(server: &mut Postgres, comes_back: bool) -> Told {
     let mut command = with_cache(run_command(&desk, "scenario.toml", &[]));
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     for database in ["one", "two"] {
-        let address = server.url().replace("/postgres", &format!("/{database}"));
+        let address = address(server, database);
         let written = "SELECT count(*) >= 20 FROM words WHERE word = 'new'";
         wait_for("rows", || (query(&address, written).ok()?[0][0] == "t").then_some(()));
     }
@@ -76,8 +75,14 @@ fn killed(server: &mut Postgres, comes_back: bool) -> Told {
     Told::left(&desk, child.wait_with_output().unwrap())
 }
 
+/// Of a database of that server.
+fn address(server: &Postgres, database: &str) -> String {
+    let url = server.url();
+    format!("{}/{database}", url.rsplit_once('/').unwrap().0)
+}
+
 fn in_database(server: &Postgres, database: &str, statements: &str) -> Vec<Vec<String>> {
-    query(&server.url().replace("/postgres", &format!("/{database}")), statements).unwrap()
+    query(&address(server, database), statements).unwrap()
 }
 
 #[test]
