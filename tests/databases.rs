@@ -12,7 +12,6 @@ mod support;
 
 use std::{
     env, fs,
-    io::Write as _,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     thread,
@@ -21,7 +20,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use support::{
-    postgres::Postgres,
+    postgres::{Postgres, installed},
     program::{Desk, Ended},
 };
 
@@ -84,23 +83,6 @@ fn spawn(desk: &Desk) -> Child {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap()
-}
-
-/// Whether servers can be started here; where not it is said, and with `CI` set it fails.
-fn installed() -> bool {
-    let directories = env::var_os("PG_BINDIR").map(PathBuf::from).into_iter();
-    let debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let path = env::var_os("PATH").unwrap_or_default();
-    let found = directories
-        .chain(debian.map(|entry| entry.path().join("bin")))
-        .chain(env::split_paths(&path))
-        .any(|directory| directory.join("initdb").is_file());
-    if !found {
-        let missing = "PostgreSQL's server programs were not found: run ci/test, which installs them";
-        assert!(env::var_os("CI").is_none(), "{missing}");
-        let _ = writeln!(std::io::stderr(), "SKIPPED a test: {missing}");
-    }
-    found
 }
 
 /// What a loadgate has, or left behind.

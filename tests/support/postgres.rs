@@ -52,14 +52,7 @@ struct Owner {
 impl Postgres {
     /// A new, empty server; `None` where PostgreSQL is not installed, which has then been said.
     pub(crate) fn start() -> Option<Self> {
-        let Some(programs) = find_programs() else {
-            let missing =
-                "PostgreSQL's server programs were not found: set PG_BINDIR, or run ci/test, which installs them";
-            assert!(env::var_os("CI").is_none(), "{missing}");
-            // Not eprintln, whose output the test harness swallows.
-            let _ = writeln!(std::io::stderr(), "SKIPPED a test: {missing}");
-            return None;
-        };
+        let programs = found_programs()?;
         let owner = geteuid().is_root().then(Owner::find);
         // Short: the path of a socket has room for 107 bytes.
         let directory = TempDir::with_prefix("pg-").unwrap();
@@ -244,16 +237,7 @@ impl Postgres {
     }
 
     fn try_sql(&self, statements: &str) -> Result<Vec<Vec<String>>, tokio_postgres::Error> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
-            let (client, connection) = tokio_postgres::connect(&self.url(), NoTls).await?;
-            tokio::spawn(connection);
-            let messages = client.simple_query(statements).await?;
-            Ok(messages.iter().filter_map(cells).collect())
-        })
+        query(&self.url(), statements)
     }
 
     fn data(&self) -> PathBuf {
@@ -295,6 +279,20 @@ impl Owner {
     }
 }
 
+/// Performs statements on a connection of their own and gives all rows as text, NULL as "NULL".
+pub(crate) fn query(address: &str, statements: &str) -> Result<Vec<Vec<String>>, tokio_postgres::Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let (client, connection) = tokio_postgres::connect(address, NoTls).await?;
+        tokio::spawn(connection);
+        let messages = client.simple_query(statements).await?;
+        Ok(messages.iter().filter_map(cells).collect())
+    })
+}
+
 fn cells(message: &SimpleQueryMessage) -> Option<Vec<String>> {
     match message {
         SimpleQueryMessage::Row(row) => Some(
@@ -304,6 +302,22 @@ fn cells(message: &SimpleQueryMessage) -> Option<Vec<String>> {
         ),
         _ => None,
     }
+}
+
+/// Whether servers can be started here; where not it is said, and with `CI` set it fails.
+pub(crate) fn installed() -> bool {
+    found_programs().is_some()
+}
+
+fn found_programs() -> Option<PathBuf> {
+    let found = find_programs();
+    if found.is_none() {
+        let missing = "PostgreSQL's server programs were not found: set PG_BINDIR, or run ci/test, which installs them";
+        assert!(env::var_os("CI").is_none(), "{missing}");
+        // Not eprintln, whose output the test harness swallows.
+        let _ = writeln!(std::io::stderr(), "SKIPPED a test: {missing}");
+    }
+    found
 }
 
 /// `$PG_BINDIR`, else what is in `$PATH`, else the newest that Debian has installed.

@@ -1,0 +1,124 @@
+//! Variants of other kinds: on SQLite files, and as processes of other flags.
+
+use std::fs;
+
+use serde_json::json;
+
+use super::{Slots, Told, support::program::Desk};
+
+const FILES: &str = r#"
+name = "files"
+[target.db]
+sqlite = "ephemeral"
+fixture = "words"
+[fixture.words]
+sql = "words.sql"
+[load]
+users = 1
+duration = "1s"
+[trial]
+epochs = 2
+slice = "100ms"
+[data.word]
+uniform = { from = 1, to = 20_000 }
+[[flow]]
+name = "read"
+[[flow.step]]
+name = "read"
+sql = "SELECT id FROM words WHERE word = 'word ' || $1"
+params = ["{{ word }}"]
+expect = { rows = 1 }
+[[variant]]
+name = "scan"
+[[variant]]
+name = "index"
+setup.db = "CREATE INDEX words_word ON words (word)"
+rollback.db = "DROP INDEX words_word"
+[[variant]]
+name = "index that stays"
+setup.db = "CREATE INDEX words_word ON words (word)"
+rollback.db = "SELECT 1"
+"#;
+
+const WORDS: &str = "CREATE TABLE words (id INTEGER PRIMARY KEY, word TEXT);\nINSERT INTO words WITH RECURSIVE g(i) AS \
+                     (SELECT 1 UNION ALL SELECT i + 1 FROM g WHERE i < 20000) SELECT i, 'word ' || i FROM g;\n";
+
+#[test]
+fn files_have_variants_too() {
+    let _slots = Slots::all();
+    let desk = Desk::with_scenario(FILES);
+    fs::write(desk.path().join("words.sql"), WORDS).unwrap();
+    let told = Told::of(&desk, "scenario.toml", &[]).exits(0);
+    assert!(told.p50("index", "read") * 3.0 < told.p50("scan", "read"));
+    assert!(told.page.contains("what SQLite does for target"));
+    let equivalence = &told.report["equivalence"];
+    assert_eq!(
+        (&equivalence["compared"], &equivalence["differences"]),
+        (&json!(40), &json!([]))
+    );
+    let incidents = told.incidents().as_array().unwrap();
+    assert_eq!(incidents.len(), 1, "{incidents:?}");
+    let incident = incidents[0].as_str().unwrap();
+    assert!(
+        incident.starts_with("index that stays: after the rollback of target \"db\""),
+        "{incident}"
+    );
+    assert!(incident.contains("+ index words_word"), "{incident}");
+}
+
+const DEMOS: &str = r#"
+name = "demos"
+[target.api]
+http = "http://127.0.0.1:{port}"
+start = "loadgate demo --listen 127.0.0.1:{port}"
+ready = "/api/health"
+[load]
+users = 4
+duration = "6s"
+[data.user]
+uniform = { from = 1, to = 100 }
+[[flow]]
+name = "read"
+[[flow.step]]
+name = "user"
+get = "/api/users/{{ user }}"
+[[variant]]
+name = "prompt"
+[[variant]]
+name = "slow"
+target.api.start = "loadgate demo --listen 127.0.0.1:{port} --delay 20ms"
+[[threshold]]
+step = "user"
+metric = "p50"
+critical = "+20%"
+"#;
+
+#[test]
+fn a_process_that_waits_is_found_slower() {
+    let _slots = Slots::all();
+    let desk = Desk::with_scenario(DEMOS);
+    let told = Told::of(&desk, "scenario.toml", &[]).exits(3);
+    assert!(told.p50("slow", "user") > 20_000.0);
+    assert!(told.p50("slow", "user") > told.p50("prompt", "user") + 15_000.0);
+    let comparison = &told.report["comparisons"][0];
+    assert_eq!(
+        (&comparison["verdict"], &comparison["step"]),
+        (&json!("critical"), &json!("user"))
+    );
+    assert!(
+        told.report["sentence"]
+            .as_str()
+            .unwrap()
+            .starts_with("critical: slow: user p50")
+    );
+    for (target, variant) in [(0, "prompt"), (1, "slow")] {
+        assert_eq!(told.report["targets"][target]["variant"], variant);
+    }
+    assert!(
+        told.report["targets"][1]["command"]
+            .as_str()
+            .unwrap()
+            .contains("--delay 20ms")
+    );
+    assert_eq!(told.report["equivalence"]["differences"], json!([]));
+}
