@@ -7,6 +7,7 @@
 //! checks     could the measurement be believed at all?
 //! carried    did the target take the load it was offered?
 //! evidence   a run's figures with their uncertainty
+//! figures    both sides of a threshold, and the change between them
 //! judge      one threshold → one judgement
 //! variants   one threshold per variant, beside the first
 //! epochs     the change of a variant, epoch by epoch
@@ -18,6 +19,7 @@ mod carried;
 mod checks;
 mod epochs;
 mod evidence;
+mod figures;
 mod judge;
 mod sentence;
 mod standing;
