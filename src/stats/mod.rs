@@ -16,6 +16,7 @@
 
 pub mod binomial;
 pub mod bootstrap;
+pub mod changes;
 mod estimate;
 mod mean;
 mod pool;
