@@ -154,6 +154,12 @@ fn files_that_cannot_be_read_are_named() {
         String::from_utf8(output.stderr).unwrap()
     };
     assert!(told("absent.csv").starts_with("error: absent.csv: "));
+    fs::write(
+        desk.path().join("long.csv"),
+        "index,value\n".to_owned() + &"1,1\n".repeat(250_001),
+    )
+    .unwrap();
+    insta::assert_snapshot!(told("long.csv"), @"error: long.csv: more than 250000 rows; give fewer, the latest for instance");
     let large = fs::File::create(desk.path().join("large.csv")).unwrap();
     large.set_len((64 << 20) + 1).unwrap();
     insta::assert_snapshot!(told("large.csv"), @r#"error: large.csv: larger than 67108864 bytes, so it is not read"#);

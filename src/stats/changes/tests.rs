@@ -1,3 +1,5 @@
+//! What holds for every series, and what for a few made by hand. Labelled ones are in `tests/changes.rs`.
+
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
