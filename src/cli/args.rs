@@ -38,6 +38,8 @@ pub(super) enum Verb {
     Report(ReportArgs),
     /// Accept, list and show baselines
     Baseline(BaselineArgs),
+    /// Find where a series of figures changed for good
+    Changes(ChangesArgs),
     /// Start the built-in service to try things on
     Demo(DemoArgs),
     /// Print the JSON Schema of scenarios, for editors
@@ -56,7 +58,7 @@ pub(super) enum FailOn {
 pub(super) enum Format {
     /// For people
     Text,
-    /// The content of report.json
+    /// For programs; of a run, the content of report.json
     Json,
 }
 
@@ -298,6 +300,22 @@ pub(super) enum BaselineVerb {
         baselines: PathBuf,
     },
 }
+
+#[derive(Debug, Args)]
+#[command(after_help = SERIES)]
+pub(super) struct ChangesArgs {
+    /// A CSV file with the columns index and value; - reads standard input
+    pub(super) file: PathBuf,
+    /// What to print on stdout
+    #[arg(long, value_enum, default_value = "text")]
+    pub(super) format: Format,
+}
+
+const SERIES: &str = "\
+One row per run, night or build, oldest first. The first line names the columns;
+`index` is any text (a number, a date, a commit), other columns are ignored.
+For each change: the index of the first row of the new level, the medians before
+and after it, and the relative change between them. Exits 0, changes or not.";
 
 #[derive(Debug, Args)]
 pub(super) struct DemoArgs {

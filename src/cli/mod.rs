@@ -5,6 +5,7 @@
 
 mod args;
 mod baseline;
+mod changes;
 mod check;
 mod compare;
 mod demo;
@@ -56,6 +57,7 @@ fn perform(verb: Verb, console: &Console) -> Result<Exit, Failure> {
         Verb::Compare(args) => compare::compare(&args, console),
         Verb::Report(args) => report::report(&args, console),
         Verb::Baseline(args) => baseline::baseline(&args, console),
+        Verb::Changes(args) => changes::changes_of(&args, console),
         Verb::Demo(args) => demo::demo(&args, console),
         Verb::Schema => check::schema(console),
     }

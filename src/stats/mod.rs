@@ -8,7 +8,7 @@
 //!
 //! What an interval from one run on each side can *not* hold is what differs
 //! from run to run (layout, placement, the hour of the day). Limits must leave
-//! room for that.
+//! room for that. [`changes`] looks at many runs in a row instead.
 //!
 //! All intervals are two-sided with 95 % confidence. Everything random comes
 //! from a seed that is handed in; sums run in a fixed order. This module knows
@@ -16,6 +16,7 @@
 
 pub mod binomial;
 pub mod bootstrap;
+pub mod changes;
 mod estimate;
 mod mean;
 mod pool;
