@@ -11,6 +11,7 @@ mod epochs;
 mod equivalence;
 mod generator;
 mod once;
+mod owed;
 mod search;
 mod servers;
 mod stage;
