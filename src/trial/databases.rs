@@ -214,7 +214,7 @@ impl Database {
     /// rollback would remove it. What it did before stays then, and is told.
     async fn half_changed(&mut self, error: PostgresError) -> PostgresError {
         if let Some(owed) = self.owed.take() {
-            owed.is_taken_over();
+            owed.taken_over();
         }
         match error {
             PostgresError::Script { path, line, reason }
@@ -230,7 +230,7 @@ impl Database {
     /// Executes a variant's rollback; what is then not as before the setup.
     pub(super) async fn change_back(&mut self, rollback: &Script) -> Option<String> {
         if let Some(owed) = self.owed.take() {
-            owed.is_taken_over();
+            owed.taken_over();
         }
         let name = &self.target;
         let after = match self.execute(rollback).await {
@@ -260,7 +260,7 @@ impl Database {
 
     fn place(&self) -> Place {
         match &self.store {
-            Store::Postgres(on_server) => Place::Server(on_server.databases.clone(), on_server.name.clone()),
+            Store::Postgres(on_server) => Place::Server(Box::new(on_server.databases.clone()), on_server.name.clone()),
             Store::Sqlite(path) => Place::File(path.into()),
         }
     }

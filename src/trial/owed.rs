@@ -26,7 +26,7 @@ pub(super) struct Owed {
 #[derive(Clone)]
 pub(super) enum Place {
     /// A database of that name on a server.
-    Server(Databases, String),
+    Server(Box<Databases>, String),
     /// A file.
     File(PathBuf),
 }
@@ -45,7 +45,7 @@ impl Owed {
     }
 
     /// Somebody else performs it now.
-    pub(super) fn is_taken_over(mut self) {
+    pub(super) fn taken_over(mut self) {
         self.statements.clear();
     }
 }
