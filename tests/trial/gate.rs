@@ -121,6 +121,8 @@ fn fails(desk: &Desk) {
     let told = Told::of(desk, "scenario.toml", &[]).exits(3);
     assert_eq!(told.counted("before", "read", "queries_per_operation"), 1.0);
     assert_eq!(told.counted("after", "read", "queries_per_operation"), 2.0);
+    // The statement that both have is performed the same way in both.
+    assert!(told.page.contains("Function Scan") && !told.page.contains("is gone"));
     let reason = told.report["reasons"][0].as_str().unwrap();
     assert!(reason.starts_with("after: read queries per operation"), "{reason}");
 }
