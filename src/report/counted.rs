@@ -111,8 +111,8 @@ fn plans(run: &Run, census: &Census) -> Vec<PlanRow> {
             continue;
         };
         let reference = reference(run, census, step);
-        for (at, StatementPlan { plan, .. }) in counted.plans.iter().enumerate() {
-            let before = reference.and_then(|reference| reference.plans.get(at));
+        for (at, StatementPlan { sql, plan }) in counted.plans.iter().enumerate() {
+            let before = reference.and_then(|reference| counterpart(&reference.plans, sql, at, counted.plans.len()));
             let differences = before.map_or_else(Vec::new, |before| before.plan.differences(plan));
             rows.push(PlanRow {
                 step: printable(&step.label(), NAME),
@@ -123,6 +123,12 @@ fn plans(run: &Run, census: &Census) -> Vec<PlanRow> {
         }
     }
     rows
+}
+
+/// The plan of the same statement; of another one only where each stands for one of as many.
+fn counterpart<'p>(before: &'p [StatementPlan], sql: &str, at: usize, count: usize) -> Option<&'p StatementPlan> {
+    let same = before.iter().find(|before| before.sql == sql);
+    same.or_else(|| before.get(at).filter(|_| before.len() == count))
 }
 
 /// The same step of the first variant; none for that itself.

@@ -5,6 +5,7 @@ use std::{fs, path::Path};
 
 use super::{
     TrialError,
+    owed::{Owed, Place},
     servers::{Servers, config, drop_in_the_end},
 };
 use crate::{
@@ -25,6 +26,10 @@ pub(super) struct Database {
     store: Store,
     /// What it was before the variant's setup, where a rollback is to bring that back.
     before: Option<Vec<String>>,
+    /// Whether it is the user's own, and stays.
+    stays: bool,
+    /// The rollback, until it is performed, of one that stays.
+    owed: Option<Owed>,
 }
 
 /// Where it is.
@@ -62,6 +67,8 @@ impl Database {
             target: target.name.clone(),
             store,
             before: None,
+            stays: target.provision.is_none(),
+            owed: None,
         }))
     }
 
@@ -186,20 +193,45 @@ impl Database {
     }
 
     /// Executes a variant's setup, and notes what a rollback is to bring back.
-    pub(super) async fn change(&mut self, setup: &Script, has_rollback: bool) -> Result<(), TrialError> {
+    pub(super) async fn change(&mut self, setup: &Script, rollback: Option<&Script>) -> Result<(), TrialError> {
         let changed = async {
-            if has_rollback {
+            if let Some(rollback) = rollback {
                 self.before = Some(self.fingerprint().await?);
+                self.owed = self.stays.then(|| Owed::new(self.place(), rollback));
             }
-            self.execute(setup).await
+            let done = self.execute(setup).await;
+            match done {
+                Err(error) => Err(self.half_changed(error).await),
+                Ok(()) => Ok(()),
+            }
         };
         let changed: Result<(), PostgresError> = changed.await;
         let name = format!("target \"{}\"", self.target);
         changed.map_err(|source| LabError::Postgres { name, source }.into())
     }
 
+    /// A setup that failed is not taken back: what was in its way may be the user's own, and the
+    /// rollback would remove it. What it did before stays then, and is told.
+    async fn half_changed(&mut self, error: PostgresError) -> PostgresError {
+        if let Some(owed) = self.owed.take() {
+            owed.taken_over();
+        }
+        match error {
+            PostgresError::Script { path, line, reason }
+                if self.stays && self.fingerprint().await.ok() != self.before =>
+            {
+                let reason = format!("{reason}; what the statements before it did to the database is still there");
+                PostgresError::Script { path, line, reason }
+            }
+            other => other,
+        }
+    }
+
     /// Executes a variant's rollback; what is then not as before the setup.
-    pub(super) async fn change_back(&self, rollback: &Script) -> Option<String> {
+    pub(super) async fn change_back(&mut self, rollback: &Script) -> Option<String> {
+        if let Some(owed) = self.owed.take() {
+            owed.taken_over();
+        }
         let name = &self.target;
         let after = match self.execute(rollback).await {
             Ok(()) => self.fingerprint().await,
@@ -223,6 +255,13 @@ impl Database {
                 ))
             }
             _ => None,
+        }
+    }
+
+    fn place(&self) -> Place {
+        match &self.store {
+            Store::Postgres(on_server) => Place::Server(Box::new(on_server.databases.clone()), on_server.name.clone()),
+            Store::Sqlite(path) => Place::File(path.into()),
         }
     }
 

@@ -12,6 +12,7 @@ mod equivalence;
 mod generator;
 mod lookout;
 mod once;
+mod owed;
 mod search;
 mod servers;
 mod stage;

@@ -171,7 +171,7 @@ impl Stage {
             process.stop().await;
         }
         if let Some(variant) = &workload.variant {
-            let rolled_back = timeout(TEARDOWN_BOUND, roll_back(variant, &self.databases)).await;
+            let rolled_back = timeout(TEARDOWN_BOUND, roll_back(variant, &mut self.databases)).await;
             let wrong = rolled_back.unwrap_or_else(|_| vec!["the rollback did not end within 60 s".into()]);
             self.incidents.extend(wrong);
         }
@@ -252,9 +252,9 @@ async fn databases(
     }
     if let Some(variant) = &workload.variant {
         for (target, script) in &variant.setup {
-            let has_rollback = variant.rollback.iter().any(|(rolled_back, _)| rolled_back == target);
+            let rollback = variant.rollback.iter().find(|(rolled_back, _)| rolled_back == target);
             if let Some(database) = &mut databases[*target] {
-                database.change(script, has_rollback).await?;
+                database.change(script, rollback.map(|(_, script)| script)).await?;
             }
         }
     }
@@ -265,10 +265,10 @@ async fn databases(
 }
 
 /// Takes back what the setup of a variant did; what went wrong.
-async fn roll_back(variant: &Variant, databases: &[Option<Database>]) -> Vec<String> {
+async fn roll_back(variant: &Variant, databases: &mut [Option<Database>]) -> Vec<String> {
     let mut wrong = Vec::new();
     for (target, script) in &variant.rollback {
-        if let Some(database) = &databases[*target] {
+        if let Some(database) = &mut databases[*target] {
             wrong.extend(database.change_back(script).await);
         }
     }

@@ -74,7 +74,7 @@ start = "loadgate demo --listen 127.0.0.1:{port}"
 ready = "/api/health"
 [load]
 users = 4
-duration = "6s"
+duration = "4s"
 [data.user]
 uniform = { from = 1, to = 100 }
 [[flow]]

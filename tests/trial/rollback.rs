@@ -3,6 +3,7 @@
 
 use std::{fs, process::Stdio, thread, time::Duration};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use super::{
@@ -55,10 +56,7 @@ rollback.db = "DROP INDEX words_length"
 
 /// Runs it; the server is killed while both variants are loaded, and comes back or does not.
 fn killed(server: &mut Postgres, comes_back: bool) -> Told {
-    for database in ["one", "two"] {
-        server.sql(&format!("CREATE DATABASE {database}"));
-        in_database(server, database, WORDS);
-    }
+    with_databases(server);
     let desk = Desk::with_scenario(&scenario(server));
     let mut command = with_cache(run_command(&desk, "scenario.toml", &[]));
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -93,9 +91,8 @@ fn a_server_that_was_killed_meanwhile_is_left_as_it_was() {
     let run = told.ended.stored();
     assert!(run.steps.iter().any(|step| !errors(step).is_empty()));
     assert_eq!(told.incidents(), &json!([]));
+    assert_eq!(indexes(&server), ["0", "0"]);
     for database in ["one", "two"] {
-        let indexes = "SELECT count(*) FROM pg_indexes WHERE tablename = 'words'";
-        assert_eq!(in_database(&server, database, indexes), [["0"]], "{database}");
         let torn_down = "SELECT count(*) FROM words WHERE word = 'torn down'";
         assert_eq!(in_database(&server, database, torn_down), [["1"]], "{database}");
     }
@@ -166,4 +163,61 @@ rollback.db = "DROP INDEX words_word"
     );
     assert!(!incident.contains("words_word"), "{incident}");
     assert!(told.page.contains("long_words"));
+}
+
+const INDEXES: &str = "SELECT count(*) FROM pg_indexes WHERE tablename = 'words'";
+
+/// How many indexes each of the databases has.
+fn indexes(server: &Postgres) -> [String; 2] {
+    ["one", "two"].map(|database| in_database(server, database, INDEXES)[0][0].clone())
+}
+
+fn with_databases(server: &Postgres) {
+    for database in ["one", "two"] {
+        server.sql(&format!("CREATE DATABASE {database}"));
+        in_database(server, database, WORDS);
+    }
+}
+
+#[test]
+fn a_setup_that_fails_takes_back_those_before_it() {
+    let _slot = Slots::one();
+    let Some(server) = Postgres::start() else { return };
+    with_databases(&server);
+    let failing = scenario(&server).replace("(length(word))", "(nonsense)");
+    let desk = Desk::with_scenario(&failing);
+    // In both orders.
+    for seed in 0..4 {
+        let told = Told::of(&desk, "scenario.toml", &[&format!("seed={seed}")]).exits(2);
+        assert!(told.ended.stderr.contains("column \"nonsense\" does not exist"));
+        assert_eq!(indexes(&server), ["0", "0"]);
+    }
+    // What was in its way is not its own, and what it did itself is told.
+    let twice = scenario(&server).replace("(length(word))", "(length(word)); CREATE INDEX theirs ON words (word)");
+    let twice = twice.replace("DROP INDEX words_length", "DROP INDEX words_length; DROP INDEX theirs");
+    in_database(&server, "two", "CREATE INDEX theirs ON words (word)");
+    let told = Told::of(&Desk::with_scenario(&twice), "scenario.toml", &[]).exits(2);
+    let said = &told.ended.stderr;
+    assert!(said.contains("relation \"theirs\" already exists"), "{said}");
+    assert!(
+        said.contains("what the statements before it did to the database is still there"),
+        "{said}"
+    );
+    assert_eq!(indexes(&server), ["0", "2"]);
+}
+
+#[test]
+fn an_interrupt_at_any_time_takes_all_back() {
+    let _slot = Slots::one();
+    let Some(server) = Postgres::start() else { return };
+    with_databases(&server);
+    for census in ["trial.census=10000", "trial.census=0"] {
+        let desk = Desk::with_scenario(&scenario(&server));
+        let mut command = with_cache(run_command(&desk, "scenario.toml", &[census]));
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        wait_for("both setups", || (indexes(&server) == ["1", "1"]).then_some(()));
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        let told = Told::left(&desk, child.wait_with_output().unwrap()).exits(130);
+        assert_eq!(indexes(&server), ["0", "0"], "{census}: {}", told.ended.printed());
+    }
 }
