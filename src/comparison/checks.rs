@@ -53,6 +53,7 @@ pub(super) fn checks(run: &Run) -> Vec<Check> {
         open_files(run),
         users_busy(run),
         users_there(run),
+        slices_filled(run),
         targets_alive(run),
     ]
     .into_iter()
@@ -394,6 +395,31 @@ fn users_there(run: &Run) -> Option<Check> {
         ),
         ok: false,
         value: Some(failed as f64),
+        limit: Some(0.0),
+    })
+}
+
+/// A slice without an operation says nothing of its variant, and its time counts all the same.
+fn slices_filled(run: &Run) -> Option<Check> {
+    let slices: Vec<_> = run
+        .intervals
+        .iter()
+        .filter(|interval| interval.slice.is_some())
+        .collect();
+    let empty = slices.iter().filter(|slice| slice.steps.is_empty()).count();
+    let (all, text) = (count(slices.len() as u64), count(empty as u64));
+    (!slices.is_empty()).then(|| Check {
+        id: "slices-filled".into(),
+        text: if empty == 0 {
+            format!("each of {all} slices of load holds operations")
+        } else {
+            format!(
+                "{text} of {all} slices of load hold no operation: they are too short for operations as long as these; \
+                 lengthen trial.slice and trial.lead_in"
+            )
+        },
+        ok: empty == 0,
+        value: Some(empty as f64),
         limit: Some(0.0),
     })
 }

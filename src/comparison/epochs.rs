@@ -96,8 +96,9 @@ fn value(slices: &[&Interval], wanted: &[usize], metric: &Metric) -> Result<Opti
         let all = slices.iter().flat_map(|slice| &slice.steps);
         all.filter(|step| wanted.contains(&step.step))
     };
-    let (completed, failed) = steps().fold((0, 0), |(completed, failed), step| {
-        (completed + step.completed, failed + step.failed)
+    // As floats: a damaged file may hold counts that overflow.
+    let (completed, failed) = steps().fold((0.0, 0.0), |(completed, failed), step| {
+        (completed + step.completed as f64, failed + step.failed as f64)
     });
     Ok(match metric.measure {
         Measure::Latency(span, statistic) => {
@@ -111,14 +112,14 @@ fn value(slices: &[&Interval], wanted: &[usize], metric: &Metric) -> Result<Opti
             }
             all.statistic(statistic)
         }
-        Measure::ErrorRate => (completed + failed > 0).then(|| failed as f64 / (completed + failed) as f64),
+        Measure::ErrorRate => (completed + failed > 0.0).then(|| failed / (completed + failed)),
         Measure::Throughput => {
             let seconds: f64 = slices
                 .iter()
                 .filter_map(|slice| slice.slice)
                 .map(|slice| slice.length_s)
                 .sum();
-            (seconds > 0.0).then(|| completed as f64 / seconds)
+            (seconds > 0.0).then(|| completed / seconds)
         }
         Measure::DroppedRate | Measure::HighestRate | Measure::CpuPerOperation | Measure::Counter(_) => None,
     })

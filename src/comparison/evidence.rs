@@ -58,9 +58,14 @@ impl<'a> Evidence<'a> {
     }
 
     /// What could not be counted, and why.
-    pub(super) fn uncounted(&self) -> Option<&'a str> {
-        let notes = self.run.census.as_ref().map(|census| &census.notes)?;
-        notes.first().map(String::as_str)
+    pub(super) fn uncounted(&self, step: Option<&str>) -> Option<String> {
+        let census = self.run.census.as_ref()?;
+        let mut counted = self.run.steps_named(step).filter_map(|(index, _)| census.step(index));
+        if let Some(failing) = counted.find(|counted| counted.failed > 0) {
+            let (failed, all) = (failing.failed, failing.operations);
+            return Some(format!("{failed} of {all} operations failed while they were counted"));
+        }
+        census.notes.first().cloned()
     }
 
     /// Whether the run has a step of that name.
@@ -101,7 +106,7 @@ impl<'a> Evidence<'a> {
         Ok(Some(match metric.measure {
             Measure::DroppedRate | Measure::HighestRate | Measure::Latency(_, Statistic::Max) => Estimate::exact(value),
             // One window of load is one observation: nothing is known of its spread.
-            Measure::CpuPerOperation => Estimate::exact(value),
+            Measure::CpuPerOperation => Estimate::single(value),
             Measure::Latency(span, Statistic::Quantile(q)) => {
                 let few = self.operations(step) < fewest_for_quantile(q);
                 if few || self.too_short(step) {

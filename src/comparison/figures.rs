@@ -34,6 +34,12 @@ impl Figures {
             Some(changes) => changes.on(scale)?.interval?,
             None => return self.interval_of_runs(scale),
         };
+        if self.metric.measure == Measure::ErrorRate
+            && let Some([least, most]) = self.interval_of_runs(scale)
+        {
+            // Epochs without an error agree that there is none; few operations cannot know that.
+            return Some([lower.min(least), upper.max(most)]);
+        }
         Some(match self.metric.better {
             Better::Lower => [lower, upper],
             // Adding zero turns -0 into 0.

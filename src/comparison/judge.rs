@@ -37,6 +37,9 @@ use crate::{
 /// limit on them is inconclusive. Quantiles need more, see [`fewest_for_quantile`].
 const FEWEST_OPERATIONS: u64 = 100;
 
+/// The same where changes are taken epoch by epoch.
+const FEWEST_BY_EPOCH: u64 = 20;
+
 /// What thresholds are judged by.
 pub(super) struct Judge<'a> {
     /// The run that is judged.
@@ -121,8 +124,9 @@ impl Judge<'_> {
                 format!("{subject} cannot be judged: the run has no step \"{name}\"")
             }
             _ if matches!(metric.measure, Measure::Counter(_)) => {
-                let why = self.candidate.uncounted();
-                let why = why.unwrap_or("nothing was counted; a census takes a database that loadgate can see");
+                let why = self.candidate.uncounted(step);
+                let why = why
+                    .unwrap_or_else(|| "nothing was counted; a census takes a database that loadgate can see".into());
                 format!("{subject} cannot be judged: {why}")
             }
             _ => format!("{subject} cannot be judged: it has no samples"),
@@ -219,6 +223,11 @@ impl Judge<'_> {
         let bounds = match figures.interval(scale) {
             Some(bounds) => bounds,
             None if exact || from_zero => [estimate, estimate],
+            None if self.epochs.is_some() || metric.measure == Measure::CpuPerOperation => {
+                return Standing::Unknown(
+                    "one observation has no interval; it takes variants and several epochs".into(),
+                );
+            }
             None => return Standing::Unknown(too_short()),
         };
         let certainly = below.filter(|below| below.is_relative() && scale_of(*below) == scale);
@@ -231,6 +240,9 @@ impl Judge<'_> {
         let step = threshold.step.as_deref();
         let needed = match threshold.metric.measure {
             measure if measure.is_of_run() || matches!(measure, Measure::Counter(_)) => 0,
+            // The spread of epochs speaks for itself.
+            Measure::Latency(_, Statistic::Quantile(q)) if self.epochs.is_some() => fewest_for_quantile(q),
+            _ if self.epochs.is_some() => FEWEST_BY_EPOCH,
             Measure::Latency(_, Statistic::Quantile(q)) => fewest_for_quantile(q).max(FEWEST_OPERATIONS),
             _ => FEWEST_OPERATIONS,
         };
@@ -239,7 +251,10 @@ impl Judge<'_> {
         let count = |n: u64| group_thousands(i64::try_from(n).unwrap_or(i64::MAX));
         (here.min(there) < needed).then(|| {
             let (here, there, needed) = (count(here), count(there), count(needed));
-            format!("too few samples: {here} operations here and {there} in the baseline, a comparison needs {needed} in each")
+            let other = &self.baseline;
+            format!(
+                "too few samples: {here} operations here and {there} in {other}, a comparison needs {needed} in each"
+            )
         })
     }
 
@@ -270,7 +285,7 @@ impl Judge<'_> {
             Standing::Open { load, .. } if judgement.verdict == Some(Verdict::Inconclusive) => {
                 format!(
                     "{finding}: too uncertain to tell; {}",
-                    sentence::more_load(*load, limit.is_relative())
+                    sentence::more_load(*load, limit.is_relative() && self.epochs.is_none())
                 )
             }
             _ => finding,

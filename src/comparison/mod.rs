@@ -231,6 +231,7 @@ fn findings(run: &Run, comparable: bool, options: &Options, checks: &[Check], ju
         .collect();
     findings.extend(variants::other_answers(run));
     findings.extend(variants::not_carried(run));
+    findings.extend(variants::worse_plans(run));
     findings.extend(carried::findings(run).into_iter().map(|text| Finding {
         verdict: Verdict::Critical,
         text,

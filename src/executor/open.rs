@@ -42,7 +42,7 @@ pub struct Bounds {
 }
 
 /// Starts every arrival when it is due, until the window ends; then drains. A place has a
-/// performer for each variant, and one arrival at a time.
+/// performer for each variant; none of them waits for those of another.
 pub async fn run<S: Session>(
     places: &mut [Vec<Performer<'_, S>>],
     arrivals: impl Iterator<Item = Arrival>,
@@ -51,12 +51,14 @@ pub async fn run<S: Session>(
     pacer: &mut Pacer,
     interrupt: &Interrupt,
 ) {
-    let lobby = Lobby::new(bounds.queue, places.len());
-    let flights: Vec<Cell<Option<Flight>>> = places.iter().map(|_| Cell::new(None)).collect();
+    let variants = places.first().map_or(1, Vec::len);
+    let lobbies: Vec<Lobby> = (0..variants).map(|_| Lobby::new(bounds.queue, places.len())).collect();
+    let flights: Vec<Cell<Option<Flight>>> = places.iter().flatten().map(|_| Cell::new(None)).collect();
     let mut serving: FuturesUnordered<_> = places
         .iter_mut()
+        .flat_map(|performers| performers.iter_mut().zip(&lobbies))
         .zip(&flights)
-        .map(|(performers, flight)| lobby.serve(performers, flight, recording))
+        .map(|((performer, lobby), flight)| lobby.serve(performer, flight, recording))
         .collect();
 
     {
@@ -64,7 +66,7 @@ pub async fn run<S: Session>(
             tokio::select! {
                 biased;
                 () = interrupt.stop.cancelled() => {}
-                () = dispatch(arrivals, &lobby, recording, pacer) => pacer.until(recording.t0 + bounds.window).await,
+                () = dispatch(arrivals, &lobbies, recording, pacer) => pacer.until(recording.t0 + bounds.window).await,
             }
         });
         loop {
@@ -76,7 +78,7 @@ pub async fn run<S: Session>(
             }
         }
     }
-    lobby.close(recording);
+    lobbies.iter().for_each(|lobby| lobby.close(recording));
     tokio::select! {
         () = async { while serving.next().await.is_some() {} } => {}
         () = sleep(bounds.drain) => {}
@@ -89,8 +91,14 @@ pub async fn run<S: Session>(
     }
 }
 
-async fn dispatch(arrivals: impl Iterator<Item = Arrival>, lobby: &Lobby, recording: &Recording, pacer: &mut Pacer) {
+async fn dispatch(
+    arrivals: impl Iterator<Item = Arrival>,
+    lobbies: &[Lobby],
+    recording: &Recording,
+    pacer: &mut Pacer,
+) {
     let mut rested = recording.t0;
+    let mut turn = 0;
     for (count, arrival) in arrivals.enumerate() {
         let due = recording.t0 + arrival.due;
         if Instant::now() < due {
@@ -103,7 +111,12 @@ async fn dispatch(arrivals: impl Iterator<Item = Arrival>, lobby: &Lobby, record
             recorder.flows(interval).planned += 1;
             recorder.advance(interval);
         });
-        lobby.enter(arrival, recording);
+        if arrival.variant != turn {
+            // What one variant has not begun in its turn is not done in that of another.
+            lobbies[turn].turn_away(recording);
+            turn = arrival.variant;
+        }
+        lobbies[turn].enter(arrival, recording);
         if count % ARRIVALS_PER_TURN == ARRIVALS_PER_TURN - 1 {
             tokio::task::yield_now().await;
         }
@@ -149,23 +162,28 @@ impl Lobby {
         }
     }
 
-    /// Nothing new starts: what still waits is dropped.
-    fn close(&self, recording: &Recording) {
-        self.closed.set(true);
+    /// What still waits is dropped.
+    fn turn_away(&self, recording: &Recording) {
         for arrival in self.waiting.borrow_mut().drain(..) {
             dropped(&arrival, recording);
         }
+    }
+
+    /// Nothing new starts.
+    fn close(&self, recording: &Recording) {
+        self.closed.set(true);
+        self.turn_away(recording);
         self.news.notify_waiters();
     }
 
     async fn serve<S: Session>(
         &self,
-        performers: &mut [Performer<'_, S>],
+        performer: &mut Performer<'_, S>,
         flight: &Cell<Option<Flight>>,
         recording: &Recording,
     ) {
         while let Some(arrival) = self.next().await {
-            performers[arrival.variant]
+            performer
                 .pass(arrival.number, recording.t0 + arrival.due, recording, flight)
                 .await;
         }

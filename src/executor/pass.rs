@@ -25,6 +25,9 @@ use crate::{
 /// How often each flow is performed on new connections before variants are compared.
 const REHEARSALS: u64 = 6;
 
+/// The purpose of their numbers, see [`Workload::aside_pass`].
+const REHEARSING: u64 = 0;
+
 /// No flow is begun after so long a time.
 const LONGEST_REHEARSAL: Duration = Duration::from_secs(5);
 
@@ -217,9 +220,10 @@ impl<'w, S: Session> Performer<'w, S> {
     /// Performs every flow so often that its statements are planned for good on these
     /// connections (PostgreSQL plans the first five executions of a prepared statement each
     /// by itself), as long as there is time. What fails here will fail where it is counted.
-    pub(super) async fn rehearse(&mut self, first_pass: u64) {
+    pub(super) async fn rehearse(&mut self, user: u64) {
         let until = Instant::now() + LONGEST_REHEARSAL;
         let workload = self.workload;
+        let first_pass = workload.aside_pass(REHEARSING, user * REHEARSALS);
         for number in first_pass..first_pass + REHEARSALS {
             for flow in &workload.flows {
                 if Instant::now() >= until {

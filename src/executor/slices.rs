@@ -33,6 +33,8 @@ pub struct SlicePlan {
     pub warm_up: Duration,
     /// Whether variants that share a store must not perform the same passes.
     pub shared: bool,
+    /// The first pass of a warm-up, and how far the next one's is from it.
+    pub warm_up_passes: [u64; 2],
 }
 
 /// A stretch of load on one variant.
@@ -74,7 +76,7 @@ impl Slices {
         let rounds = (0..plan.rounds).map(|round| Some(epoch * plan.rounds + round));
         let mut list: Vec<Slice> = Vec::new();
         for round in warm_ups.into_iter().chain(rounds) {
-            // The warm-up of an epoch is numbered beyond all rounds.
+            // The order of a warm-up is drawn beyond those of all rounds.
             let number = u64::from(round.unwrap_or(u32::MAX - epoch));
             let mut order: Vec<usize> = (0..plan.variants).collect();
             order.shuffle(&mut stream(seed, ORDER, number));
@@ -87,7 +89,10 @@ impl Slices {
                     begin,
                     lead_in: if warms_up { plan.warm_up } else { plan.lead_in },
                     length: if warms_up { Duration::ZERO } else { plan.length },
-                    first_pass: plan.first_pass(number % u64::from(u32::MAX / 2), variant),
+                    first_pass: match round {
+                        Some(round) => plan.first_pass(u64::from(round), variant),
+                        None => plan.warm_up_pass(u64::from(epoch), variant),
+                    },
                 });
             }
         }
@@ -108,11 +113,13 @@ impl Slices {
         self.list.last().map_or(Duration::ZERO, Slice::end)
     }
 
-    /// How long each variant is loaded, what is not recorded included.
-    pub fn by_variant(&self, variants: usize) -> Vec<Duration> {
-        let of = |variant| self.list.iter().filter(move |slice| slice.variant == variant);
-        let lengths = (0..variants).map(|variant| of(variant).map(|slice| slice.lead_in + slice.length).sum());
-        lengths.collect()
+    /// How long each variant is loaded in a window of that length, what is not recorded included.
+    pub fn by_variant(&self, variants: usize, window: Duration) -> Vec<Duration> {
+        let mut lengths = vec![Duration::ZERO; variants];
+        for slice in &self.list {
+            lengths[slice.variant] += slice.end().min(window).saturating_sub(slice.begin);
+        }
+        lengths
     }
 
     /// The slice at a time since the begin of the load, and its index; `None` past the last.
@@ -136,6 +143,12 @@ impl Slices {
 }
 
 impl SlicePlan {
+    /// No two warm-ups perform the same passes, on whatever store.
+    fn warm_up_pass(&self, epoch: u64, variant: usize) -> u64 {
+        let [first, stride] = self.warm_up_passes;
+        first + stride * (epoch * self.variants as u64 + variant as u64)
+    }
+
     /// All variants of a round perform the same passes, unless they share a store.
     fn first_pass(&self, round: u64, variant: usize) -> u64 {
         let share = if self.shared {
@@ -158,6 +171,7 @@ mod tests {
         lead_in: Duration::from_millis(100),
         warm_up: Duration::from_millis(500),
         shared: false,
+        warm_up_passes: [1_000_000_000, 100_000],
     };
 
     #[test]
@@ -170,7 +184,9 @@ mod tests {
             assert_eq!(slices.length(), Duration::from_millis(1000 + 8 * 350));
             for round in slices.list().chunks(2) {
                 assert_eq!(round[0].round, round[1].round);
-                assert_eq!(round[0].first_pass, round[1].first_pass);
+                let warms_up = round[0].round.is_none();
+                assert_eq!(round[0].first_pass == round[1].first_pass, !warms_up);
+                assert_eq!(round[0].first_pass >= 1_000_000_000, warms_up);
                 assert_eq!(round[0].variant + round[1].variant, 1);
                 orders.insert(round[0].variant);
             }

@@ -372,7 +372,8 @@ impl Worker {
     /// This thread's share of the arrivals of a slice: in all slices of a round at the same times.
     fn arrivals_of(&self, slice: &Slice, rates: &Rates) -> impl Iterator<Item = Arrival> + use<> {
         let slice = *slice;
-        let seed = self.plan.workload().seed.wrapping_add(slice.first_pass);
+        let round = u64::from(slice.round.unwrap_or(u32::MAX));
+        let seed = self.plan.workload().seed.wrapping_add(round);
         let arrivals = self.share(rates, seed, slice.lead_in + slice.length);
         arrivals.map(move |arrival| Arrival {
             number: slice.first_pass + arrival.number,

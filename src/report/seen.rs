@@ -81,7 +81,7 @@ fn label(variant: Option<&str>, target: &str) -> String {
 fn waits(activity: &Activity) -> String {
     let mut waits: Vec<(&String, u64)> = activity.waits.iter().map(|(name, count)| (name, *count)).collect();
     waits.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    let all: u64 = waits.iter().map(|(_, count)| count).sum();
+    let all = waits.iter().map(|(_, count)| *count).fold(0, u64::saturating_add);
     let share = |(name, count): &(&String, u64)| format!("{} {}", printable(name, NAME), words::part(*count, all));
     let shown: Vec<String> = waits.iter().take(MOST).map(share).collect();
     if shown.is_empty() {

@@ -32,7 +32,8 @@ pub(super) fn render(
     let mut blocks = vec![head(run, comparison, paint), steps(document, width)];
     blocks.extend(errors(document, width));
     blocks.extend(run.search.as_ref().map(|search| rates(search, width)));
-    blocks.extend(counted(run).map(|counted| counters(&counted, width)));
+    let counted = counted(run).filter(|counted| !counted.rows.is_empty() || !counted.notes.is_empty());
+    blocks.extend(counted.map(|counted| counters(&counted, width)));
     blocks.extend(differences(run).and_then(|(_, rows)| answers(run, &rows, width)));
     blocks.extend(gates(run, comparison, paint, width));
     blocks.push(facts(comparison, document, report, paint));
@@ -49,7 +50,11 @@ fn head(run: &Run, comparison: &Comparison, paint: Paint) -> String {
         .iter()
         .map(|target| {
             format!(
-                "{} {}{}",
+                "{}{} {}{}",
+                target
+                    .variant
+                    .as_deref()
+                    .map_or_else(String::new, |variant| format!("{}: ", printable(variant, NAME))),
                 printable(&target.name, NAME),
                 printable(&target.address, 2 * NAME),
                 target.build.as_ref().map_or_else(String::new, words::build),

@@ -101,11 +101,11 @@ fn column(start_s: u64, width_s: f64, intervals: &[&Interval], steps: &[bool]) -
     };
     let mut merged: Option<Histogram<u64>> = None;
     for interval in intervals {
-        column.planned += interval.planned;
-        column.sent += interval.sent;
-        column.dropped += interval.dropped;
-        column.completed += interval.completed;
-        column.failed += interval.failed;
+        column.planned = column.planned.saturating_add(interval.planned);
+        column.sent = column.sent.saturating_add(interval.sent);
+        column.dropped = column.dropped.saturating_add(interval.dropped);
+        column.completed = column.completed.saturating_add(interval.completed);
+        column.failed = column.failed.saturating_add(interval.failed);
         let wanted = interval
             .steps
             .iter()

@@ -176,8 +176,8 @@ pub(super) fn judged(judgement: &Judgement) -> String {
 /// What a process was built from: ` · main 4f2c1e0aa "Look users up by name"`.
 pub(super) fn build(build: &Build) -> String {
     let commit: String = build.commit.chars().take(9).collect();
-    let text = format!(" · {} {commit} \"{}\"", build.revision, build.subject);
-    printable(&text, 2 * NAME)
+    let text = format!("{} {commit} \"{}\"", build.revision, build.subject);
+    format!(" · {}", printable(&text, 2 * NAME))
 }
 
 /// What a run's figures stand beside: the baseline, or the first of its variants.

@@ -40,14 +40,16 @@ pub struct TargetActivity {
 impl Activity {
     /// Adds what was seen in a later window, which began `at_s` seconds after the first.
     pub fn add(&mut self, later: Self, at_s: f64) {
-        self.samples += later.samples;
-        self.checkpoints += later.checkpoints;
+        self.samples = self.samples.saturating_add(later.samples);
+        self.checkpoints = self.checkpoints.saturating_add(later.checkpoints);
         for (name, count) in later.waits {
-            *self.waits.entry(name).or_default() += count;
+            let known = self.waits.entry(name).or_default();
+            *known = known.saturating_add(count);
         }
         for (into, from) in [(&mut self.database, later.database), (&mut self.wal, later.wal)] {
             for (name, gained) in from {
-                *into.entry(name).or_default() += gained;
+                let known = into.entry(name).or_default();
+                *known = known.saturating_add(gained);
             }
         }
         self.events.extend(later.events.into_iter().map(|event| Event {

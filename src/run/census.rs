@@ -91,7 +91,8 @@ pub struct Growth {
 impl Growth {
     /// Queries more per record more: 3 is three for every record, 0 is none.
     pub fn slope(&self) -> f64 {
-        (self.queries[1] - self.queries[0]) / (self.records[1] - self.records[0]) as f64
+        let [few, many] = self.records.map(|records| records as f64);
+        (self.queries[1] - self.queries[0]) / (many - few).max(1.0)
     }
 }
 

@@ -46,7 +46,7 @@ impl Run {
     /// Of what was used in an epoch with slices only the share counts that was recorded.
     pub fn cpu_per_operation(&self, epoch: Option<u32>) -> Option<f64> {
         let wanted = |of: u32| epoch.is_none_or(|epoch| epoch == of);
-        let mut operations = 0;
+        let mut operations = 0_u64;
         let mut recorded_s: BTreeMap<u32, f64> = BTreeMap::new();
         for interval in &self.intervals {
             if interval.slice.is_some_and(|slice| !wanted(slice.epoch)) {
@@ -81,10 +81,16 @@ impl Run {
             let slopes = steps.iter().filter_map(|step| Some(step.growth?.slope()));
             return slopes.reduce(f64::max).map(|slope| [slope, slope]);
         }
-        let operations: u64 = steps.iter().map(|step| step.operations).sum();
+        // What failed was cheap, or dear, for another reason.
+        if steps.iter().any(|step| step.failed > 0) {
+            return None;
+        }
+        let operations: u64 = steps.iter().map(|step| step.operations).fold(0, u64::saturating_add);
         let counts: Option<Vec<Count>> = steps.iter().map(|step| step.counts.get(&counter).copied()).collect();
         let counts = counts.filter(|counts| !counts.is_empty() && operations > 0)?;
-        let sum = |taking: fn(&Count) -> u64| counts.iter().map(taking).sum::<u64>() as f64 / operations as f64;
+        let sum = |taking: fn(&Count) -> u64| {
+            counts.iter().map(taking).fold(0, u64::saturating_add) as f64 / operations as f64
+        };
         let (first, second) = (sum(|count| count.first), sum(|count| count.second));
         Some([first.min(second), first.max(second)])
     }

@@ -43,11 +43,11 @@ pub struct Variant {
 pub struct Trial {
     /// How often all variants are started anew, each with its share of `load.duration`. Default: one per 3 s, from 3 to 20.
     pub epochs: Option<At<i64>>,
-    /// Length of a slice: load on one variant before it is the next one's turn. Default 250ms.
+    /// What is recorded of a slice: load on one variant before it is the next one's turn. Default: 20 mean operations of the slowest variant, 250ms to 2s.
     pub slice: Option<At<String>>,
-    /// Load at the begin of each slice that is not recorded. Default: 20 mean operations, at least 100ms.
+    /// Load at the begin of each slice that is not recorded. Default: 20 mean operations of the slowest variant, 100ms to 2s.
     pub lead_in: Option<At<String>>,
-    /// Passes of each flow by a single client whose queries, buffers and rows are counted. Default 20; 0 leaves the census out.
+    /// Passes of each flow by a single client whose queries, buffers and rows are counted. Default 20; 0 leaves out the census, and whether variants answer the same.
     pub census: Option<At<i64>>,
     /// Which data says how many records an operation is about, and two such numbers: what grows from one to the other is N+1.
     pub records: Option<At<Records>>,

@@ -47,6 +47,15 @@ impl Estimate {
         }
     }
 
+    /// A figure of which nothing is known but its value.
+    pub fn single(value: f64) -> Self {
+        Self {
+            value,
+            replicates: None,
+            bounds: None,
+        }
+    }
+
     /// A figure whose doubt comes from resampling its series with this seed.
     pub fn resampled(value: f64, series: &Series, seed: u64) -> Self {
         Self {

@@ -36,8 +36,10 @@ const WARM_UP_PASSES: u64 = 10;
 /// Passes at each of two sizes.
 const GROWTH_PASSES: u64 = 3;
 
-/// Passes that warm up and those at other sizes are numbered from here on, away from those that are counted.
-const BEYOND: u64 = 500_000;
+/// The purposes of the numbers of passes, see [`Workload::aside_pass`]; each taking has its own.
+const WARMING_UP: [u64; 2] = [1, 2];
+const COUNTING: [u64; 2] = [3, 4];
+const GROWING: [u64; 2] = [5, 6];
 
 /// Statements that are listed for a step.
 const LISTED: usize = 20;
@@ -50,7 +52,7 @@ pub(super) struct Taken {
     pub(super) census: run::Census,
     /// Where there are several variants.
     pub(super) equivalence: Option<run::Equivalence>,
-    /// The mean length of an operation.
+    /// The mean length of an operation of the slowest variant.
     pub(super) operation: Option<Duration>,
     /// What went wrong around it.
     pub(super) incidents: Vec<String>,
@@ -88,7 +90,7 @@ pub(super) async fn take(workload: &Arc<Workload>, servers: &Servers, setting: &
         let mut taken = Vec::new();
         for stage in &stages {
             let mut client = Client::new(stage).await;
-            let counted = client.taking(u64::from(taking)).await;
+            let counted = client.taking(taking as usize).await;
             if taking == 1 {
                 details.push(client.details(&counted).await);
                 notes.extend(client.notes());
@@ -108,7 +110,7 @@ pub(super) async fn take(workload: &Arc<Workload>, servers: &Servers, setting: &
         equivalence::compare(workload, &answers.collect::<Vec<_>>(), again)
     });
     Ok(Taken {
-        operation: mean(&first),
+        operation: first.iter().filter_map(mean).max(),
         census: run::Census {
             passes: workload.trial.census,
             steps: steps(&first, &second, details),
@@ -153,18 +155,19 @@ impl<'s> Client<'s> {
     }
 
     /// Warms up, then counts every operation by itself.
-    async fn taking(&mut self, number: u64) -> Taking {
+    async fn taking(&mut self, number: usize) -> Taking {
         let workload = Arc::clone(&self.stage.workload);
         let mut taking = Taking::new(&workload);
         for pass in 0..WARM_UP_PASSES {
-            self.pass(&workload, BEYOND + pass, None).await;
+            self.pass(&workload, workload.aside_pass(WARMING_UP[number], pass), None)
+                .await;
         }
-        // What is written into a store that is not the run's own is there the second time:
-        // then the second taking does other passes.
+        // What is written into a store that is not the run's own is there the second time, and
+        // when load comes: then each taking does passes that nothing else does.
         let first = if workload.has_stores_of_its_own() || workload.only_reads() {
             0
         } else {
-            number * workload.trial.census
+            workload.aside_pass(COUNTING[number], 0)
         };
         for pass in first..first + workload.trial.census {
             self.pass(&workload, pass, Some(&mut taking)).await;
@@ -269,10 +272,11 @@ impl<'s> Client<'s> {
             return Vec::new();
         };
         let mut queries = Vec::new();
-        for (number, (_, sized)) in (1..).zip(sizes) {
+        for (purpose, (_, sized)) in GROWING.into_iter().zip(sizes) {
             let mut taking = Taking::new(sized);
             for pass in 0..GROWTH_PASSES {
-                self.pass(sized, number * BEYOND * 2 + pass, Some(&mut taking)).await;
+                self.pass(sized, workload.aside_pass(purpose, pass), Some(&mut taking))
+                    .await;
             }
             queries.push(taking);
         }
@@ -365,9 +369,9 @@ fn steps(first: &[Taking], second: &[Taking], details: Vec<Details>) -> Vec<Step
     steps
 }
 
-fn mean(takings: &[Taking]) -> Option<Duration> {
-    let spent: Duration = takings.iter().map(|taking| taking.spent).sum();
-    let tallies = takings.iter().flat_map(|taking| &taking.tallies);
-    let operations: u64 = tallies.map(|tally| tally.operations).sum();
+/// The mean length of an operation.
+fn mean(taking: &Taking) -> Option<Duration> {
+    let spent = taking.spent;
+    let operations: u64 = taking.tallies.iter().map(|tally| tally.operations).sum();
     (operations > 0).then(|| spent / u32::try_from(operations).unwrap_or(u32::MAX))
 }

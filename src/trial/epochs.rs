@@ -33,8 +33,17 @@ const LONGEST_LEAD_IN: Duration = Duration::from_secs(2);
 /// Operations of average length that fit into a lead-in.
 const OPERATIONS_OF_LEAD_IN: u32 = 20;
 
+/// What is recorded of a slice that a scenario does not shape, where operations are short.
+const SLICE: Duration = Duration::from_millis(250);
+
+/// The same where they are long.
+const LONGEST_SLICE: Duration = Duration::from_secs(2);
+
 /// The shortest load on each variant at the begin of an epoch.
 const SHORTEST_WARM_UP: Duration = Duration::from_millis(250);
+
+/// The purpose of the numbers of warm-ups, and of all beyond it, see [`Workload::aside_pass`].
+const WARMING_UP: u64 = 20;
 
 /// A trial while it lasts.
 struct Epochs<'t> {
@@ -55,7 +64,7 @@ struct Epochs<'t> {
     started: Option<Timestamp>,
 }
 
-/// Loads all variants in turns, `operation` being the mean length of an operation.
+/// Loads all variants in turns, `operation` being the mean length of an operation of the slowest.
 ///
 /// # Errors
 /// When not even the first epoch could begin. What ends it later ends it with what was measured.
@@ -88,7 +97,12 @@ pub(super) async fn beside(
         on_event(Event::Epoch(epoch + 1, epochs));
         match trial.epoch(epoch, on_event).await {
             Ok(()) => {}
-            Err(error) if epoch == 0 => return Err(error),
+            // With a census in hand there is something to tell.
+            Err(error) if epoch == 0 && operation.is_none() => return Err(error),
+            Err(TrialError::Interrupted) => {
+                partial = Some(format!("interrupted before epoch {} of {epochs}", epoch + 1));
+                break;
+            }
             Err(error) => {
                 partial = Some(format!("epoch {} of {epochs} could not begin: {error}", epoch + 1));
                 break;
@@ -125,7 +139,9 @@ impl Epochs<'_> {
         };
         let driving = executor::drive(&plan, &mut self.collector, &mut look);
         let driven = stage::watch(&mut stages, self.servers, driving).await;
-        let (used, seen) = lookout.end(epoch, &slices.by_variant(stages.len()), false).await;
+        let window = driven.as_ref().map_or(Duration::ZERO, |driven| driven.window);
+        let loaded = slices.by_variant(stages.len(), window);
+        let (used, seen) = lookout.end(epoch, &loaded, false).await;
         self.resources.extend(used);
         add_activity(&mut self.activity, seen, self.loaded.as_secs_f64());
         self.tear_down(stages).await;
@@ -264,15 +280,20 @@ fn slice_plan(workload: &Arc<Workload>, epochs: u32, operation: Option<Duration>
     let lead_in = trial
         .lead_in
         .unwrap_or(of_operations.clamp(SHORTEST_LEAD_IN, LONGEST_LEAD_IN));
-    let round = trial.slice.as_secs_f64() * variants as f64;
+    let length_of_slice = trial.slice.unwrap_or(of_operations.clamp(SLICE, LONGEST_SLICE));
+    let round = length_of_slice.as_secs_f64() * variants as f64;
     let rounds = length(&workload.load).as_secs_f64() / f64::from(epochs) / round;
     SlicePlan {
         variants,
         rounds: (rounds.round() as u32).max(1),
-        length: trial.slice,
+        length: length_of_slice,
         lead_in,
         warm_up: workload.load.warm_up.max(SHORTEST_WARM_UP),
-        shared: !workload.variants().all(|variant| variant.has_stores_of_its_own()),
+        shared: workload.others.iter().any(|other| workload.shares_a_store_with(other)),
+        warm_up_passes: [
+            workload.aside_pass(WARMING_UP, 0),
+            workload.aside_pass(WARMING_UP + 1, 0) - workload.aside_pass(WARMING_UP, 0),
+        ],
     }
 }
 

@@ -48,7 +48,11 @@ pub(super) fn compute(
     let variant = variant.map(|variant| digest(&(&variant.name, &variant.setup)));
     Fingerprint {
         flows: variant.map_or_else(|| digest(&flows), |variant| digest(&(&flows, variant))),
-        data: digest(&(&scenario.data, file_hashes)),
+        // What is counted is part of the work, where it is spoken of.
+        data: match &scenario.trial {
+            None => digest(&(&scenario.data, file_hashes)),
+            Some(trial) => digest(&(&scenario.data, file_hashes, trial)),
+        },
         load: digest(&load),
         seed,
     }

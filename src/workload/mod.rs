@@ -224,6 +224,13 @@ impl Workload {
         (1_000_000_000 / self.draws_per_pass).max(1_000_000) + number
     }
 
+    /// The number of a pass that is neither measured nor the load's warm-up: each purpose has a
+    /// range of its own, beyond those.
+    pub fn aside_pass(&self, purpose: u64, number: u64) -> u64 {
+        let range = (1_000_000 / self.draws_per_pass).max(1000);
+        self.warm_up_pass((1 + purpose) * range + number)
+    }
+
     /// What templates call a variable.
     pub fn variable_name(&self, variable: usize) -> &str {
         &self.variable_names[variable]

@@ -454,15 +454,28 @@ impl Steps<'_, '_> {
 
 /// Whether the step's rows come in an order that it asks for.
 fn orders(step: &scenario::Step) -> bool {
-    let words = |sql: &str| {
-        sql.to_ascii_lowercase()
+    step.sql.as_ref().is_some_and(|sql| {
+        let words: Vec<String> = outermost(&sql.value)
             .split_whitespace()
-            .collect::<Vec<_>>()
-            .join(" ")
-    };
-    step.sql
-        .as_ref()
-        .is_some_and(|sql| words(&sql.value).contains("order by"))
+            .map(str::to_ascii_lowercase)
+            .collect();
+        words.windows(2).any(|pair| pair == ["order", "by"])
+    })
+}
+
+/// Without what stands in parentheses: the order of a subquery or a window is not that of the rows.
+fn outermost(sql: &str) -> String {
+    let mut depth = 0_usize;
+    let mut text = String::new();
+    for c in sql.chars() {
+        match c {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        text.push(if depth == 0 { c } else { ' ' });
+    }
+    text
 }
 
 fn fits(target: &Target, kind: &Kind<'_>) -> bool {

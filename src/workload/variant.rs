@@ -22,11 +22,11 @@ const FEWEST_EPOCHS: u32 = 3;
 /// More do not make it much narrower, and every one starts all variants anew.
 const MOST_EPOCHS: u32 = 20;
 
-/// Length of a slice, unless the scenario says otherwise.
-const SLICE: Duration = Duration::from_millis(250);
-
 /// Shorter ones hold too few operations, and are mostly lead-in.
 const SHORTEST_SLICE: Duration = Duration::from_millis(50);
+
+/// More than this take no turns in a time that anybody waits for.
+const MOST_VARIANTS: usize = 16;
 
 /// Passes of each flow in a census, unless the scenario says otherwise.
 const CENSUS: i64 = 20;
@@ -47,8 +47,8 @@ pub struct Variant {
 pub struct Trial {
     /// How often all variants are started anew; `None` leaves it to the length of the load.
     pub epochs: Option<u32>,
-    /// Length of what is recorded of a slice.
-    pub slice: Duration,
+    /// Length of what is recorded of a slice; `None` leaves it to the length of operations.
+    pub slice: Option<Duration>,
     /// Load at the begin of each slice that is not recorded; `None` leaves it to the length of operations.
     pub lead_in: Option<Duration>,
     /// Passes of each flow that are counted; 0: there is no census.
@@ -72,7 +72,7 @@ impl Compiler<'_> {
         let census = if counted { CENSUS } else { 0 };
         Trial {
             epochs: epochs.map(|_| self.integer(epochs, "`epochs`", 1..=1000, 1) as u32),
-            slice: written.slice.as_ref().map_or(SLICE, |at| self.slice(at)),
+            slice: written.slice.as_ref().and_then(|at| self.slice(at)),
             lead_in: written
                 .lead_in
                 .as_ref()
@@ -81,12 +81,11 @@ impl Compiler<'_> {
         }
     }
 
-    fn slice(&mut self, at: &At<String>) -> Duration {
-        let parsed = self.quantity(at, "length of a slice", |text| match units::parse_duration(text)? {
+    fn slice(&mut self, at: &At<String>) -> Option<Duration> {
+        self.quantity(at, "length of a slice", |text| match units::parse_duration(text)? {
             slice if slice < SHORTEST_SLICE => Err("a slice lasts at least 50ms".into()),
             slice => Ok(slice),
-        });
-        parsed.unwrap_or(SLICE)
+        })
     }
 
     /// The scenario with fewer and with more records in an operation, and how many these are.
@@ -202,6 +201,10 @@ pub(super) fn check(compiler: &mut Compiler<'_>, written: &[Scenario], workloads
         let help = Some("add a second [[variant]] to compare with it".into());
         compiler.problem(first, "one variant alone", "there is nothing beside it", help);
     }
+    if let Some(last) = entries.get(MOST_VARIANTS) {
+        let label = format!("a scenario has at most {MOST_VARIANTS}");
+        compiler.problem(last, "too many variants", label, None);
+    }
     let names: Vec<Option<&At<String>>> = entries.iter().map(|entry| entry.value.name.as_ref()).collect();
     for (at, name) in names.iter().enumerate() {
         if let Some(name) = name
@@ -270,6 +273,19 @@ fn own_databases(compiler: &mut Compiler<'_>, entries: &[&At<scenario::Variant>]
     }
 }
 
+fn is_own(target: &Target) -> bool {
+    target.provision.is_some() || target.managed.is_some()
+}
+
+/// Where a target is.
+fn place_of(target: &Target) -> &str {
+    match &target.kind {
+        Kind::Http(http) => &http.base,
+        Kind::Sqlite { path } => path,
+        Kind::Postgres(postgres) => &postgres.connection,
+    }
+}
+
 fn address(target: &Target) -> Option<&str> {
     match &target.kind {
         Kind::Http(_) => None,
@@ -313,7 +329,15 @@ impl Workload {
 
     /// Whether all that it changes is its own: made for the run, or a process of its own.
     pub fn has_stores_of_its_own(&self) -> bool {
-        let own = |target: &Target| target.provision.is_some() || target.managed.is_some();
-        self.targets.iter().all(own)
+        self.targets.iter().all(is_own)
+    }
+
+    /// Whether another variant works on a store that this one works on.
+    pub fn shares_a_store_with(&self, other: &Self) -> bool {
+        let shared = |target: &Target| {
+            let same = |known: &Target| !is_own(known) && place_of(known) == place_of(target);
+            !is_own(target) && other.targets.iter().any(same)
+        };
+        self.targets.iter().any(shared)
     }
 }
