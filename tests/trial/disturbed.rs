@@ -32,7 +32,7 @@ settings = { max_connections = 14 }
 sql = "ledger.sql"
 [load]
 users = 4
-duration = "9s"
+duration = "10s"
 [[flow]]
 name = "write"
 [[flow.step]]
@@ -44,6 +44,12 @@ sql = "DELETE FROM ledger"
 "#;
 
 const LEDGER: &str = "CREATE TABLE ledger (amount int);";
+
+/// Ends all sessions of the load, twenty times within a second.
+const END_AGAIN_AND_AGAIN: &str = "DO $$ BEGIN FOR i IN 1..20 LOOP
+    PERFORM pg_sleep(0.05), pg_stat_clear_snapshot();
+    PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'lg_db';
+END LOOP; END $$";
 
 /// A server of another process, as seen from outside.
 struct Server {
@@ -109,14 +115,24 @@ impl Server {
         self.end_sessions();
     }
 
-    /// Others take every place that there is; nobody has to say who he is for that.
+    /// Others take every place that there is, for which nobody has to say who he is; who then
+    /// loses his own finds none.
     fn let_nobody_in(&self) {
         let (directory, port) = &self.socket;
         let path = Path::new(directory).join(format!(".s.PGSQL.{port}"));
-        self.end_sessions();
-        let taken: Vec<UnixStream> = (0..STRANGERS).filter_map(|_| UnixStream::connect(&path).ok()).collect();
-        thread::sleep(WHILE);
-        drop(taken);
+        let mut taken: Vec<UnixStream> = Vec::new();
+        thread::scope(|both| {
+            let ending = both.spawn(|| self.command(END_AGAIN_AND_AGAIN));
+            // Who ends them has a place already.
+            let begun = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'DO %'";
+            wait_for("who ends them", || self.command(begun).pop());
+            while !ending.is_finished() {
+                taken.extend(UnixStream::connect(&path).ok());
+                if taken.len() > STRANGERS {
+                    thread::sleep(Duration::from_millis(5));
+                }
+            }
+        });
     }
 
     fn kill_a_session(&self) {

@@ -45,7 +45,7 @@ const WORDS: &str = "CREATE TABLE words (id INTEGER PRIMARY KEY, word TEXT);\nIN
 
 #[test]
 fn files_have_variants_too() {
-    let _slots = Slots::all();
+    let _slot = Slots::one();
     let desk = Desk::with_scenario(FILES);
     fs::write(desk.path().join("words.sql"), WORDS).unwrap();
     let told = Told::of(&desk, "scenario.toml", &[]).exits(0);
@@ -74,7 +74,7 @@ start = "loadgate demo --listen 127.0.0.1:{port}"
 ready = "/api/health"
 [load]
 users = 4
-duration = "4s"
+duration = "3s"
 [data.user]
 uniform = { from = 1, to = 100 }
 [[flow]]
@@ -95,7 +95,7 @@ critical = "+20%"
 
 #[test]
 fn a_process_that_waits_is_found_slower() {
-    let _slots = Slots::all();
+    let _slot = Slots::one();
     let desk = Desk::with_scenario(DEMOS);
     let told = Told::of(&desk, "scenario.toml", &[]).exits(3);
     assert!(told.p50("slow", "user") > 20_000.0);

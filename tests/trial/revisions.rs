@@ -131,7 +131,7 @@ fn a_pull_request_and_its_base_are_built_and_measured_in_one_job() {
 
     let first = builds(&desk);
     assert_eq!(first.len(), 2);
-    pull_request(&desk, "slower", &["load.duration=1s"]);
+    pull_request(&desk, "slower", &["load.duration=250ms", "trial.epochs=1"]);
     assert_eq!(builds(&desk), first, "both from the cache");
 
     let told = pull_request(&desk, "equal", &[]);
