@@ -518,7 +518,11 @@ fn a_server_that_dies_and_comes_back_is_noted() {
     postgres.kill();
     thread::sleep(Duration::from_millis(700));
     postgres.restart();
-    postgres.wait_until("SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'loadgate observer'");
+    // Not only connected: it has asked what it asks ten times a second.
+    postgres.wait_until(
+        "SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'loadgate observer' \
+         AND state = 'idle' AND query LIKE 'WITH a AS%' AND now() - backend_start > interval '200 ms'",
+    );
     postgres.sql("CREATE TABLE back (n int); INSERT INTO back SELECT generate_series(1, 77)");
     let seen = runtime.block_on(watch.stop(true));
     let events: Vec<&str> = seen.events.iter().map(|event| event.what.as_str()).collect();
