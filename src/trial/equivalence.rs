@@ -29,7 +29,10 @@ pub(super) struct Given {
     step: usize,
     pass: u64,
     input: String,
+    /// As it is compared.
     answer: String,
+    /// As it is shown; secrets are masked.
+    shown: String,
 }
 
 impl Given {
@@ -42,15 +45,19 @@ impl Given {
         values: &mut Values<'_>,
         secrets: &Secrets,
     ) -> Self {
-        let answer = match outcome {
-            Outcome::Failed(class) => format!("{class}: {}", reply.message.as_deref().unwrap_or_default()),
+        let [answer, shown] = match outcome {
+            Outcome::Failed(class) => {
+                let text = format!("{class}: {}", reply.message.as_deref().unwrap_or_default());
+                [text.clone(), text]
+            }
             Outcome::Completed | Outcome::Unfinished => normalised(&reply.answer, step),
         };
         Self {
             step: step.index,
             pass,
             input: secrets.mask(&input(step, values)),
-            answer: secrets.mask(&answer),
+            shown: secrets.mask(&shown),
+            answer,
         }
     }
 }
@@ -98,7 +105,7 @@ pub(super) fn compare(reference: &Workload, answers: &[&[Given]], again: &[Given
                 equivalence.compared += 1;
                 if before.answer != now.answer && kept < KEPT {
                     kept += 1;
-                    let [reference, candidate] = around_the_difference(&before.answer, &now.answer);
+                    let [reference, candidate] = around_the_difference(&before.shown, &now.shown);
                     equivalence.differences.push(Difference {
                         variant: variant.variant_name().unwrap_or_default().to_owned(),
                         step: name.clone(),
@@ -169,28 +176,33 @@ fn parameters(templates: &[crate::workload::Template], values: &mut Values<'_>, 
     }
 }
 
-fn normalised(answer: &Answer, step: &Step) -> String {
-    match answer.status {
-        Some(status) => match serde_json::from_slice::<Json>(&answer.body) {
+/// An answer as it is compared, and as it is shown.
+fn normalised(answer: &Answer, step: &Step) -> [String; 2] {
+    if let Some(status) = answer.status {
+        let text = match serde_json::from_slice::<Json>(&answer.body) {
             Ok(mut json) => {
                 sort_keys(&mut json);
                 format!("{status} {json}")
             }
             Err(_) => format!("{status} {}", String::from_utf8_lossy(&answer.body)),
-        },
-        None => {
-            // By position: what a column is called is no part of what it says.
-            let values = |row: &Row| Json::Array(row.values().cloned().collect()).to_string();
-            let mut rows: Vec<String> = answer.rows.iter().map(values).collect();
-            if !step.ordered {
-                rows.sort_unstable();
-            }
-            match rows.is_empty() {
-                true => format!("no row, {} changed", answer.affected),
-                false => format!("[{}]", rows.join(",")),
-            }
-        }
+        };
+        return [text.clone(), text];
     }
+    if answer.rows.is_empty() {
+        let text = format!("no row, {} changed", answer.affected);
+        return [text.clone(), text];
+    }
+    // Compared by position: what a column is called is no part of what it says.
+    let values = |row: &Row| Json::Array(row.values().cloned().collect()).to_string();
+    let named = |row: &Row| Json::Object(row.clone()).to_string();
+    let mut rows: Vec<[String; 2]> = answer.rows.iter().map(|row| [values(row), named(row)]).collect();
+    if !step.ordered {
+        rows.sort_unstable();
+    }
+    [0, 1].map(|form| {
+        let rows: Vec<&str> = rows.iter().map(|row| row[form].as_str()).collect();
+        format!("[{}]", rows.join(","))
+    })
 }
 
 fn sort_keys(json: &mut Json) {
