@@ -252,7 +252,7 @@ fn own_databases(compiler: &mut Compiler<'_>, entries: &[&At<scenario::Variant>]
                 .filter(|other| !std::ptr::eq(*other, workload))
                 .flat_map(|other| &other.targets)
                 .any(|other| {
-                    target.provision.is_none() && other.provision.is_none() && address(other) == address(target)
+                    target.provision.is_none() && other.provision.is_none() && place_of(other) == place_of(target)
                 });
             let undone = variant.rollback.iter().any(|(rolled_back, _)| rolled_back == index);
             let place = entry.value.setup.get(&target.name);
@@ -283,14 +283,6 @@ fn place_of(target: &Target) -> &str {
         Kind::Http(http) => &http.base,
         Kind::Sqlite { path } => path,
         Kind::Postgres(postgres) => &postgres.connection,
-    }
-}
-
-fn address(target: &Target) -> Option<&str> {
-    match &target.kind {
-        Kind::Http(_) => None,
-        Kind::Sqlite { path } => Some(path),
-        Kind::Postgres(postgres) => Some(&postgres.connection),
     }
 }
 
