@@ -79,7 +79,7 @@ pub struct Interval {
 /// What one step did in one second.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StepInterval {
-    /// Index into [`Run::steps`].
+    /// Index into [`super::Run::steps`].
     pub step: usize,
     /// Operations that completed.
     pub completed: u64,

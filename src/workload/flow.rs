@@ -51,11 +51,11 @@ pub struct MeasuredStep {
 /// One request, statement or transaction.
 #[derive(Debug, Clone)]
 pub struct Step {
-    /// Index into [`Workload::measured`]; for setup and teardown, past its end.
+    /// Index into [`super::Workload::measured`]; for setup and teardown, past its end.
     pub index: usize,
     /// Name for messages.
     pub name: String,
-    /// Index into [`Workload::targets`].
+    /// Index into [`super::Workload::targets`].
     pub target: usize,
     /// What is done.
     pub request: Request,
@@ -133,7 +133,7 @@ pub enum Request {
 /// An SQL statement with its parameters.
 #[derive(Debug, Clone)]
 pub struct Statement {
-    /// Index into [`Target::statements`].
+    /// Index into [`super::Target::statements`].
     pub index: usize,
     /// One per placeholder.
     pub parameters: Vec<Template>,
