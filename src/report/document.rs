@@ -14,7 +14,10 @@ use serde::Serialize;
 use crate::{
     comparison::{Check, Verdict},
     metric::Better,
-    run::{Encoded, Environment, Equivalence, Resources, StatementCensus, Target, TargetActivity, Variant},
+    run::{
+        Encoded, Environment, Equivalence, Growth, Resources, StatementCensus, StatementPlan, Target, TargetActivity,
+        Variant,
+    },
     sample::ErrorClass,
     threshold::Source,
 };
@@ -266,6 +269,12 @@ pub struct StepEntry {
     /// What its databases executed for it, where that was counted.
     #[schemars(with = "Vec<BTreeMap<String, serde_json::Value>>")]
     pub statements: Vec<StatementCensus>,
+    /// How its databases performed the scenario's own statements, where that was asked.
+    #[schemars(with = "Vec<BTreeMap<String, serde_json::Value>>")]
+    pub plans: Vec<StatementPlan>,
+    /// Its queries at two sizes; `null` where only one was counted.
+    #[schemars(with = "Option<BTreeMap<String, serde_json::Value>>")]
+    pub growth: Option<Growth>,
 }
 
 /// A figure that was counted twice, per operation.

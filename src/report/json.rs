@@ -187,6 +187,7 @@ fn step_entry(run: &Run, index: usize, step: &Step) -> StepEntry {
     for error in &step.errors {
         *errors.entry(error.class.to_string()).or_insert(0) += error.count;
     }
+    let census = run.census.as_ref().and_then(|census| census.step(index));
     StepEntry {
         name: step.name.clone(),
         variant: None,
@@ -217,11 +218,9 @@ fn step_entry(run: &Run, index: usize, step: &Step) -> StepEntry {
         first_byte: latency_entry(&step.first_byte),
         body: latency_entry(&step.body),
         counters: counters(run, step),
-        statements: run
-            .census
-            .as_ref()
-            .and_then(|census| census.step(index))
-            .map_or_else(Vec::new, |census| census.statements.clone()),
+        statements: census.map_or_else(Vec::new, |census| census.statements.clone()),
+        plans: census.map_or_else(Vec::new, |census| census.plans.clone()),
+        growth: census.and_then(|census| census.growth),
     }
 }
 
