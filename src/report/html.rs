@@ -19,7 +19,7 @@ use super::{
 use crate::{
     comparison::{Comparison, Verdict},
     metric::Statistic,
-    run::{self, Database, Model, Run},
+    run::{self, Database, Model, Run, Target},
     units,
 };
 
@@ -235,8 +235,7 @@ fn what(run: &Run, comparison: &Comparison) -> Vec<(&'static str, String)> {
                 printable(&target.kind, NAME)
             ),
         ));
-        let settings = target.database.iter().flat_map(|database| &database.settings);
-        let settings: Vec<String> = settings.map(|(name, value)| format!("{name}={value}")).collect();
+        let settings = settings(run, target);
         if !settings.is_empty() {
             facts.push(("settings changed", printable(&settings.join(", "), SENTENCE)));
         }
@@ -262,6 +261,16 @@ fn what(run: &Run, comparison: &Comparison) -> Vec<(&'static str, String)> {
     facts
 }
 
+/// Those of a database that was made; of a later variant those that the first does not have.
+fn settings(run: &Run, target: &Target) -> Vec<String> {
+    let first = run.targets.iter().find(|known| known.name == target.name);
+    let known = first.filter(|first| first.variant != target.variant);
+    let known = known.and_then(|first| first.database.as_ref());
+    let own = target.database.iter().flat_map(|database| &database.settings);
+    let new = own.filter(|(name, value)| known.is_none_or(|known| known.settings.get(*name) != Some(value)));
+    new.map(|(name, value)| format!("{name}={value}")).collect()
+}
+
 /// Which there are, and how they took turns.
 fn variants(run: &Run, variants: &[run::Variant]) -> String {
     let names: Vec<String> = variants.iter().map(|variant| printable(&variant.name, NAME)).collect();
@@ -283,13 +292,14 @@ fn variants(run: &Run, variants: &[run::Variant]) -> String {
 
 /// What is said of a database that was made for the run.
 fn made(database: &Database) -> String {
-    let profile = database.profile.iter().map(|profile| format!(" · profile {profile}"));
+    let profile = database.profile.iter().map(|profile| format!("profile {profile}"));
     let fixture = database.fixture.iter().map(|fixture| match database.scale {
-        Some(scale) => format!(" · fixture {fixture} (scale {scale})"),
-        None => format!(" · fixture {fixture}"),
+        Some(scale) => format!("fixture {fixture} (scale {scale})"),
+        None => format!("fixture {fixture}"),
     });
-    let said: String = profile.chain(fixture).collect();
-    printable(&said, 2 * NAME)
+    let said: Vec<String> = profile.chain(fixture).collect();
+    let said = printable(&said.join(" · "), 2 * NAME);
+    if said.is_empty() { said } else { format!(" · {said}") }
 }
 
 /// The baseline, and why it can be compared with or not.
