@@ -116,11 +116,20 @@ fn remove(id: i64) {
 }
 
 /// How many segments there are that a server of these data may have made, used or not.
+///
+/// Directories made one after the other have inodes as near: a server that lives and works in
+/// another one did not.
 #[cfg(test)]
 pub(super) fn count(maker: &Maker) -> usize {
     let text = fs::read_to_string("/proc/sysvipc/shm").unwrap();
     let near = |segment: &Segment| segment.key.wrapping_sub(maker.inode as u32) < KEYS && segment.owner == maker.user;
-    segments(&text).filter(near).count()
+    let elsewhere = |segment: &Segment| {
+        let works_in = fs::metadata(format!("/proc/{}/cwd", segment.maker));
+        works_in.is_ok_and(|directory| directory.ino() != maker.inode)
+    };
+    segments(&text)
+        .filter(|segment| near(segment) && !elsewhere(segment))
+        .count()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::{
     io::Write as _,
     os::unix::process::CommandExt as _,
     process::{Child, Command, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
 };
@@ -26,12 +27,17 @@ use crate::lab::RunDirectory;
 const KILLS: u64 = 12;
 const APART: Duration = Duration::from_millis(65);
 
+/// Held by the desk that there is.
+static ONLY: Mutex<()> = Mutex::new(());
+
 /// A directory as a cluster has it, with programs to run in it.
 struct Desk {
     programs: Programs,
     account: Option<Account>,
     directory: RunDirectory,
     maker: Maker,
+    /// What one desk leaves behind is as near to the data of another as their inodes are.
+    _only: MutexGuard<'static, ()>,
 }
 
 impl Desk {
@@ -44,6 +50,7 @@ impl Desk {
             let _ = writeln!(io::stderr(), "SKIPPED a test: {missing}");
             return None;
         };
+        let only = ONLY.lock().unwrap_or_else(PoisonError::into_inner);
         let account = Account::find(None).unwrap();
         let directory = RunDirectory::new_in(Path::new("/tmp")).unwrap();
         let data = directory.path().join("data");
@@ -59,6 +66,7 @@ impl Desk {
             account,
             directory,
             maker,
+            _only: only,
         })
     }
 
