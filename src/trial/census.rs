@@ -7,11 +7,7 @@
 mod observed;
 mod plans;
 
-use std::{
-    collections::{BTreeMap, btree_map::Entry},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use self::observed::Observed;
 use super::{
@@ -310,10 +306,7 @@ impl Taking {
 impl Tally {
     /// What the client knows itself, and what the databases counted, where they could be asked.
     fn add(&mut self, step: &Step, reply: &Reply, statements: Option<&[observed::Executed]>) {
-        let mut count = |counter, more| match self.counts.entry(counter) {
-            Entry::Vacant(entry) => drop(entry.insert(more)),
-            Entry::Occupied(mut entry) => *entry.get_mut() += more,
-        };
+        let mut count = |counter, more| *self.counts.entry(counter).or_default() += more;
         let sql = !matches!(step.request, Request::Http(_));
         // SQLite is in this process: nobody waits for a network.
         if sql && reply.round_trips > 0 {

@@ -132,8 +132,9 @@ impl Epochs<'_> {
             before: self.loaded,
             interrupt: self.setting.interrupt.clone(),
         };
-        let mut lookout = Lookout::begin(&mut self.watched, &stages, self.servers).await;
+        let mut lookout = Lookout::begin(&stages, self.servers).await;
         let mut look = |event: Event| {
+            self.watched.look(event);
             lookout.look(event);
             on_event(event);
         };

@@ -1,12 +1,12 @@
-//! What is seen from outside in one window of load: the generator's own use, that of
-//! the targets, and what their databases do.
+//! What is seen of the targets from outside in one window of load: what they use, and
+//! what their databases do.
 
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use rustix::process::Pid;
 
-use super::{generator::Watched, servers::Servers, stage::Stage};
+use super::{servers::Servers, stage::Stage};
 use crate::{
     executor::Event,
     lab::{Usage, usage},
@@ -15,8 +15,7 @@ use crate::{
 };
 
 /// Looks at one window of load.
-pub(super) struct Lookout<'w> {
-    generator: &'w mut Watched,
+pub(super) struct Lookout {
     groups: Vec<Group>,
     databases: Vec<(Place, Activity)>,
     /// When the databases were first looked at, and when the window began.
@@ -42,9 +41,9 @@ struct Group {
     used: Option<Usage>,
 }
 
-impl<'w> Lookout<'w> {
+impl Lookout {
     /// Begins to look at databases; processes are looked at when the load begins.
-    pub(super) async fn begin(generator: &'w mut Watched, stages: &[Stage], servers: &Servers) -> Self {
+    pub(super) async fn begin(stages: &[Stage], servers: &Servers) -> Self {
         let mut groups = Vec::new();
         let mut databases = Vec::new();
         let group = |place: Place, leader: Pid| Group {
@@ -77,7 +76,6 @@ impl<'w> Lookout<'w> {
         };
         groups.extend(servers.groups().map(|(target, leader)| group(shared(target), leader)));
         Self {
-            generator,
             groups,
             databases,
             opened: Instant::now(),
@@ -86,7 +84,6 @@ impl<'w> Lookout<'w> {
     }
 
     pub(super) fn look(&mut self, event: Event) {
-        self.generator.look(event);
         if let Event::Began = event {
             self.began = Some(Instant::now());
         }

@@ -159,8 +159,7 @@ async fn alone(
         before: Duration::ZERO,
         interrupt: setting.interrupt.clone(),
     };
-    let mut generator = Watched::default();
-    let mut lookout = Lookout::begin(&mut generator, &stages, servers).await;
+    let mut lookout = Lookout::begin(&stages, servers).await;
     let mut look = |event: Event| {
         lookout.look(event);
         on_event(event);

@@ -274,6 +274,7 @@ async fn roll_back(variant: &Variant, databases: &mut [Option<Database>]) -> Vec
     }
     wrong
 }
+
 async fn start(
     target: &Target,
     managed: &Managed,
