@@ -111,6 +111,7 @@ impl Shape {
             aborted: None,
             search: None,
             variants: Vec::new(),
+            conduct: None,
             equivalence: None,
             census: None,
             resources: Vec::new(),

@@ -210,6 +210,7 @@ fn setting(labels: BTreeMap<String, String>) -> Result<Setting, Failure> {
         labels,
         executable: std::env::current_exe().map_err(Failure::unexpected)?,
         site: Site::new(variable),
+        inflation: 1.0,
         interrupt: interrupt::install(),
     })
 }

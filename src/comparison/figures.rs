@@ -1,6 +1,5 @@
 //! The figures of both sides for one threshold, and the change between them.
 
-use super::epochs::Changes;
 use crate::{
     metric::{Better, Measure, Metric},
     stats::{Bounds, Estimate, Scale, change_interval},
@@ -11,43 +10,16 @@ pub(super) struct Figures {
     pub(super) metric: &'static Metric,
     pub(super) own: Estimate,
     pub(super) reference: Option<Estimate>,
-    /// Of variants of one run.
-    pub(super) changes: Option<Changes>,
 }
 
 impl Figures {
     /// The worsening; `None` where it would be relative to zero, unless both are.
     pub(super) fn change(&self, scale: Scale) -> Option<f64> {
-        let worse = |change: f64| match self.metric.better {
-            Better::Lower => change,
-            Better::Higher => -change + 0.0,
-        };
-        match &self.changes {
-            Some(changes) => changes.on(scale).map(|change| worse(change.estimate)),
-            None => change(self.reference.as_ref()?.value, self.own.value, scale, self.metric),
-        }
+        change(self.reference.as_ref()?.value, self.own.value, scale, self.metric)
     }
 
     /// Its 95 % interval; none for a maximum, a full count, and a count that agrees with itself.
     pub(super) fn interval(&self, scale: Scale) -> Option<Bounds> {
-        let [lower, upper] = match &self.changes {
-            Some(changes) => changes.on(scale)?.interval?,
-            None => return self.interval_of_runs(scale),
-        };
-        if self.metric.measure == Measure::ErrorRate
-            && let Some([least, most]) = self.interval_of_runs(scale)
-        {
-            // Epochs without an error agree that there is none; few operations cannot know that.
-            return Some([lower.min(least), upper.max(most)]);
-        }
-        Some(match self.metric.better {
-            Better::Lower => [lower, upper],
-            // Adding zero turns -0 into 0.
-            Better::Higher => [-upper + 0.0, -lower + 0.0],
-        })
-    }
-
-    fn interval_of_runs(&self, scale: Scale) -> Option<Bounds> {
         let reference = self.reference.as_ref()?;
         match self.metric.measure {
             Measure::Counter(_) => counted(reference.exact_bounds()?, self.own.exact_bounds()?, scale),

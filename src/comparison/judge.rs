@@ -19,16 +19,15 @@
 
 use super::{
     Judgement, Verdict,
-    epochs::Changes,
     evidence::{Evidence, fewest_for_quantile},
     figures::Figures,
+    paired::Decision,
     sentence,
     standing::{Reading, Standing, decide},
 };
 use crate::{
     metric::{Better, Measure, Metric, Statistic},
-    run::Run,
-    stats::{Scale, bootstrap::FEWEST_UNITS},
+    stats::{Bounds, Scale, bootstrap::FEWEST_UNITS},
     threshold::{Limit, Threshold},
     units::{Unit, group_thousands},
 };
@@ -37,17 +36,12 @@ use crate::{
 /// limit on them is inconclusive. Quantiles need more, see [`fewest_for_quantile`].
 const FEWEST_OPERATIONS: u64 = 100;
 
-/// The same where changes are taken epoch by epoch.
-const FEWEST_BY_EPOCH: u64 = 20;
-
 /// What thresholds are judged by.
 pub(super) struct Judge<'a> {
     /// The run that is judged.
     pub(super) candidate: Evidence<'a>,
     /// The baseline's run, where comparable.
     pub(super) reference: Option<Evidence<'a>>,
-    /// Both, where they are variants of one run: their changes are then taken epoch by epoch.
-    pub(super) epochs: Option<(&'a Run, &'a Run)>,
     /// Whether the two were measured on machines of different classes.
     pub(super) other_machine: bool,
     /// What the baseline is called in sentences.
@@ -55,8 +49,13 @@ pub(super) struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    /// Judges one threshold.
+    /// Judges one threshold by itself.
     pub(super) fn judge(&mut self, threshold: &Threshold) -> Judgement {
+        self.judge_decided(threshold, None)
+    }
+
+    /// Judges one threshold, what is relative in it being decided already.
+    pub(super) fn judge_decided(&mut self, threshold: &Threshold, decision: Option<&Decision>) -> Judgement {
         let step = threshold.step.as_deref();
         let mut judgement = blank(threshold, self.candidate.scenario());
         judgement.candidate = self.candidate.value(step, threshold.metric);
@@ -65,7 +64,7 @@ impl Judge<'_> {
             .as_ref()
             .and_then(|run| run.value(step, threshold.metric));
         match self.figures(threshold) {
-            Ok(figures) => self.fill(&mut judgement, threshold, &figures),
+            Ok(figures) => self.fill(&mut judgement, threshold, &figures, decision),
             Err(reason) => {
                 judgement.verdict = Some(Verdict::Inconclusive);
                 judgement.reason = reason;
@@ -102,16 +101,7 @@ impl Judge<'_> {
             Some(run) => run.estimate(step, metric).map_err(unreadable)?,
             None => None,
         };
-        let changes = match self.epochs {
-            Some((before, now)) => Changes::new(before, now, step, metric).map_err(unreadable)?,
-            None => None,
-        };
-        Ok(Figures {
-            metric,
-            own,
-            reference,
-            changes,
-        })
+        Ok(Figures { metric, own, reference })
     }
 
     fn nothing_measured(&self, step: Option<&str>, metric: &Metric) -> String {
@@ -133,7 +123,13 @@ impl Judge<'_> {
         }
     }
 
-    fn fill(&self, judgement: &mut Judgement, threshold: &Threshold, figures: &Figures) {
+    fn fill(
+        &self,
+        judgement: &mut Judgement,
+        threshold: &Threshold,
+        figures: &Figures,
+        decision: Option<&Decision>,
+    ) {
         let scale = if judgement.in_points() || judgement.in_counts() {
             Scale::Difference
         } else {
@@ -141,18 +137,28 @@ impl Judge<'_> {
         };
         judgement.change = figures.change(scale);
         judgement.interval = figures.interval(scale);
-        let critical = threshold
-            .critical
-            .map(|limit| self.standing(limit, threshold.warning, threshold, figures));
-        let warning = threshold
-            .warning
-            .map(|limit| self.standing(limit, None, threshold, figures));
+        judgement.label = decision.and_then(|decision| decision.label);
+        if let Some(measured) = decision.and_then(Decision::measured) {
+            let [before, now] = measured.values;
+            (judgement.reference, judgement.candidate) = (Some(before), Some(now));
+            (judgement.change, judgement.interval) = (Some(measured.change), Some(measured.interval));
+        }
+        let [decided_critical, decided_warning] =
+            decision.map_or([None, None], |decision| [decision.critical.as_ref(), decision.warning.as_ref()]);
+        let critical = threshold.critical.map(|limit| match decided_critical {
+            Some(decided) => decided.standing.clone(),
+            None => self.standing(limit, threshold.warning, threshold, figures),
+        });
+        let warning = threshold.warning.map(|limit| match decided_warning {
+            Some(decided) => decided.standing.clone(),
+            None => self.standing(limit, None, threshold, figures),
+        });
         let (verdict, by_critical) = decide(critical.as_ref(), warning.as_ref());
         judgement.verdict = verdict;
-        let (limit, standing) = if by_critical {
-            (threshold.critical, critical)
+        let (limit, standing, decided) = if by_critical {
+            (threshold.critical, critical, decided_critical)
         } else {
-            (threshold.warning, warning)
+            (threshold.warning, warning, decided_warning)
         };
         let (Some(limit), Some(standing)) = (limit, standing) else {
             judgement.reason = format!(
@@ -161,7 +167,12 @@ impl Judge<'_> {
             );
             return;
         };
-        judgement.reason = self.reason(judgement, limit, &standing, figures);
+        let change = match decided.and_then(|decided| decided.measured) {
+            Some(measured) => (Some(measured.change), Some(measured.interval)),
+            None => (figures.change(scale_of(limit)), figures.interval(scale_of(limit))),
+        };
+        judgement.reason = self.reason(judgement, limit, &standing, figures, change);
+        judgement.reason += &sentence::confirmation(decision, judgement.verdict);
         self.excuse_other_machine(judgement, limit);
     }
 
@@ -223,7 +234,7 @@ impl Judge<'_> {
         let bounds = match figures.interval(scale) {
             Some(bounds) => bounds,
             None if exact || from_zero => [estimate, estimate],
-            None if self.epochs.is_some() || metric.measure == Measure::CpuPerOperation => {
+            None if metric.measure == Measure::CpuPerOperation => {
                 return Standing::Unknown(
                     "one observation has no interval; it takes variants and several epochs".into(),
                 );
@@ -240,9 +251,6 @@ impl Judge<'_> {
         let step = threshold.step.as_deref();
         let needed = match threshold.metric.measure {
             measure if measure.is_of_run() || matches!(measure, Measure::Counter(_)) => 0,
-            // The spread of epochs speaks for itself.
-            Measure::Latency(_, Statistic::Quantile(q)) if self.epochs.is_some() => fewest_for_quantile(q),
-            _ if self.epochs.is_some() => FEWEST_BY_EPOCH,
             Measure::Latency(_, Statistic::Quantile(q)) => fewest_for_quantile(q).max(FEWEST_OPERATIONS),
             _ => FEWEST_OPERATIONS,
         };
@@ -258,7 +266,14 @@ impl Judge<'_> {
         })
     }
 
-    fn reason(&self, judgement: &Judgement, limit: Limit, standing: &Standing, figures: &Figures) -> String {
+    fn reason(
+        &self,
+        judgement: &Judgement,
+        limit: Limit,
+        standing: &Standing,
+        figures: &Figures,
+        (change, interval): (Option<f64>, Option<Bounds>),
+    ) -> String {
         let finding = match (limit, standing) {
             (_, Standing::Unjudged) => {
                 return format!(
@@ -275,17 +290,13 @@ impl Judge<'_> {
                 };
                 sentence::absolute(judgement, limit, bounds)
             }
-            _ => {
-                let scale = scale_of(limit);
-                let change = figures.change(scale).unwrap_or(0.0);
-                sentence::change(judgement, limit, change, figures.interval(scale), &self.baseline)
-            }
+            _ => sentence::change(judgement, limit, change.unwrap_or(0.0), interval, &self.baseline),
         };
         match standing {
             Standing::Open { load, .. } if judgement.verdict == Some(Verdict::Inconclusive) => {
                 format!(
                     "{finding}: too uncertain to tell; {}",
-                    sentence::more_load(*load, limit.is_relative() && self.epochs.is_none())
+                    sentence::more_load(*load, limit.is_relative() && judgement.variant.is_none())
                 )
             }
             _ => finding,
@@ -306,7 +317,7 @@ fn too_short() -> String {
     format!("the measurement is too short for an interval, which takes at least {FEWEST_UNITS} seconds with samples")
 }
 
-fn scale_of(limit: Limit) -> Scale {
+pub(super) fn scale_of(limit: Limit) -> Scale {
     if matches!(limit, Limit::Points(_) | Limit::More(_)) {
         Scale::Difference
     } else {
@@ -315,7 +326,7 @@ fn scale_of(limit: Limit) -> Scale {
 }
 
 /// How much worse is too much, on the limit's own scale.
-fn change_limit(limit: Limit, reference: f64) -> f64 {
+pub(super) fn change_limit(limit: Limit, reference: f64) -> f64 {
     match limit {
         Limit::Relative {
             change,
@@ -341,6 +352,7 @@ fn blank(threshold: &Threshold, scenario: &str) -> Judgement {
         id: format!("{scenario}/{}:{}", step.as_deref().unwrap_or("all"), metric.id()),
         step: step.clone(),
         variant: None,
+        label: None,
         metric,
         unit: metric.unit,
         better: metric.better,

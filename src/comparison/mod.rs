@@ -10,17 +10,17 @@
 //! figures    both sides of a threshold, and the change between them
 //! judge      one threshold → one judgement
 //! variants   one threshold per variant, beside the first
-//! epochs     the change of a variant, epoch by epoch
+//! paired     the change of a variant, from slices that take turns
 //! standing   where a limit stands: broken, ruled out, open
 //! sentence   findings in words
 //! ```
 
 mod carried;
 mod checks;
-mod epochs;
 mod evidence;
 mod figures;
 mod judge;
+mod paired;
 mod sentence;
 mod standing;
 #[cfg(test)]
@@ -31,6 +31,7 @@ use std::cmp::Reverse;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::paired::{Label, Next, Pairing, StepOf, next};
 use self::{
     evidence::{Evidence, Role},
     judge::Judge,
@@ -144,6 +145,9 @@ pub struct Judgement {
     pub warning: Option<Limit>,
     /// The critical limit.
     pub critical: Option<Limit>,
+    /// What a verdict on a variant says besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<Label>,
     /// `None`: a relative limit without a baseline is not judged.
     pub verdict: Option<Verdict>,
     /// The finding in one sentence.
@@ -175,7 +179,8 @@ pub fn compare(run: &Run, baseline: Option<&Baseline>, options: &Options) -> Com
     let baseline = baseline.filter(|_| run.variants.is_empty());
     let reference = baseline.map(|baseline| reference(run, baseline));
     let comparable = baseline.filter(|_| reference.as_ref().is_some_and(|r| r.comparable));
-    let checks = checks::checks(run);
+    let mut checks = checks::checks(run);
+    checks.extend(variants::checks(run));
     let (mut judgements, more_notes) = if run.variants.is_empty() {
         beside_baseline(run, baseline, comparable)
     } else {
@@ -211,7 +216,6 @@ fn beside_baseline(
     let mut judge = Judge {
         candidate: Evidence::new(run, Role::Candidate),
         reference: comparable.map(|baseline| Evidence::new(&baseline.run, Role::Reference)),
-        epochs: None,
         other_machine: comparable.is_some_and(|b| b.run.environment.machine_class() != run.environment.machine_class()),
         baseline: sentence::baseline_name(baseline),
     };

@@ -1,13 +1,16 @@
 //! Findings in words. Decides nothing.
 
-use super::{Judgement, Verdict};
+use super::{
+    Judgement, Verdict,
+    paired::{Decision, Label},
+};
 use crate::{
     baseline::{Baseline, DEFAULT_NAME},
     metric::{Better, Metric},
-    run::Environment,
+    run::{Conduct, Environment, Unit as Observation},
     stats::Bounds,
     threshold::Limit,
-    units::{Unit, format_change, format_count, significant},
+    units::{Unit, format_change, format_count, format_share, significant},
 };
 
 /// How a run becomes the baseline.
@@ -88,6 +91,46 @@ pub(super) fn absolute(judgement: &Judgement, limit: Limit, bounds: Option<Bound
         value(judgement),
         bounds.unwrap_or_default()
     )
+}
+
+/// `; confirmed by 12 fresh epochs`, behind a finding that was critical at a look.
+pub(super) fn confirmation(decision: Option<&Decision>, verdict: Option<Verdict>) -> String {
+    let Some(decision) = decision else { return String::new() };
+    match (decision.confirmation, verdict, decision.label) {
+        (Some(epochs), Some(Verdict::Critical), _) => format!("; confirmed by {epochs} fresh epochs"),
+        (Some(epochs), _, Some(Label::Unconfirmed)) => {
+            format!("; it was critical before, and {epochs} fresh epochs, of which these are the figures, did not confirm it")
+        }
+        (None, _, Some(Label::Unconfirmed)) => {
+            "; it would be critical, but the run ended before fresh epochs could confirm it".to_owned()
+        }
+        _ => String::new(),
+    }
+}
+
+/// How the trial came to its end, for the notes.
+pub(super) fn conduct(conduct: &Conduct, epochs: u32, whole: bool) -> Vec<String> {
+    let mut notes = Vec::new();
+    if whole && epochs < conduct.epochs {
+        notes.push(format!(
+            "The trial ended after {epochs} of {} epochs: nothing that matters was open any more.",
+            conduct.epochs
+        ));
+    }
+    if conduct.unit == Observation::Pair {
+        notes.push(format!(
+            "The verdict is about these two instances: loadgate did not start the targets, so what two instances of one \
+             program differ by is taken as {}.",
+            format_share(conduct.instance_spread)
+        ));
+    }
+    if conduct.inflation > 1.0 {
+        notes.push(format!(
+            "Standard errors are multiplied by {}, as the calibration of this class of machine asks for.",
+            significant(conduct.inflation)
+        ));
+    }
+    notes
 }
 
 /// How much more load would tell, in words.

@@ -17,6 +17,8 @@ pub(super) struct Reading {
 pub(super) enum Standing {
     /// The limit is broken.
     Broken,
+    /// It was broken at a look, and fresh epochs did not confirm it.
+    Unconfirmed,
     /// That it is broken is ruled out.
     RuledOut,
     /// Neither; `load` times as much load would tell.
@@ -29,10 +31,11 @@ pub(super) enum Standing {
 
 /// The verdict, and whether the critical limit (or else the warning limit) decided it.
 pub(super) fn decide(critical: Option<&Standing>, warning: Option<&Standing>) -> (Option<Verdict>, bool) {
-    use Standing::{Broken, Open, RuledOut, Unjudged, Unknown};
+    use Standing::{Broken, Open, RuledOut, Unconfirmed, Unjudged, Unknown};
     match (critical, warning) {
         (Some(Broken), _) => (Some(Verdict::Critical), true),
-        (_, Some(Broken)) => (Some(Verdict::Warning), false),
+        (Some(Unconfirmed), _) => (Some(Verdict::Warning), true),
+        (_, Some(Broken | Unconfirmed)) => (Some(Verdict::Warning), false),
         (Some(Unknown(_)), _) => (Some(Verdict::Inconclusive), true),
         (_, Some(Unknown(_))) => (Some(Verdict::Inconclusive), false),
         (Some(RuledOut), _) => (Some(Verdict::Pass), true),

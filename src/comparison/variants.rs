@@ -1,9 +1,10 @@
 //! Variants of one run beside their reference.
 
 use super::{
-    Finding, Judgement, Verdict, carried,
+    Check, Finding, Judgement, Verdict, carried,
     evidence::{Evidence, Role},
     judge::Judge,
+    paired, sentence,
 };
 use crate::{
     run::{Run, StatementPlan},
@@ -18,6 +19,9 @@ pub(super) fn judge(run: &Run) -> (Vec<Judgement>, Vec<String>) {
     let Some((name, reference)) = run.variants.first().zip(run.of_variant(0)) else {
         return (Vec::new(), Vec::new());
     };
+    let stored = paired::Stored::new(run);
+    let (decisions, epochs) = paired::decide(&stored.pairing(run));
+    let mut decisions = decisions.into_iter();
     let mut judgements = Vec::new();
     for (index, variant) in run.variants.iter().enumerate().take(MOST_VARIANTS).skip(1) {
         let Some(candidate) = run.of_variant(index) else {
@@ -26,19 +30,28 @@ pub(super) fn judge(run: &Run) -> (Vec<Judgement>, Vec<String>) {
         let mut judge = Judge {
             candidate: Evidence::new(&candidate, Role::Candidate),
             reference: Some(Evidence::new(&reference, Role::Reference)),
-            epochs: Some((&reference, &candidate)),
             other_machine: false,
             baseline: format!("\"{}\"", name.name),
         };
-        let judged = run.thresholds.iter().map(|threshold| judge.judge(threshold));
-        judgements.extend(judged.map(|judgement| Judgement {
-            id: format!("{}@{}", judgement.id, variant.name),
-            reason: format!("{}: {}", variant.name, judgement.reason),
-            variant: Some(variant.name.clone()),
-            ..judgement
-        }));
+        for (threshold, decision) in run.thresholds.iter().zip(decisions.by_ref()) {
+            let judgement = judge.judge_decided(threshold, decision.as_ref());
+            judgements.push(Judgement {
+                id: format!("{}@{}", judgement.id, variant.name),
+                reason: format!("{}: {}", variant.name, judgement.reason),
+                variant: Some(variant.name.clone()),
+                ..judgement
+            });
+        }
     }
-    (judgements, Vec::new())
+    (judgements, sentence::conduct(&stored.conduct, epochs, run.partial.is_none()))
+}
+
+/// Whether the variants were treated alike.
+pub(super) fn checks(run: &Run) -> Vec<Check> {
+    if run.conduct.is_none() {
+        return Vec::new();
+    }
+    paired::checks(&paired::Stored::new(run).pairing(run))
 }
 
 /// Variants that could not take the load: what the first cannot carry is no load to compare at;

@@ -10,7 +10,8 @@ use tokio::sync::mpsc;
 
 use super::{
     Buffer, Depth, ErrorTally, FlowCounts, Handover, PhaseBuffer, Recorder, Rest, Spans, Spares, StepBuffer,
-    UserFailures, UserTimes, spill::Spill,
+    UserFailures, UserTimes,
+    spill::{ClosedSecond, Spill},
 };
 use crate::{
     run::{Encoded, ErrorCount, Interval, Latency, LatencyByOutcome, StepInterval},
@@ -305,6 +306,12 @@ impl Collector {
         self.spares.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
     }
 
+    /// The timeline so far, while no load runs.
+    pub fn intervals(&mut self) -> Vec<Interval> {
+        self.close_before(u64::MAX);
+        timeline(&self.timeline, by_second(self.closed.seconds()))
+    }
+
     /// The whole, once all recorders have finished.
     pub fn finish(mut self) -> Recorded {
         self.close_before(u64::MAX);
@@ -324,7 +331,7 @@ impl Collector {
         }
         let mut flows = FlowCounts::default();
         self.timeline.iter().for_each(|counts| flows.add(counts));
-        let intervals = timeline(&self.timeline, by_second(self.closed));
+        let intervals = timeline(&self.timeline, by_second(self.closed.seconds()));
         Recorded {
             steps,
             intervals,
@@ -338,9 +345,9 @@ impl Collector {
 }
 
 /// What was put away, by second; what came late is merged into its second.
-fn by_second(closed: Spill) -> BTreeMap<u64, Vec<StepInterval>> {
+fn by_second(closed: Vec<ClosedSecond>) -> BTreeMap<u64, Vec<StepInterval>> {
     let mut seconds: BTreeMap<u64, Vec<StepInterval>> = BTreeMap::new();
-    for (second, steps) in closed.into_seconds() {
+    for (second, steps) in closed {
         let known = seconds.entry(second).or_default();
         for interval in steps {
             match known.iter_mut().find(|known| known.step == interval.step) {

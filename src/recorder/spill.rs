@@ -3,7 +3,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead as _, BufReader, Read as _, Seek as _, Write as _},
+    io::{self, BufRead as _, BufReader, Read, Seek as _, Write as _},
 };
 
 use crate::run::StepInterval;
@@ -47,19 +47,21 @@ impl Spill {
     }
 
     /// All that was put away. Half a line, left by a full disk, is whole in memory.
-    pub(super) fn into_seconds(self) -> Vec<ClosedSecond> {
+    pub(super) fn seconds(&mut self) -> Vec<ClosedSecond> {
         let mut seconds = Vec::new();
-        if let Some(mut file) = self.file
+        if let Some(file) = &mut self.file
             && file.rewind().is_ok()
         {
-            let lines = BufReader::new(file.take(self.length)).lines();
+            let lines = BufReader::new(Read::take(&mut *file, self.length)).lines();
             seconds.extend(
                 lines
                     .map_while(Result::ok)
                     .filter_map(|line| serde_json::from_str(&line).ok()),
             );
+            // What is put away next goes behind it.
+            self.broken |= file.seek(io::SeekFrom::Start(self.length)).is_err();
         }
-        seconds.extend(self.kept);
+        seconds.extend(self.kept.iter().cloned());
         seconds
     }
 }
@@ -81,8 +83,8 @@ mod tests {
         (k, vec![step])
     }
 
-    fn counts(spill: Spill) -> Vec<(u64, u64)> {
-        let seconds = spill.into_seconds();
+    fn counts(spill: &mut Spill) -> Vec<(u64, u64)> {
+        let seconds = spill.seconds();
         seconds.iter().map(|(k, steps)| (*k, steps[0].completed)).collect()
     }
 
@@ -94,7 +96,11 @@ mod tests {
             spill.append(k, steps);
         }
         assert!(spill.kept.is_empty());
-        assert_eq!(counts(spill), [(0, 0), (1, 1), (2, 2), (1, 1)]);
+        assert_eq!(counts(&mut spill), [(0, 0), (1, 1), (2, 2), (1, 1)]);
+        // Reading does not disturb what is put away later.
+        let (k, steps) = second(3);
+        spill.append(k, steps);
+        assert_eq!(counts(&mut spill).last(), Some(&(3, 3)));
     }
 
     #[test]
@@ -108,6 +114,6 @@ mod tests {
         let (k, steps) = second(7);
         spill.append(k, steps);
         assert!(spill.broken);
-        assert_eq!(counts(spill), [(7, 7)]);
+        assert_eq!(counts(&mut spill), [(7, 7)]);
     }
 }

@@ -154,6 +154,7 @@ fn judgement(
         interval: change.map(|change| [change - spread, change + spread]),
         warning: Some(Limit::parse(warning, metric).unwrap()),
         critical: Some(Limit::parse(critical, metric).unwrap()),
+        label: None,
         verdict,
         reason: format!("{step} {name} changed (limits {warning}, {critical})"),
         source: Source {
@@ -233,6 +234,7 @@ fn build(seed: u64, slower: f64) -> Run {
         aborted: None,
         search: None,
         variants: Vec::new(),
+            conduct: None,
         equivalence: None,
         census: None,
         resources: Vec::new(),

@@ -8,6 +8,7 @@
 
 mod activity;
 mod census;
+mod conduct;
 mod environment;
 mod fingerprint;
 mod latency;
@@ -30,6 +31,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     activity::{Activity, Event, TargetActivity},
     census::{Census, Count, Growth, StatementCensus, StatementPlan, StepCensus},
+    conduct::{Conduct, Unit},
     environment::{Environment, MachineClass},
     fingerprint::{Fingerprint, hash},
     latency::{Encoded, HIGHEST_NS, Latency, LatencyByOutcome},
@@ -100,6 +102,9 @@ pub struct Run {
     /// The ways in which the work was done, the reference first; empty where there was one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub variants: Vec<Variant>,
+    /// How they were planned to be measured beside each other; where there were several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conduct: Option<Conduct>,
     /// Whether they gave the same answers; where there were several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub equivalence: Option<Equivalence>,

@@ -30,6 +30,7 @@ impl Run {
             accounting: variant.accounting,
             duration_s: variant.loaded_s,
             variants: Vec::new(),
+            conduct: None,
             census: self.census.as_ref().map(|census| census.of(&own)),
             resources: self
                 .resources

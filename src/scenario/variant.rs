@@ -41,7 +41,7 @@ pub struct Variant {
 #[serde(default, deny_unknown_fields)]
 #[schemars(!default)]
 pub struct Trial {
-    /// How often all variants are started anew, each with its share of `load.duration`. Default: one per 3 s, from 3 to 20.
+    /// How often all variants are started anew, each with its share of `load.duration`. Default: one per second, from 12 to 24; fewer where the load is shorter than 6 s or operations are long. With fewer than 12 no change of a time is critical.
     pub epochs: Option<At<i64>>,
     /// What is recorded of a slice: load on one variant before it is the next one's turn. Default: 20 mean operations of the slowest variant, 250ms to 2s.
     pub slice: Option<At<String>>,

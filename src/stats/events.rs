@@ -38,6 +38,22 @@ pub fn events_difference(reference: [u64; 2], candidate: [u64; 2]) -> Bounds {
     }
 }
 
+/// The one-sided p value of "the candidate's rate is at most the reference's and `margin` more",
+/// from [events, trials] of both.
+///
+/// The larger of [`events_p`] and of the binomial tail of the candidate's events at the reference's
+/// observed rate plus the margin: the first bounds what the second takes as known.
+pub fn events_p_beyond(reference: [u64; 2], candidate: [u64; 2], margin: f64) -> f64 {
+    let equal = events_p(reference, candidate);
+    if margin <= 0.0 || equal >= 1.0 {
+        return equal;
+    }
+    let allowed = (reference[0] as f64 / reference[1] as f64 + margin).min(1.0);
+    // P(X ≥ c) for X binomial with the candidate's trials.
+    let beyond = incomplete_beta(candidate[0] as f64, (candidate[1] - candidate[0]) as f64 + 1.0, allowed);
+    equal.max(beyond)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -53,6 +69,17 @@ mod tests {
         let [lower, upper] = events_difference([2, 900], [11, 1_000]);
         assert!((lower - 0.000_800_226_270_856_952_6).abs() < 1e-9, "{lower}");
         assert!((upper - 0.017_593_455_665_408_812).abs() < 1e-9, "{upper}");
+    }
+
+    #[test]
+    fn a_margin_asks_for_more_evidence() {
+        // p = 3/1900 + .001; sum(comb(1000, k) * p**k * (1-p)**(1000-k) for k in range(9, 200)): far below events_p
+        let beyond = events_p_beyond([3, 1_900], [9, 1_000], 0.001);
+        let tail = 0.0013821072726786733;
+        assert!((beyond - f64::max(tail, events_p([3, 1_900], [9, 1_000]))).abs() < 1e-12, "{beyond}");
+        assert!(events_p_beyond([3, 1_900], [9, 1_000], 0.005) > 0.05);
+        assert_eq!(events_p_beyond([3, 1_900], [9, 1_000], 0.0), events_p([3, 1_900], [9, 1_000]));
+        assert_eq!(events_p_beyond([0, 100], [0, 100], 0.01), 1.0);
     }
 
     #[test]

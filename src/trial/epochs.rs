@@ -15,9 +15,11 @@ use super::{
     stage::{self, Stage},
 };
 use crate::{
+    comparison::{self, Next, Pairing, StepOf},
     executor::{self, Driven, Event, Plan, SlicePlan, Slices},
     recorder::Collector,
     run::{self, Accounting, Interval, Run},
+    stats::looks::looks,
     workload::{End, Load, Workload, stream},
 };
 
@@ -42,6 +44,9 @@ const LONGEST_SLICE: Duration = Duration::from_secs(2);
 /// The shortest load on each variant at the begin of an epoch.
 const SHORTEST_WARM_UP: Duration = Duration::from_millis(250);
 
+/// How much two instances of the same program are taken to differ, as a share, where they are not started anew.
+const INSTANCE_SPREAD: f64 = 0.01;
+
 /// The purpose of the numbers of warm-ups, and of all beyond it, see [`Workload::aside_pass`].
 const WARMING_UP: u64 = 20;
 
@@ -57,6 +62,7 @@ struct Epochs<'t> {
     loaded: Duration,
     /// The slices that were recorded, by their numbers.
     slices: Vec<(u64, run::Slice)>,
+    conduct: run::Conduct,
     resources: Vec<run::Resources>,
     activity: Vec<run::TargetActivity>,
     targets: Vec<run::Target>,
@@ -75,17 +81,18 @@ pub(super) async fn beside(
     operation: Option<Duration>,
     on_event: &mut dyn FnMut(Event),
 ) -> Result<Run, TrialError> {
-    let epochs = workload.trial.epochs(length(&workload.load));
+    let (slice_plan, epochs) = slice_plan(workload, operation);
     let steps = workload.variants().map(|variant| variant.measured.len()).sum();
     let mut trial = Epochs {
         workload,
         servers,
         setting,
-        slice_plan: slice_plan(workload, epochs, operation),
+        slice_plan,
         collector: Collector::new(steps),
         watched: Watched::default(),
         loaded: Duration::ZERO,
         slices: Vec::new(),
+        conduct: conduct(workload, setting, epochs),
         resources: Vec::new(),
         activity: Vec::new(),
         targets: Vec::new(),
@@ -93,25 +100,28 @@ pub(super) async fn beside(
         started: None,
     };
     let mut partial = None;
-    for epoch in 0..epochs {
-        on_event(Event::Epoch(epoch + 1, epochs));
+    let (mut epoch, mut end) = (0, epochs);
+    while epoch < end {
+        on_event(Event::Epoch(epoch + 1, end));
         match trial.epoch(epoch, on_event).await {
             Ok(()) => {}
             // With a census in hand there is something to tell.
             Err(error) if epoch == 0 && operation.is_none() => return Err(error),
             Err(TrialError::Interrupted) => {
-                partial = Some(format!("interrupted before epoch {} of {epochs}", epoch + 1));
+                partial = Some(format!("interrupted before epoch {} of {end}", epoch + 1));
                 break;
             }
             Err(error) => {
-                partial = Some(format!("epoch {} of {epochs} could not begin: {error}", epoch + 1));
+                partial = Some(format!("epoch {} of {end} could not begin: {error}", epoch + 1));
                 break;
             }
         }
+        epoch += 1;
         if setting.interrupt.stop.is_cancelled() {
-            partial = Some(format!("interrupted in epoch {} of {epochs}", epoch + 1));
+            partial = Some(format!("interrupted in epoch {epoch} of {end}"));
             break;
         }
+        end = trial.end_after(epoch, end);
     }
     Ok(trial.into_run(partial))
 }
@@ -172,6 +182,48 @@ impl Epochs<'_> {
         }
     }
 
+    /// When the trial ends, as far as is known after so many epochs.
+    fn end_after(&mut self, epochs: u32, end: u32) -> u32 {
+        if self.conduct.confirmation.is_some() {
+            return end;
+        }
+        match self.look(epochs) {
+            Next::GoOn => end,
+            Next::Stop => epochs,
+            Next::Confirm => {
+                self.conduct.confirmation = Some(epochs);
+                epochs + self.conduct.epochs.div_ceil(2)
+            }
+        }
+    }
+
+    /// Asks whether a verdict stands already.
+    fn look(&mut self, epochs: u32) -> Next {
+        if !self.conduct.looks.contains(&epochs) {
+            return Next::GoOn;
+        }
+        let by_number = self.collector.intervals();
+        let variants: Vec<String> = self.workload.variants().map(|variant| variant_name(variant)).collect();
+        let steps = self.workload.variants().enumerate().flat_map(|(index, variant)| {
+            let steps = variant.measured.iter();
+            steps.map(move |step| StepOf {
+                variant: index,
+                name: step.name.clone(),
+            })
+        });
+        let steps: Vec<StepOf> = steps.collect();
+        let trial = Pairing {
+            thresholds: &self.workload.thresholds,
+            variants: &variants,
+            steps: &steps,
+            intervals: &intervals(&self.slices, &by_number),
+            resources: &self.resources,
+            conduct: &self.conduct,
+            seed: self.workload.seed,
+        };
+        comparison::next(&trial, epochs)
+    }
+
     async fn tear_down(&mut self, stages: Vec<Stage>) {
         let mut targets = Vec::new();
         for stage in stages {
@@ -193,13 +245,7 @@ impl Epochs<'_> {
 
     fn into_run(self, partial: Option<String>) -> Run {
         let mut recorded = self.collector.finish();
-        let by_number = std::mem::take(&mut recorded.intervals);
-        let intervals = self.slices.iter().map(|(number, slice)| Interval {
-            k: slice.start_s as u64,
-            slice: Some(*slice),
-            ..by_number.get(*number as usize).cloned().unwrap_or_default()
-        });
-        recorded.intervals = intervals.collect();
+        recorded.intervals = intervals(&self.slices, &recorded.intervals);
         let window = recorded.intervals.iter().filter_map(|interval| interval.slice);
         let window: f64 = window.map(|slice| slice.length_s).sum();
         let driven = Driven {
@@ -209,7 +255,7 @@ impl Epochs<'_> {
         };
         let variants = self.workload.variants().enumerate();
         let variants = variants.map(|(index, workload)| run::Variant {
-            name: workload.variant_name().unwrap_or_default().to_owned(),
+            name: variant_name(workload),
             accounting: accounting(&recorded.intervals, index),
             loaded_s: loaded(&recorded.intervals, index),
         });
@@ -226,6 +272,7 @@ impl Epochs<'_> {
         incidents.extend(self.incidents);
         Run {
             variants,
+            conduct: Some(self.conduct),
             resources: self.resources,
             activity: self.activity,
             targets: self.targets,
@@ -234,6 +281,38 @@ impl Epochs<'_> {
             ..run
         }
     }
+}
+
+/// What was recorded of each slice.
+fn intervals(slices: &[(u64, run::Slice)], by_number: &[Interval]) -> Vec<Interval> {
+    let intervals = slices.iter().map(|(number, slice)| Interval {
+        k: slice.start_s as u64,
+        slice: Some(*slice),
+        ..by_number.get(*number as usize).cloned().unwrap_or_default()
+    });
+    intervals.collect()
+}
+
+fn variant_name(workload: &Arc<Workload>) -> String {
+    workload.variant_name().unwrap_or_default().to_owned()
+}
+
+/// The plan that the verdict will be held to.
+fn conduct(workload: &Arc<Workload>, setting: &Setting, epochs: u32) -> run::Conduct {
+    let mut looks = looks(epochs as usize).map(|look| look as u32).to_vec();
+    looks.dedup();
+    let own = workload.variants().all(|variant| variant.has_stores_of_its_own());
+    let mut conduct = run::Conduct {
+        unit: if own { run::Unit::Epoch } else { run::Unit::Pair },
+        epochs,
+        looks,
+        inflation: setting.inflation,
+        instance_spread: INSTANCE_SPREAD,
+        plan: String::new(),
+        confirmation: None,
+    };
+    conduct.plan = conduct.hash(&workload.thresholds, workload.seed);
+    conduct
 }
 
 /// Stages of all variants, in the order of the scenario, set up in an order of chance.
@@ -274,7 +353,8 @@ fn length(load: &Load) -> Duration {
     }
 }
 
-fn slice_plan(workload: &Arc<Workload>, epochs: u32, operation: Option<Duration>) -> SlicePlan {
+/// How an epoch is cut into slices, and how many epochs there are.
+fn slice_plan(workload: &Arc<Workload>, operation: Option<Duration>) -> (SlicePlan, u32) {
     let variants = 1 + workload.others.len();
     let trial = &workload.trial;
     let of_operations = operation.unwrap_or_default() * OPERATIONS_OF_LEAD_IN;
@@ -282,9 +362,11 @@ fn slice_plan(workload: &Arc<Workload>, epochs: u32, operation: Option<Duration>
         .lead_in
         .unwrap_or(of_operations.clamp(SHORTEST_LEAD_IN, LONGEST_LEAD_IN));
     let length_of_slice = trial.slice.unwrap_or(of_operations.clamp(SLICE, LONGEST_SLICE));
-    let round = length_of_slice.as_secs_f64() * variants as f64;
-    let rounds = length(&workload.load).as_secs_f64() / f64::from(epochs) / round;
-    SlicePlan {
+    let round = length_of_slice * variants as u32;
+    let load = length(&workload.load);
+    let epochs = trial.epochs(load, round);
+    let rounds = load.as_secs_f64() / f64::from(epochs) / round.as_secs_f64();
+    let plan = SlicePlan {
         variants,
         rounds: (rounds.round() as u32).max(1),
         length: length_of_slice,
@@ -295,7 +377,8 @@ fn slice_plan(workload: &Arc<Workload>, epochs: u32, operation: Option<Duration>
             workload.aside_pass(WARMING_UP, 0),
             workload.aside_pass(WARMING_UP + 1, 0) - workload.aside_pass(WARMING_UP, 0),
         ],
-    }
+    };
+    (plan, epochs)
 }
 
 /// Flow starts of one variant; what was due and is nothing else is unfinished.

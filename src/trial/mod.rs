@@ -44,6 +44,8 @@ pub struct Setting {
     pub executable: PathBuf,
     /// Where a private PostgreSQL comes from.
     pub site: Site,
+    /// What standard errors of changes are multiplied by on this machine; 1 where it was never calibrated.
+    pub inflation: f64,
     /// Asks for an early end.
     pub interrupt: Interrupt,
 }
@@ -275,6 +277,7 @@ fn assemble(
         aborted,
         search: None,
         variants: Vec::new(),
+        conduct: None,
         equivalence: None,
         census: None,
         resources: Vec::new(),

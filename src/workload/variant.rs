@@ -13,14 +13,20 @@ use crate::{
     units,
 };
 
-/// Epochs are about this long, unless the scenario says how many there are.
-const EPOCH: Duration = Duration::from_secs(3);
+/// Epochs are no shorter than this where that leaves [`ENOUGH_EPOCHS`],
+const EPOCH: Duration = Duration::from_secs(1);
+
+/// and never shorter than this, unless the scenario says how many there are.
+const SHORTEST_EPOCH: Duration = Duration::from_millis(500);
 
 /// With fewer epochs there is no interval to speak of.
 const FEWEST_EPOCHS: u32 = 3;
 
-/// More do not make it much narrower, and every one starts all variants anew.
-const MOST_EPOCHS: u32 = 20;
+/// With fewer epochs no change of a time is critical.
+const ENOUGH_EPOCHS: u32 = 12;
+
+/// More do not make an interval much narrower, and every one starts all variants anew.
+const MOST_EPOCHS: u32 = 24;
 
 /// Shorter ones hold too few operations, and are mostly lead-in.
 const SHORTEST_SLICE: Duration = Duration::from_millis(50);
@@ -56,10 +62,12 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// How many epochs share a load of that length.
-    pub fn epochs(&self, load: Duration) -> u32 {
-        let fitting = (load.as_secs_f64() / EPOCH.as_secs_f64()).round() as u32;
-        self.epochs.unwrap_or(fitting.clamp(FEWEST_EPOCHS, MOST_EPOCHS))
+    /// How many epochs share a load of that length, where a round of all variants takes so long.
+    pub fn epochs(&self, load: Duration, round: Duration) -> u32 {
+        let fitting = |epoch: Duration| (load.as_secs_f64() / epoch.max(round).as_secs_f64()).round() as u32;
+        let enough = fitting(SHORTEST_EPOCH).min(ENOUGH_EPOCHS);
+        self.epochs
+            .unwrap_or(fitting(EPOCH).max(enough).clamp(FEWEST_EPOCHS, MOST_EPOCHS))
     }
 }
 

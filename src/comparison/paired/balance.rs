@@ -1,0 +1,139 @@
+//! Were the variants treated alike? If not, no difference between them means anything.
+
+use std::collections::BTreeMap;
+
+use super::Pairing;
+use crate::{
+    comparison::Check,
+    run::Slice,
+    stats::mean_interval,
+    units::{format_change, group_thousands},
+};
+
+/// The slice that comes second in a round may be this much slower or faster, whatever is in it,
+const ALLOWED_ORDER_EFFECT: f64 = 0.03;
+
+/// or more, where it is within so many standard errors.
+const ORDER_ERRORS: f64 = 3.0;
+
+/// Fewer rounds tell nothing of the order.
+const FEWEST_ROUNDS: usize = 12;
+
+/// The preconditions of comparing variants.
+pub(in crate::comparison) fn checks(trial: &Pairing<'_>) -> Vec<Check> {
+    [Some(plan(trial)), Some(turns(trial)), order(trial)].into_iter().flatten().collect()
+}
+
+/// Whoever changes the plan after the load can choose the verdict.
+fn plan(trial: &Pairing<'_>) -> Check {
+    let ok = trial.conduct.hash(trial.thresholds, trial.seed) == trial.conduct.plan;
+    Check {
+        id: "plan".into(),
+        text: if ok {
+            "limits, looks and seed are those of before the load".into()
+        } else {
+            "limits, looks or seed were changed after the load was planned; measure again with the new ones".into()
+        },
+        ok,
+        value: None,
+        limit: None,
+    }
+}
+
+/// Each variant has had as many turns as every other one, except in a round that was cut short.
+fn turns(trial: &Pairing<'_>) -> Check {
+    let mut turns = vec![0_u64; trial.variants.len()];
+    for slice in slices(trial) {
+        if let Some(turns) = turns.get_mut(slice.variant) {
+            *turns += 1;
+        }
+    }
+    let most = turns.iter().copied().max().unwrap_or(0);
+    let least = turns.iter().copied().min().unwrap_or(0);
+    let ok = most - least <= 1;
+    let count = |n: u64| group_thousands(i64::try_from(n).unwrap_or(i64::MAX));
+    Check {
+        id: "turns".into(),
+        text: if ok {
+            format!("each variant had its {} turns", count(least))
+        } else {
+            format!(
+                "some variant had {} turns and another one {}; what they did is not comparable",
+                count(least),
+                count(most)
+            )
+        },
+        ok,
+        value: Some((most - least) as f64),
+        limit: Some(1.0),
+    }
+}
+
+/// How much slower the second slice of a round is, whatever variant it is: what the first
+/// leaves behind (a queue, a warm cache, garbage) must not be charged to the second.
+///
+/// With d the log ratio of candidate to reference in a round, half the difference of the mean d of
+/// the rounds with the candidate second and of those with it first (a crossover design's period effect:
+/// Senn, Cross-over Trials in Clinical Research, 2002, section 3).
+fn order(trial: &Pairing<'_>) -> Option<Check> {
+    let worst = (1..trial.variants.len())
+        .filter_map(|candidate| period_effect(&rounds(trial, candidate)))
+        .max_by(|a, b| (a.0.abs() / a.1).total_cmp(&(b.0.abs() / b.1)))?;
+    let (effect, error) = worst;
+    let ok = effect.abs() <= ALLOWED_ORDER_EFFECT || effect.abs() <= ORDER_ERRORS * error;
+    let shown = format_change(libm::expm1(effect));
+    Some(Check {
+        id: "order".into(),
+        text: if ok {
+            format!("the order of turns does not matter: {shown} in the second slice of a round")
+        } else {
+            format!(
+                "the order of turns matters: the second slice of a round is {shown} slower than the first; \
+                 lengthen trial.lead_in, so that nothing of one variant is left when it is the next one's turn"
+            )
+        },
+        ok,
+        value: Some(effect),
+        limit: Some(ALLOWED_ORDER_EFFECT),
+    })
+}
+
+/// The log ratio of mean service times in each round, and whether the candidate came second.
+fn rounds(trial: &Pairing<'_>, candidate: usize) -> Vec<(f64, bool)> {
+    let mut rounds: BTreeMap<(u32, u32), [Option<(f64, f64)>; 2]> = BTreeMap::new();
+    for interval in trial.intervals {
+        let Some(slice) = interval.slice.filter(|slice| slice.variant == 0 || slice.variant == candidate) else {
+            continue;
+        };
+        let (sum, count) = interval.steps.iter().fold((0.0, 0.0), |(sum, count), step| {
+            (sum + step.service_sum_ns as f64, count + step.completed as f64 + step.failed as f64)
+        });
+        let sides = rounds.entry((slice.epoch, slice.round)).or_default();
+        sides[usize::from(slice.variant == candidate)] = (sum > 0.0).then(|| (slice.start_s, sum / count));
+    }
+    let both = rounds.into_values().filter_map(|[reference, candidate]| reference.zip(candidate));
+    both.map(|((first, reference), (second, candidate))| (libm::log(candidate / reference), second > first))
+        .collect()
+}
+
+/// The effect of coming second and its standard error.
+fn period_effect(rounds: &[(f64, bool)]) -> Option<(f64, f64)> {
+    let of = |wanted: bool| -> Vec<f64> {
+        rounds.iter().filter(|(_, second)| *second == wanted).map(|(change, _)| *change).collect()
+    };
+    let (second, first) = (of(true), of(false));
+    if second.len() < FEWEST_ROUNDS / 2 || first.len() < FEWEST_ROUNDS / 2 {
+        return None;
+    }
+    let (mean_second, mean_first) = (mean_interval(&second)?.0, mean_interval(&first)?.0);
+    let variance = |values: &[f64], mean: f64| {
+        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+        squares / (values.len() as f64 - 1.0) / values.len() as f64
+    };
+    let error = (variance(&second, mean_second) + variance(&first, mean_first)).sqrt() / 2.0;
+    Some(((mean_second - mean_first) / 2.0, error))
+}
+
+fn slices<'a>(trial: &Pairing<'a>) -> impl Iterator<Item = Slice> + 'a {
+    trial.intervals.iter().filter_map(|interval| interval.slice)
+}

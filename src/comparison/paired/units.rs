@@ -1,0 +1,97 @@
+//! The slices of a trial → units: what is one observation of a change.
+
+use std::{collections::BTreeMap, ops::Range};
+
+use super::Pairing;
+use crate::{
+    metric::Span,
+    run::{Interval, Latency, StepInterval, Unit as Kind},
+    stats::totals::Totals,
+};
+
+/// The slices of the reference and of one candidate that share their luck.
+pub(super) struct Unit<'a> {
+    pub(super) epoch: u32,
+    /// Of the reference and of the candidate.
+    pub(super) sides: [Vec<&'a Interval>; 2],
+}
+
+/// Values with their counts, ascending.
+pub(super) type Counted = Vec<(u64, u64)>;
+
+/// Those of these epochs that have load on both sides, in the order of time.
+pub(super) fn units<'a>(trial: &Pairing<'a>, candidate: usize, epochs: &Range<u32>) -> Vec<Unit<'a>> {
+    let mut units: BTreeMap<(u32, u32), Unit<'a>> = BTreeMap::new();
+    for interval in trial.intervals {
+        let Some(slice) = interval.slice.filter(|slice| epochs.contains(&slice.epoch)) else {
+            continue;
+        };
+        let side = match slice.variant {
+            0 => 0,
+            other if other == candidate => 1,
+            _ => continue,
+        };
+        let round = match trial.unit() {
+            Kind::Epoch => 0,
+            Kind::Pair => slice.round,
+        };
+        let unit = units.entry((slice.epoch, round)).or_insert_with(|| Unit {
+            epoch: slice.epoch,
+            sides: [Vec::new(), Vec::new()],
+        });
+        unit.sides[side].push(interval);
+    }
+    let whole = units.into_values().filter(|unit| unit.sides.iter().all(|side| !side.is_empty()));
+    whole.collect()
+}
+
+impl Unit<'_> {
+    /// Two sums on each side, over the slices' intervals of the steps at these indices.
+    pub(super) fn totals(&self, steps: &[Vec<usize>; 2], figures: impl Fn(&StepInterval) -> [f64; 2]) -> Totals {
+        let [reference, candidate] = [0, 1].map(|side| {
+            let all = self.steps(side, &steps[side]);
+            all.map(&figures).fold([0.0; 2], |sum, next| [sum[0] + next[0], sum[1] + next[1]])
+        });
+        Totals { reference, candidate }
+    }
+
+    /// Recorded seconds of each side.
+    pub(super) fn seconds(&self) -> [f64; 2] {
+        [0, 1].map(|side| {
+            let slices = self.sides[side].iter().filter_map(|interval| interval.slice);
+            slices.map(|slice| slice.length_s).sum()
+        })
+    }
+
+    /// The latencies of each side.
+    ///
+    /// # Errors
+    /// A sentence, when a slice cannot be read.
+    pub(super) fn latencies(&self, steps: &[Vec<usize>; 2], span: Span) -> Result<[Latency; 2], String> {
+        let mut both = [Latency::new(), Latency::new()];
+        for (side, all) in both.iter_mut().enumerate() {
+            for step in self.steps(side, &steps[side]) {
+                let (encoded, sum_ns) = match span {
+                    Span::ResponseTime => (&step.response_time, step.response_sum_ns),
+                    Span::ServiceTime => (&step.service_time, step.service_sum_ns),
+                };
+                all.hdr.add(&encoded.decode()?).map_err(|error| error.to_string())?;
+                all.sum_ns = all.sum_ns.saturating_add(sum_ns);
+            }
+        }
+        Ok(both)
+    }
+
+    fn steps(&self, side: usize, wanted: &[usize]) -> impl Iterator<Item = &StepInterval> {
+        let all = self.sides[side].iter().flat_map(|interval| &interval.steps);
+        all.filter(|step| wanted.contains(&step.step))
+    }
+}
+
+/// The values of a histogram.
+pub(super) fn counted(latency: &Latency) -> Counted {
+    let values = latency.hdr.iter_recorded();
+    values
+        .map(|value| (value.value_iterated_to(), value.count_at_value()))
+        .collect()
+}
