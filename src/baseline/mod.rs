@@ -11,6 +11,7 @@
 //!     accepted.log         one line per acceptance: time, name, run, commit, reason
 //! ```
 
+mod calibration;
 mod error;
 mod store;
 #[cfg(test)]
@@ -23,7 +24,10 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use self::error::BaselineError;
+pub use self::{
+    calibration::{Calibration, CalibrationMetric, CalibrationTrial, OtherRules},
+    error::BaselineError,
+};
 use crate::run::{self, Run};
 
 /// The format this program writes. Another one is refused.

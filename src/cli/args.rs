@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::executor::Injection;
+
 /// Load tests for HTTP services and databases that say whether it got slower, really.
 #[derive(Debug, Parser)]
 #[command(name = "loadgate", version, max_term_width = 100, after_help = EXIT_CODES)]
@@ -40,6 +42,8 @@ pub(super) enum Verb {
     Baseline(BaselineArgs),
     /// Find where a series of figures changed for good
     Changes(ChangesArgs),
+    /// Run a scenario against itself: how often it raises a false alarm here, and how small a change it sees
+    Calibrate(CalibrateArgs),
     /// Start the built-in service to try things on
     Demo(DemoArgs),
     /// Print the JSON Schema of scenarios, for editors
@@ -103,6 +107,33 @@ pub(super) struct RunArgs {
     pub(super) once: bool,
     #[command(flatten)]
     pub(super) judging: Judging,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CalibrateArgs {
+    /// The scenario file (TOML); of several variants the first is taken
+    pub(super) scenario: PathBuf,
+    /// How many trials there are to be in all; those that are kept from before count
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(super) trials: usize,
+    /// Put trouble into the copy, to see whether it is found: slower=5%, errors=1% or stalls=100ms; may be repeated
+    #[arg(long, value_name = "TROUBLE")]
+    pub(super) inject: Vec<Injection>,
+    /// Forget the trials that are kept
+    #[arg(long)]
+    pub(super) fresh: bool,
+    /// How often a day the gate runs, for the false alarms to expect in a month
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(super) runs_per_day: u32,
+    /// Set a value of the scenario, as in load.duration=30s
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) set: Vec<String>,
+    /// Directory of baselines, beside which trials are kept
+    #[arg(long, value_name = "DIR", default_value = "reports/baselines")]
+    pub(super) baselines: PathBuf,
+    /// What to print on stdout
+    #[arg(long, value_enum, default_value = "text")]
+    pub(super) format: Format,
 }
 
 /// How much load a one-liner makes.

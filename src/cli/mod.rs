@@ -5,6 +5,7 @@
 
 mod args;
 mod baseline;
+mod calibrate;
 mod changes;
 mod check;
 mod compare;
@@ -58,6 +59,7 @@ fn perform(verb: Verb, console: &Console) -> Result<Exit, Failure> {
         Verb::Report(args) => report::report(&args, console),
         Verb::Baseline(args) => baseline::baseline(&args, console),
         Verb::Changes(args) => changes::changes_of(&args, console),
+        Verb::Calibrate(args) => calibrate::calibrate(&args, console),
         Verb::Demo(args) => demo::demo(&args, console),
         Verb::Schema => check::schema(console),
     }

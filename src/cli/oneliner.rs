@@ -74,7 +74,7 @@ fn sql_scenario(args: &SqlArgs) -> Result<DocumentMut, String> {
     if let Some(candidate) = targets.next() {
         let mut own = Table::new();
         own["target"] = nested("main", candidate);
-        beside(&mut document, own, &args.load);
+        beside(&mut document, own);
     }
     Ok(document)
 }
@@ -102,7 +102,7 @@ fn database(address: &str, protocol: Option<&str>) -> Result<Table, String> {
 }
 
 /// Makes the scenario the base, and adds the candidate that is otherwise in these keys.
-fn beside(document: &mut DocumentMut, own: Table, load: &OneLinerLoad) {
+fn beside(document: &mut DocumentMut, own: Table) {
     let mut base = Table::new();
     base["name"] = value("base");
     let mut candidate = own;
@@ -111,18 +111,6 @@ fn beside(document: &mut DocumentMut, own: Table, load: &OneLinerLoad) {
     variants.push(base);
     variants.push(candidate);
     document["variant"] = Item::ArrayOfTables(variants);
-    // Who compares two wants to know whether they differ.
-    if load.limit.is_empty() {
-        let mut thresholds = ArrayOfTables::new();
-        for (metric, warning, critical) in [("p50", "+3%", "+10%"), ("error_rate", "+0.1pp", "+1pp")] {
-            let mut threshold = Table::new();
-            threshold["metric"] = value(metric);
-            threshold["warning"] = value(warning);
-            threshold["critical"] = value(critical);
-            thresholds.push(threshold);
-        }
-        document["threshold"] = Item::ArrayOfTables(thresholds);
-    }
 }
 
 /// `uniform:1..100000` and its like as the data item of a scenario.

@@ -72,7 +72,8 @@ pub(super) fn measure(
 ) -> Result<Exit, Failure> {
     let baseline = find_baseline(judging, &workload.name)?; // before any load: a bad one must not cost a run
     let out = out.prepare()?;
-    let run = conduct(workload, labels, console)?;
+    let setting = setting(labels, inflation(judging, &workload)?)?;
+    let run = conduct(workload, &setting, console)?;
     save(&run, out.as_deref())?;
     let comparison = judge(&run, baseline.as_ref(), judging);
     show(&run, &comparison, baseline.as_ref(), judging, out.as_deref(), console)
@@ -171,22 +172,22 @@ fn save(run: &Run, out: Option<&Path>) -> Result<(), Failure> {
     })
 }
 
-fn conduct(workload: Workload, labels: BTreeMap<String, String>, console: &Console) -> Result<Run, Failure> {
-    let setting = setting(labels)?;
+/// Loads what was compiled.
+pub(super) fn conduct(workload: Workload, setting: &Setting, console: &Console) -> Result<Run, Failure> {
     let workload = Arc::new(workload);
     let progress = Progress::new(&workload, console);
     let end = workload.load.end;
     let secrets = workload.secrets.clone();
     let run = runtime()?.block_on(async {
         interrupt::watch_sigterm(setting.interrupt.clone());
-        trial::conduct(workload, &setting, &mut |event| progress.show(event, end)).await
+        trial::conduct(workload, setting, &mut |event| progress.show(event, end)).await
     });
     progress.finish();
     run.map_err(|error| failed(&error, &secrets))
 }
 
 fn once(workload: &Arc<Workload>, labels: BTreeMap<String, String>, console: &Console) -> Result<Exit, Failure> {
-    let setting = setting(labels)?;
+    let setting = setting(labels, 1.0)?;
     let mut fine = true;
     let mut show = |Exchange { text, ok }: Exchange| {
         fine &= ok;
@@ -204,13 +205,28 @@ fn once(workload: &Arc<Workload>, labels: BTreeMap<String, String>, console: &Co
     Ok(if fine { Exit::Pass } else { Exit::Critical })
 }
 
-fn setting(labels: BTreeMap<String, String>) -> Result<Setting, Failure> {
+/// What standard errors are multiplied by on this class of machine, as its calibration has it; 1 without one.
+fn inflation(judging: &Judging, workload: &Workload) -> Result<f64, Failure> {
+    if workload.others.is_empty() {
+        return Ok(1.0);
+    }
+    let store = Baselines {
+        directory: judging.baselines.clone(),
+    };
+    let machine = observer::environment(variable).machine_class();
+    let known = store.calibration(&workload.name, &machine, None).map_err(Failure::usage)?;
+    Ok(known.and_then(|known| comparison::calibration::inflation(&known)).unwrap_or(1.0))
+}
+
+/// What a trial needs besides its workload.
+pub(super) fn setting(labels: BTreeMap<String, String>, inflation: f64) -> Result<Setting, Failure> {
     Ok(Setting {
         environment: observer::environment(variable),
         labels,
         executable: std::env::current_exe().map_err(Failure::unexpected)?,
         site: Site::new(variable),
-        inflation: 1.0,
+        inflation,
+        injection: None,
         interrupt: interrupt::install(),
     })
 }

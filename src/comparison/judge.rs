@@ -123,13 +123,7 @@ impl Judge<'_> {
         }
     }
 
-    fn fill(
-        &self,
-        judgement: &mut Judgement,
-        threshold: &Threshold,
-        figures: &Figures,
-        decision: Option<&Decision>,
-    ) {
+    fn fill(&self, judgement: &mut Judgement, threshold: &Threshold, figures: &Figures, decision: Option<&Decision>) {
         let scale = if judgement.in_points() || judgement.in_counts() {
             Scale::Difference
         } else {
@@ -143,8 +137,9 @@ impl Judge<'_> {
             (judgement.reference, judgement.candidate) = (Some(before), Some(now));
             (judgement.change, judgement.interval) = (Some(measured.change), Some(measured.interval));
         }
-        let [decided_critical, decided_warning] =
-            decision.map_or([None, None], |decision| [decision.critical.as_ref(), decision.warning.as_ref()]);
+        let [decided_critical, decided_warning] = decision.map_or([None, None], |decision| {
+            [decision.critical.as_ref(), decision.warning.as_ref()]
+        });
         let critical = threshold.critical.map(|limit| match decided_critical {
             Some(decided) => decided.standing.clone(),
             None => self.standing(limit, threshold.warning, threshold, figures),
@@ -171,7 +166,7 @@ impl Judge<'_> {
             Some(measured) => (Some(measured.change), Some(measured.interval)),
             None => (figures.change(scale_of(limit)), figures.interval(scale_of(limit))),
         };
-        judgement.reason = self.reason(judgement, limit, &standing, figures, change);
+        judgement.reason = self.reason(judgement, limit, &standing, figures, change, decided.is_some());
         judgement.reason += &sentence::confirmation(decision, judgement.verdict);
         self.excuse_other_machine(judgement, limit);
     }
@@ -273,6 +268,7 @@ impl Judge<'_> {
         standing: &Standing,
         figures: &Figures,
         (change, interval): (Option<f64>, Option<Bounds>),
+        paired: bool,
     ) -> String {
         let finding = match (limit, standing) {
             (_, Standing::Unjudged) => {
@@ -296,7 +292,7 @@ impl Judge<'_> {
             Standing::Open { load, .. } if judgement.verdict == Some(Verdict::Inconclusive) => {
                 format!(
                     "{finding}: too uncertain to tell; {}",
-                    sentence::more_load(*load, limit.is_relative() && judgement.variant.is_none())
+                    sentence::more_load(*load, limit.is_relative() && !paired)
                 )
             }
             _ => finding,

@@ -13,8 +13,10 @@
 //! paired     the change of a variant, from slices that take turns
 //! standing   where a limit stands: broken, ruled out, open
 //! sentence   findings in words
+//! calibration  trials of a scenario against itself → what the machine can see
 //! ```
 
+pub mod calibration;
 mod carried;
 mod checks;
 mod evidence;

@@ -99,7 +99,9 @@ pub(super) fn confirmation(decision: Option<&Decision>, verdict: Option<Verdict>
     match (decision.confirmation, verdict, decision.label) {
         (Some(epochs), Some(Verdict::Critical), _) => format!("; confirmed by {epochs} fresh epochs"),
         (Some(epochs), _, Some(Label::Unconfirmed)) => {
-            format!("; it was critical before, and {epochs} fresh epochs, of which these are the figures, did not confirm it")
+            format!(
+                "; it was critical before, and {epochs} fresh epochs, of which these are the figures, did not confirm it"
+            )
         }
         (None, _, Some(Label::Unconfirmed)) => {
             "; it would be critical, but the run ended before fresh epochs could confirm it".to_owned()

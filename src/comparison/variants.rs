@@ -43,7 +43,10 @@ pub(super) fn judge(run: &Run) -> (Vec<Judgement>, Vec<String>) {
             });
         }
     }
-    (judgements, sentence::conduct(&stored.conduct, epochs, run.partial.is_none()))
+    (
+        judgements,
+        sentence::conduct(&stored.conduct, epochs, run.partial.is_none()),
+    )
 }
 
 /// Whether the variants were treated alike.

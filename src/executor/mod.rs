@@ -7,6 +7,7 @@
 mod abort;
 mod attack;
 mod closed;
+mod injection;
 mod open;
 mod pacer;
 mod pass;
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{abort::Aborts, worker::Workers};
 pub use self::{
+    injection::Injection,
     open::{Bounds, run as run_open},
     pacer::Pacer,
     pass::{Performer, Recording},
@@ -71,6 +73,8 @@ pub struct Variant {
     pub globals: Arc<[Option<Value>]>,
     /// Where its measured steps begin among those of all variants.
     pub first_step: usize,
+    /// Trouble that is put into its operations on purpose.
+    pub injection: Option<Injection>,
 }
 
 impl Plan {

@@ -287,6 +287,7 @@ mod tests {
             connectors: Arc::from([]),
             globals: Arc::from([]),
             first_step: 0,
+            injection: None,
         };
         let mut performers: Vec<_> = sessions
             .into_iter()

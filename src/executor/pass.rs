@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::{
     Variant,
+    injection::Trouble,
     pacer::Pacer,
     slices::Slices,
     unmeasured::{self, Failed},
@@ -140,6 +141,8 @@ pub struct Performer<'w, S> {
     reply: Reply,
     pacer: Option<Pacer>,
     precise: bool,
+    /// What is put into its operations on purpose.
+    trouble: Option<Trouble>,
 }
 
 /// How a pass ended.
@@ -164,6 +167,7 @@ impl<'w, S: Session> Performer<'w, S> {
             reply: Reply::default(),
             pacer: None,
             precise,
+            trouble: variant.injection.map(Trouble::new),
         }
     }
 
@@ -365,7 +369,10 @@ impl<'w, S: Session> Performer<'w, S> {
                 ..before
             }));
         }
-        let outcome = target::perform(&mut self.session, step, &mut self.values, &mut self.reply).await;
+        let mut outcome = target::perform(&mut self.session, step, &mut self.values, &mut self.reply).await;
+        if let Some(trouble) = &mut self.trouble {
+            outcome = trouble.meddle(recording.t0, &mut self.reply, outcome).await;
+        }
         flight.set(before);
         if let Some(Flight { due: pass_due, .. }) = before {
             recording.with(pass_due, |recorder, at| self.record(step, *due, outcome, recorder, at));

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
-    comparison::{Check, Verdict},
+    comparison::{Check, Label, Verdict},
     metric::Better,
     run::{
         Encoded, Environment, Equivalence, Growth, Resources, StatementCensus, StatementPlan, Target, TargetActivity,
@@ -195,6 +195,9 @@ pub struct ComparisonEntry {
     /// `null`: not judged, for want of a baseline.
     #[schemars(with = "Option<String>")]
     pub verdict: Option<Verdict>,
+    /// Of variants: `no_change`, `improved` (both pass) or `unconfirmed` (a warning that was critical at first).
+    #[schemars(with = "Option<String>")]
+    pub label: Option<Label>,
     /// The finding in one sentence.
     pub reason: String,
     /// Where the limit was written.

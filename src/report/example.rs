@@ -234,7 +234,7 @@ fn build(seed: u64, slower: f64) -> Run {
         aborted: None,
         search: None,
         variants: Vec::new(),
-            conduct: None,
+        conduct: None,
         equivalence: None,
         census: None,
         resources: Vec::new(),

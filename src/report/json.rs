@@ -115,6 +115,7 @@ fn comparison_entry(judgement: &Judgement) -> ComparisonEntry {
             critical: judgement.critical.map(limit_entry),
         },
         verdict: judgement.verdict,
+        label: judgement.label,
         reason: judgement.reason.clone(),
         source: judgement.source.clone(),
     }

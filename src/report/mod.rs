@@ -13,6 +13,7 @@
 //! html      the page
 //! ```
 
+mod calibration;
 mod chart;
 mod counted;
 pub mod document;
@@ -34,7 +35,8 @@ use self::{
     document::Artifact,
 };
 use crate::{
-    comparison::Comparison,
+    baseline::Calibration,
+    comparison::{Comparison, calibration::Summary},
     run::{self, Run, StoreError},
 };
 
@@ -123,6 +125,16 @@ pub fn write(
 /// When it cannot be serialised.
 pub fn json_text(run: &Run, comparison: &Comparison, exit_code: u8) -> Result<String, ReportError> {
     Ok(serde_json::to_string(&json::document(run, comparison, exit_code, vec![]))? + "\n")
+}
+
+/// What a calibration says, for a terminal of `width` columns.
+pub fn calibration(
+    calibration: &Calibration,
+    summary: &Summary,
+    runs_per_day: u32,
+    width: u16,
+) -> String {
+    self::calibration::render(calibration, summary, runs_per_day, width)
 }
 
 /// The summary for a terminal of `width` columns; its last line is the verdict.

@@ -9,7 +9,7 @@ use super::{
     words::{self, NAME, SENTENCE, UNKNOWN, printable},
 };
 use crate::{
-    comparison::{Comparison, Verdict},
+    comparison::{Comparison, Label, Verdict},
     run::{Search, TriedRate},
     units,
 };
@@ -34,6 +34,8 @@ pub(super) struct GateRow {
     pub(super) shape: char,
     /// Its word.
     pub(super) word: &'static str,
+    /// What it says besides: `no change`.
+    pub(super) label: Option<&'static str>,
     /// The finding in one sentence.
     pub(super) reason: String,
     /// `perf/checkout.toml:31`.
@@ -54,6 +56,7 @@ pub(super) fn gates(comparison: &Comparison) -> Vec<GateRow> {
             verdict: judgement.verdict,
             shape: words::shape(judgement.verdict),
             word: words::word(judgement.verdict),
+            label: judgement.label.map(Label::words),
             reason: printable(&judgement.reason, SENTENCE),
             source: format!("{}:{}", printable(&judgement.source.file, NAME), judgement.source.line),
         }

@@ -210,6 +210,7 @@ fn gates(run: &Run, comparison: &Comparison, paint: Paint, width: u16) -> Option
     );
     for gate in tables::gates(comparison) {
         let mark = words::mark(gate.verdict);
+        let mark = gate.label.map_or(mark.clone(), |label| format!("{mark} ({label})"));
         table.add_row([
             &gate.step,
             gate.metric,
@@ -252,7 +253,7 @@ fn facts(comparison: &Comparison, document: &Document, report: Option<&Path>, pa
 }
 
 /// A table without lines; the columns of `right` hold numbers.
-fn table(width: u16, header: &[&str], right: std::ops::Range<usize>) -> Table {
+pub(super) fn table(width: u16, header: &[&str], right: std::ops::Range<usize>) -> Table {
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
@@ -267,7 +268,7 @@ fn table(width: u16, header: &[&str], right: std::ops::Range<usize>) -> Table {
     table
 }
 
-fn lines(table: &Table) -> String {
+pub(super) fn lines(table: &Table) -> String {
     let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     lines.join("\n")
 }

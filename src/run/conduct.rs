@@ -51,7 +51,10 @@ impl Conduct {
             .map(|threshold| {
                 let written = |limit: Option<crate::threshold::Limit>| limit.map(|limit| limit.to_string());
                 let (warning, critical) = (written(threshold.warning), written(threshold.critical));
-                format!("{:?} {} {warning:?} {critical:?}", threshold.step, threshold.metric.name)
+                format!(
+                    "{:?} {} {warning:?} {critical:?}",
+                    threshold.step, threshold.metric.name
+                )
             })
             .collect();
         hash(format!("{unit:?} {epochs} {looks:?} {inflation:?} {instance_spread:?} {limits:?} {seed}").as_bytes())

@@ -91,6 +91,38 @@ pub enum LoadError {
     },
 }
 
+impl Loaded {
+    /// The same work twice, as variants of these names: of the first variant, where there are several.
+    #[must_use]
+    pub fn beside_itself(mut self, names: [&str; 2]) -> Self {
+        let first = self.variants.first().unwrap_or(&self.scenario).clone();
+        let place = At {
+            value: (),
+            start: 0,
+            end: 0,
+        };
+        // What is absolute says nothing of a difference.
+        let relative = |limit: &Option<At<String>>| limit.as_ref().is_some_and(|limit| limit.value.starts_with('+'));
+        let threshold: Vec<_> = first.threshold.iter().filter(|at| relative(&at.value.warning) || relative(&at.value.critical)).cloned().collect();
+        let named = |name: &str| {
+            let written = first.variant.first();
+            let variant = Variant {
+                name: Some(place.with(name.to_owned())),
+                ..written.map_or_else(Variant::default, |written| written.value.clone())
+            };
+            Scenario {
+                variant: vec![place.with(variant)],
+                threshold: threshold.clone(),
+                ..first.clone()
+            }
+        };
+        self.variants = names.map(named).to_vec();
+        self.scenario.threshold.clone_from(&threshold);
+        self.scenario.variant = self.variants.iter().flat_map(|scenario| scenario.variant.clone()).collect();
+        self
+    }
+}
+
 /// Reads a scenario file and applies `--set key=value` to it.
 ///
 /// # Errors

@@ -76,9 +76,15 @@ mod tests {
         // p = 3/1900 + .001; sum(comb(1000, k) * p**k * (1-p)**(1000-k) for k in range(9, 200)): far below events_p
         let beyond = events_p_beyond([3, 1_900], [9, 1_000], 0.001);
         let tail = 0.0013821072726786733;
-        assert!((beyond - f64::max(tail, events_p([3, 1_900], [9, 1_000]))).abs() < 1e-12, "{beyond}");
+        assert!(
+            (beyond - f64::max(tail, events_p([3, 1_900], [9, 1_000]))).abs() < 1e-12,
+            "{beyond}"
+        );
         assert!(events_p_beyond([3, 1_900], [9, 1_000], 0.005) > 0.05);
-        assert_eq!(events_p_beyond([3, 1_900], [9, 1_000], 0.0), events_p([3, 1_900], [9, 1_000]));
+        assert_eq!(
+            events_p_beyond([3, 1_900], [9, 1_000], 0.0),
+            events_p([3, 1_900], [9, 1_000])
+        );
         assert_eq!(events_p_beyond([0, 100], [0, 100], 0.01), 1.0);
     }
 

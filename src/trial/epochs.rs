@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     comparison::{self, Next, Pairing, StepOf},
-    executor::{self, Driven, Event, Plan, SlicePlan, Slices},
+    executor::{self, Driven, Event, Injection, Plan, SlicePlan, Slices},
     recorder::Collector,
     run::{self, Accounting, Interval, Run},
     stats::looks::looks,
@@ -132,7 +132,7 @@ impl Epochs<'_> {
         let mut stages = set_up_all(self.workload, self.servers, self.setting, epoch).await?;
         let slices = Arc::new(Slices::of_epoch(&self.slice_plan, self.workload.seed, epoch));
         let plan = Plan {
-            variants: variants(&stages),
+            variants: with_trouble(variants(&stages), self.setting.injection),
             load: Load {
                 end: End::After(slices.length()),
                 warm_up: Duration::ZERO,
@@ -343,6 +343,16 @@ pub(super) fn variants(stages: &[Stage]) -> Arc<[executor::Variant]> {
         variant
     });
     variants.collect()
+}
+
+/// The last variant gets the trouble.
+fn with_trouble(variants: Arc<[executor::Variant]>, injection: Option<Injection>) -> Arc<[executor::Variant]> {
+    let last = variants.len() - 1;
+    let troubled = variants.iter().enumerate().map(|(index, variant)| executor::Variant {
+        injection: injection.filter(|_| index == last),
+        ..variant.clone()
+    });
+    troubled.collect()
 }
 
 fn length(load: &Load) -> Duration {

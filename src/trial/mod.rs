@@ -24,7 +24,7 @@ use jiff::Timestamp;
 pub use self::once::{Exchange, once};
 use self::{generator::Watched, lookout::Lookout, servers::Servers, stage::Stage};
 use crate::{
-    executor::{self, Driven, Event, Interrupt, Plan, WorkerError},
+    executor::{self, Driven, Event, Injection, Interrupt, Plan, WorkerError},
     lab::{LabError, RunDirectory, postgres::Site},
     recorder::{Collector, Recorded, StepRecorded},
     run::{self, Accounting, Environment, Generator, Model, Run},
@@ -46,6 +46,8 @@ pub struct Setting {
     pub site: Site,
     /// What standard errors of changes are multiplied by on this machine; 1 where it was never calibrated.
     pub inflation: f64,
+    /// Trouble to put into the operations of the last variant.
+    pub injection: Option<Injection>,
     /// Asks for an early end.
     pub interrupt: Interrupt,
 }

@@ -117,6 +117,7 @@ impl Stage {
             connectors: Arc::clone(&self.connectors),
             globals: Arc::clone(&self.globals),
             first_step,
+            injection: None,
         }
     }
 

@@ -9,10 +9,20 @@ use crate::{
     threshold::{Limit, Source, Threshold},
 };
 
+/// The limits of variants where a scenario has none: metric, warning and critical.
+const USUAL: [(&str, &str, &str); 3] = [
+    ("mean", "+3% and 20us", "+10% and 20us"),
+    ("p99", "+10% and 20us", "+25% and 20us"),
+    ("error_rate", "+0.1pp", "+1pp"),
+];
+
 impl Compiler<'_> {
     /// Compiles all thresholds; `steps` are the names of all steps, those with problems included.
     pub(super) fn thresholds(&mut self, scenario: &Scenario, steps: &[String], text: &Text) -> Vec<Threshold> {
         let searches = scenario.load.as_ref().is_none_or(|load| load.value.search.is_some());
+        if scenario.threshold.is_empty() && !scenario.variant.is_empty() {
+            return self.usual(text);
+        }
         let mut thresholds = Vec::new();
         for written in &scenario.threshold {
             let line = 1 + text.toml[..text.toml.floor_char_boundary(written.start)]
@@ -25,6 +35,24 @@ impl Compiler<'_> {
             thresholds.extend(self.threshold(written, steps, searches, source));
         }
         thresholds
+    }
+
+    /// Who compares variants and sets no limit wants to know all the same whether one got worse.
+    fn usual(&mut self, text: &Text) -> Vec<Threshold> {
+        let limits = USUAL.iter().filter_map(|(metric, warning, critical)| {
+            let metric = metric::find(metric)?;
+            Some(Threshold {
+                step: None,
+                metric,
+                warning: Limit::parse(warning, metric).ok(),
+                critical: Limit::parse(critical, metric).ok(),
+                source: Source {
+                    file: text.path.clone(),
+                    line: 1,
+                },
+            })
+        });
+        limits.collect()
     }
 
     fn threshold(

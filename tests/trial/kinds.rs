@@ -17,7 +17,7 @@ sql = "words.sql"
 users = 1
 duration = "1s"
 [trial]
-epochs = 2
+epochs = 3
 slice = "100ms"
 [data.word]
 uniform = { from = 1, to = 20_000 }
@@ -74,7 +74,7 @@ start = "loadgate demo --listen 127.0.0.1:{port}"
 ready = "/api/health"
 [load]
 users = 4
-duration = "3s"
+duration = "6s"
 [data.user]
 uniform = { from = 1, to = 100 }
 [[flow]]

@@ -38,7 +38,7 @@ build = "rustc -O server.rs -o server"
 start = "{build}/server {port}"
 [load]
 users = 1
-duration = "4s"
+duration = "6s"
 [[flow]]
 name = "visit"
 [[flow.step]]

@@ -50,7 +50,7 @@ pub(super) fn scenario(args: &HttpArgs) -> Result<DocumentMut, String> {
             flow["step"] = list(step);
             own["flow"] = list(flow);
         }
-        beside(&mut document, own, &args.load);
+        beside(&mut document, own);
     }
     Ok(document)
 }

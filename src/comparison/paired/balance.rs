@@ -21,7 +21,10 @@ const FEWEST_ROUNDS: usize = 12;
 
 /// The preconditions of comparing variants.
 pub(in crate::comparison) fn checks(trial: &Pairing<'_>) -> Vec<Check> {
-    [Some(plan(trial)), Some(turns(trial)), order(trial)].into_iter().flatten().collect()
+    [Some(plan(trial)), Some(turns(trial)), order(trial)]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Whoever changes the plan after the load can choose the verdict.
@@ -100,26 +103,65 @@ fn order(trial: &Pairing<'_>) -> Option<Check> {
 
 /// The log ratio of mean service times in each round, and whether the candidate came second.
 fn rounds(trial: &Pairing<'_>, candidate: usize) -> Vec<(f64, bool)> {
-    let mut rounds: BTreeMap<(u32, u32), [Option<(f64, f64)>; 2]> = BTreeMap::new();
+    let pairs = pairs(trial, candidate).into_values();
+    pairs
+        .map(|[before, now]| (libm::log(now.mean / before.mean), now.start_s > before.start_s))
+        .collect()
+}
+
+/// The epoch of each round with the log ratio of mean service times in it.
+pub(in crate::comparison) fn changes_by_round(
+    trial: &Pairing<'_>,
+    candidate: usize,
+) -> impl Iterator<Item = (u32, f64)> {
+    let pairs = pairs(trial, candidate).into_iter();
+    pairs.map(|((epoch, _), [before, now])| (epoch, libm::log(now.mean / before.mean)))
+}
+
+/// A slice with operations.
+#[derive(Clone, Copy)]
+struct Turn {
+    start_s: f64,
+    /// Of service times, in nanoseconds.
+    mean: f64,
+}
+
+/// The turns of reference and candidate, by epoch and round.
+fn pairs(trial: &Pairing<'_>, candidate: usize) -> BTreeMap<(u32, u32), [Turn; 2]> {
+    let mut rounds: BTreeMap<(u32, u32), [Option<Turn>; 2]> = BTreeMap::new();
     for interval in trial.intervals {
-        let Some(slice) = interval.slice.filter(|slice| slice.variant == 0 || slice.variant == candidate) else {
+        let Some(slice) = interval
+            .slice
+            .filter(|slice| slice.variant == 0 || slice.variant == candidate)
+        else {
             continue;
         };
         let (sum, count) = interval.steps.iter().fold((0.0, 0.0), |(sum, count), step| {
-            (sum + step.service_sum_ns as f64, count + step.completed as f64 + step.failed as f64)
+            (
+                sum + step.service_sum_ns as f64,
+                count + step.completed as f64 + step.failed as f64,
+            )
         });
         let sides = rounds.entry((slice.epoch, slice.round)).or_default();
-        sides[usize::from(slice.variant == candidate)] = (sum > 0.0).then(|| (slice.start_s, sum / count));
+        sides[usize::from(slice.variant == candidate)] = (sum > 0.0).then(|| Turn {
+            start_s: slice.start_s,
+            mean: sum / count,
+        });
     }
-    let both = rounds.into_values().filter_map(|[reference, candidate]| reference.zip(candidate));
-    both.map(|((first, reference), (second, candidate))| (libm::log(candidate / reference), second > first))
-        .collect()
+    let both = rounds
+        .into_iter()
+        .filter_map(|(round, [before, now])| Some((round, [before?, now?])));
+    both.collect()
 }
 
 /// The effect of coming second and its standard error.
 fn period_effect(rounds: &[(f64, bool)]) -> Option<(f64, f64)> {
     let of = |wanted: bool| -> Vec<f64> {
-        rounds.iter().filter(|(_, second)| *second == wanted).map(|(change, _)| *change).collect()
+        rounds
+            .iter()
+            .filter(|(_, second)| *second == wanted)
+            .map(|(change, _)| *change)
+            .collect()
     };
     let (second, first) = (of(true), of(false));
     if second.len() < FEWEST_ROUNDS / 2 || first.len() < FEWEST_ROUNDS / 2 {

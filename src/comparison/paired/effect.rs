@@ -97,10 +97,9 @@ impl Asked<'_> {
                 }
                 self.ratio(&totals)
             }
-            Measure::Latency(_, Statistic::Max)
-            | Measure::DroppedRate
-            | Measure::HighestRate
-            | Measure::Counter(_) => Err("it is not compared by slices".into()),
+            Measure::Latency(_, Statistic::Max) | Measure::DroppedRate | Measure::HighestRate | Measure::Counter(_) => {
+                Err("it is not compared by slices".into())
+            }
         }
     }
 
@@ -144,7 +143,12 @@ impl Asked<'_> {
             units.iter().map(|unit| unit.latencies(&self.steps, span)).collect();
         let latencies = latencies?;
         let fewest = latencies.iter().flatten().map(Latency::count).min().unwrap_or(0);
-        let pooled = PooledPair::new(latencies.iter().map(|both| [counted(&both[0]), counted(&both[1])]).collect());
+        let pooled = PooledPair::new(
+            latencies
+                .iter()
+                .map(|both| [counted(&both[0]), counted(&both[1])])
+                .collect(),
+        );
         let values = pooled.quantiles(q).ok_or_else(|| too_few(units.len()))?;
         if q <= HIGHEST_BY_UNIT && fewest >= fewest_for_quantile(q) {
             let changes: Option<Vec<f64>> = latencies
@@ -246,6 +250,14 @@ impl Effect {
         }
     }
 
+    /// The change on the scale of the estimator, with its standard error and that one's degrees of freedom.
+    pub(super) fn estimated(&self) -> (f64, Option<[f64; 2]>) {
+        match &self.known {
+            Known::Located { located, .. } => (located.estimate, Some([located.error, located.freedom])),
+            Known::Events(_) => (self.change(), None),
+        }
+    }
+
     /// From the scale of the estimator to that of limits.
     fn shown(&self, inner: f64) -> f64 {
         match (self.scale, self.better) {
@@ -257,7 +269,7 @@ impl Effect {
     }
 
     /// From the scale of limits to that of the estimator.
-    fn inner(&self, shown: f64) -> f64 {
+    pub(super) fn inner(&self, shown: f64) -> f64 {
         match (self.scale, self.better) {
             (Scale::Difference, _) => shown,
             (Scale::Relative, Better::Lower) => libm::log1p(shown),
@@ -274,7 +286,10 @@ fn ended(step: &StepInterval) -> f64 {
 /// Both sides' sums per count over all units.
 fn rates(totals: &[Totals]) -> [f64; 2] {
     let rate = |side: fn(&Totals) -> [f64; 2]| {
-        let sums = totals.iter().map(side).fold([0.0; 2], |sum, next| [sum[0] + next[0], sum[1] + next[1]]);
+        let sums = totals
+            .iter()
+            .map(side)
+            .fold([0.0; 2], |sum, next| [sum[0] + next[0], sum[1] + next[1]]);
         sums[0] / sums[1]
     };
     [rate(|unit| unit.reference), rate(|unit| unit.candidate)]
@@ -290,7 +305,10 @@ fn binomial_error(counts: [[u64; 2]; 2]) -> f64 {
 }
 
 fn add(sum: [u64; 2], unit: [f64; 2]) -> [u64; 2] {
-    [sum[0].saturating_add(unit[0] as u64), sum[1].saturating_add(unit[1] as u64)]
+    [
+        sum[0].saturating_add(unit[0] as u64),
+        sum[1].saturating_add(unit[1] as u64),
+    ]
 }
 
 fn too_few(units: usize) -> String {

@@ -45,6 +45,17 @@ pub enum Label {
     Unconfirmed,
 }
 
+impl Label {
+    /// As people read it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::NoChange => "no change",
+            Self::Improved => "improved",
+            Self::Unconfirmed => "unconfirmed",
+        }
+    }
+}
+
 /// What is known of one threshold of one variant.
 #[derive(Debug, Clone)]
 pub(in crate::comparison) struct Decision {
@@ -126,10 +137,54 @@ pub(in crate::comparison) fn decide(trial: &Pairing<'_>) -> (Vec<Option<Decision
     for decision in decisions.iter_mut().filter(|decision| decision.confirmation.is_none()) {
         decision.unconfirm();
     }
-    let mut decisions = questions.iter().map(|question| place(trial, question)).zip(decisions).peekable();
+    let mut decisions = questions
+        .iter()
+        .map(|question| place(trial, question))
+        .zip(decisions)
+        .peekable();
     let all = (trial.variants.len().saturating_sub(1)) * trial.thresholds.len();
-    let placed = (0..all).map(|at| decisions.next_if(|(place, _)| *place == at).map(|(_, decision)| decision));
+    let placed = (0..all).map(|at| {
+        decisions
+            .next_if(|(place, _)| *place == at)
+            .map(|(_, decision)| decision)
+    });
     (placed.collect(), epochs)
+}
+
+/// One limit of the first candidate, as an estimator sees it.
+pub(in crate::comparison) struct Studied<'a> {
+    pub(in crate::comparison) threshold: &'a Threshold,
+    /// On the scale of the estimator: of logarithms, or points.
+    pub(in crate::comparison) change: f64,
+    /// Its standard error with degrees of freedom, where it has one.
+    pub(in crate::comparison) error: Option<[f64; 2]>,
+    /// How much worse is a warning, on the same scale.
+    pub(in crate::comparison) warning: Option<f64>,
+}
+
+/// What the first stage of a trial says of its first candidate, and how many epochs that was.
+pub(in crate::comparison) fn study<'a>(trial: &Pairing<'a>) -> (Vec<Studied<'a>>, u32) {
+    let questions = questions(trial);
+    let (_, epochs) = first_stage(trial, &questions);
+    let studied = questions
+        .iter()
+        .filter(|question| question.variant == 1)
+        .filter_map(|question| {
+            let answer = answer(trial, question, &(0..epochs));
+            let effect = answer.any()?;
+            let (change, error) = effect.estimated();
+            let warning = answer
+                .warning
+                .as_ref()
+                .map(|(limit, _)| effect.inner(size(*limit, effect)));
+            Some(Studied {
+                threshold: question.threshold,
+                change,
+                error,
+                warning,
+            })
+        });
+    (studied.collect(), epochs)
 }
 
 /// The looks as the trial took them, up to the one that ended it.
@@ -153,10 +208,7 @@ fn first_stage(trial: &Pairing<'_>, questions: &[Question<'_>]) -> (Vec<Decision
 fn confirm(trial: &Pairing<'_>, questions: &[Question<'_>], begin: u32, decisions: &mut [Decision]) {
     let end = epochs(trial.intervals, None);
     let critical: Vec<usize> = (0..questions.len()).filter(|at| decisions[*at].is_critical()).collect();
-    let asked: Vec<Question<'_>> = critical
-        .iter()
-        .map(|at| Question { ..questions[*at] })
-        .collect();
+    let asked: Vec<Question<'_>> = critical.iter().map(|at| Question { ..questions[*at] }).collect();
     let levels = Levels {
         reject: CONFIRMING,
         pass: CONFIRMING,
@@ -199,7 +251,10 @@ fn levels(number: usize, looks: usize) -> Levels {
 /// Every relative limit on what slices tell of, for every variant.
 fn questions<'a>(trial: &Pairing<'a>) -> Vec<Question<'a>> {
     let of_slices = |threshold: &&Threshold| {
-        let relative = [threshold.warning, threshold.critical].into_iter().flatten().any(|limit| limit.is_relative());
+        let relative = [threshold.warning, threshold.critical]
+            .into_iter()
+            .flatten()
+            .any(|limit| limit.is_relative());
         relative && !threshold.metric.measure.is_exact()
     };
     let variants = 1..trial.variants.len();
@@ -212,16 +267,26 @@ fn questions<'a>(trial: &Pairing<'a>) -> Vec<Question<'a>> {
 
 /// Where a question stands among all thresholds of all variants.
 fn place(trial: &Pairing<'_>, question: &Question<'_>) -> usize {
-    let at = trial.thresholds.iter().position(|known| std::ptr::eq(known, question.threshold));
+    let at = trial
+        .thresholds
+        .iter()
+        .position(|known| std::ptr::eq(known, question.threshold));
     (question.variant - 1) * trial.thresholds.len() + at.unwrap_or(0)
 }
 
 /// One look at these epochs.
 fn look(trial: &Pairing<'_>, questions: &[Question<'_>], epochs: &Range<u32>, levels: Levels) -> Vec<Decision> {
-    let answers: Vec<Answer> = questions.iter().map(|question| answer(trial, question, epochs)).collect();
+    let answers: Vec<Answer> = questions
+        .iter()
+        .map(|question| answer(trial, question, epochs))
+        .collect();
     // Three families of hypotheses: not worse, worse by no more than a warning, not better.
     let adjusted = |p: &dyn Fn(&Answer) -> Option<f64>| {
-        let asked: Vec<(usize, f64)> = answers.iter().enumerate().filter_map(|(at, answer)| Some((at, p(answer)?))).collect();
+        let asked: Vec<(usize, f64)> = answers
+            .iter()
+            .enumerate()
+            .filter_map(|(at, answer)| Some((at, p(answer)?)))
+            .collect();
         let values: Vec<f64> = asked.iter().map(|(_, p)| *p).collect();
         let mut all = vec![1.0; answers.len()];
         for ((at, _), p) in asked.iter().zip(holm(&values)) {
@@ -235,25 +300,35 @@ fn look(trial: &Pairing<'_>, questions: &[Question<'_>], epochs: &Range<u32>, le
         Some(effect.as_ref().ok()?.p_beyond(answer.below()))
     });
     let better = adjusted(&|answer| Some(answer.any()?.p_better()));
-    let failures = questions.iter().map(|question| failures_differ(trial, question, epochs));
-    let decisions = answers.iter().zip(failures).enumerate().map(|(at, (answer, failures_differ))| {
-        let enough = answer.any().is_some_and(|effect| effect.units >= levels.fewest);
-        let decide = |side: &Option<Side>, certain: bool, below: f64| {
-            let (limit, effect) = side.as_ref()?;
-            Some(decided(*limit, effect, certain, below, levels))
-        };
-        let decision = Decision {
-            critical: decide(&answer.critical, enough && critical[at] <= levels.reject, answer.below()),
-            warning: decide(&answer.warning, worse[at] <= levels.reject, 0.0),
-            label: None,
-            confirmation: None,
-        };
-        let label = answer.label(levels, better[at] <= levels.reject && !failures_differ);
-        Decision {
-            label: label.filter(|_| !decision.is_broken()),
-            ..decision
-        }
-    });
+    let failures = questions
+        .iter()
+        .map(|question| failures_differ(trial, question, epochs));
+    let decisions = answers
+        .iter()
+        .zip(failures)
+        .enumerate()
+        .map(|(at, (answer, failures_differ))| {
+            let enough = answer.any().is_some_and(|effect| effect.units >= levels.fewest);
+            let decide = |side: &Option<Side>, certain: bool, below: f64| {
+                let (limit, effect) = side.as_ref()?;
+                Some(decided(*limit, effect, certain, below, levels))
+            };
+            let decision = Decision {
+                critical: decide(
+                    &answer.critical,
+                    enough && critical[at] <= levels.reject,
+                    answer.below(),
+                ),
+                warning: decide(&answer.warning, worse[at] <= levels.reject, 0.0),
+                label: None,
+                confirmation: None,
+            };
+            let label = answer.label(levels, better[at] <= levels.reject && !failures_differ);
+            Decision {
+                label: label.filter(|_| !decision.is_broken()),
+                ..decision
+            }
+        });
     decisions.collect()
 }
 
@@ -263,7 +338,10 @@ fn decided(limit: Limit, effect: &Result<Effect, String>, certain: bool, below: 
         Ok(effect) => effect,
         Err(why) => {
             let standing = Standing::Unknown(why.clone());
-            return Decided { standing, measured: None };
+            return Decided {
+                standing,
+                measured: None,
+            };
         }
     };
     let (size, change, upper) = (size(limit, effect), effect.change(), effect.upper(levels.pass));
@@ -350,8 +428,12 @@ fn estimate(trial: &Pairing<'_>, question: &Question<'_>, scale: Scale, epochs: 
 
 /// Too few operations for a comparison are told as such.
 fn enough(units: &[super::units::Unit<'_>], steps: &[Vec<usize>; 2], threshold: &Threshold) -> Result<(), String> {
-    let counts = units.iter().map(|unit| unit.totals(steps, |step| [0.0, step.completed as f64 + step.failed as f64]));
-    let counts = counts.fold([0.0; 2], |sum, unit| [sum[0] + unit.reference[1], sum[1] + unit.candidate[1]]);
+    let counts = units
+        .iter()
+        .map(|unit| unit.totals(steps, |step| [0.0, step.completed as f64 + step.failed as f64]));
+    let counts = counts.fold([0.0; 2], |sum, unit| {
+        [sum[0] + unit.reference[1], sum[1] + unit.candidate[1]]
+    });
     let needed = match threshold.metric.measure {
         Measure::Latency(_, Statistic::Quantile(q)) => fewest_for_quantile(q).max(FEWEST_OPERATIONS),
         _ => FEWEST_OPERATIONS,
@@ -365,8 +447,18 @@ fn enough(units: &[super::units::Unit<'_>], steps: &[Vec<usize>; 2], threshold: 
 /// Indices of the steps that a question is about, of the reference and of the candidate.
 fn steps(trial: &Pairing<'_>, question: &Question<'_>) -> [Vec<usize>; 2] {
     [0, question.variant].map(|variant| {
-        let own = trial.steps.iter().enumerate().filter(|(_, step)| step.variant == variant);
-        let meant = own.filter(|(_, step)| question.threshold.step.as_ref().is_none_or(|wanted| *wanted == step.name));
+        let own = trial
+            .steps
+            .iter()
+            .enumerate()
+            .filter(|(_, step)| step.variant == variant);
+        let meant = own.filter(|(_, step)| {
+            question
+                .threshold
+                .step
+                .as_ref()
+                .is_none_or(|wanted| *wanted == step.name)
+        });
         meant.map(|(index, _)| index).collect()
     })
 }
@@ -378,8 +470,12 @@ fn cpu_ns(trial: &Pairing<'_>, variants: [usize; 2], epoch: u32) -> Option<[f64;
         let own = slices.filter(|slice| slice.epoch == epoch && slice.variant == variant);
         let recorded_s: f64 = own.map(|slice| slice.length_s).sum();
         let name = trial.variants.get(variant)?;
-        let used = trial.resources.iter().filter(|used| used.epoch == epoch && used.variant.as_ref() == Some(name));
-        used.map(|used| used.cpu_s * 1e9 * recorded_s / used.loaded_s).reduce(|sum, more| sum + more)
+        let used = trial
+            .resources
+            .iter()
+            .filter(|used| used.epoch == epoch && used.variant.as_ref() == Some(name));
+        used.map(|used| used.cpu_s * 1e9 * recorded_s / used.loaded_s)
+            .reduce(|sum, more| sum + more)
     };
     Some([used(variants[0])?, used(variants[1])?])
 }
@@ -389,7 +485,9 @@ fn failures_differ(trial: &Pairing<'_>, question: &Question<'_>, epochs: &Range<
     let steps = steps(trial, question);
     let mut counts = [[0_u64; 2]; 2];
     for unit in units(trial, question.variant, epochs) {
-        let totals = unit.totals(&steps, |step| [step.failed as f64, step.completed as f64 + step.failed as f64]);
+        let totals = unit.totals(&steps, |step| {
+            [step.failed as f64, step.completed as f64 + step.failed as f64]
+        });
         for (sum, side) in counts.iter_mut().zip([totals.reference, totals.candidate]) {
             sum[0] += side[0] as u64;
             sum[1] += side[1] as u64;
@@ -403,7 +501,10 @@ fn failures_differ(trial: &Pairing<'_>, question: &Question<'_>, epochs: &Range<
 /// From stored data only: the same question at the same look draws the same numbers.
 fn seed(trial: &Pairing<'_>, question: &Question<'_>, epochs: &Range<u32>) -> u64 {
     let Question { variant, threshold } = question;
-    let about = format!("{} {variant} {:?} {} {epochs:?}", trial.seed, threshold.step, threshold.metric.name);
+    let about = format!(
+        "{} {variant} {:?} {} {epochs:?}",
+        trial.seed, threshold.step, threshold.metric.name
+    );
     u64::from_str_radix(&hash(about.as_bytes())[..16], 16).unwrap_or(trial.seed)
 }
 
@@ -439,7 +540,10 @@ impl Answer {
 impl Decision {
     /// What was measured, on the scale of its critical limit, or else of its warning limit.
     pub(in crate::comparison) fn measured(&self) -> Option<Measured> {
-        [&self.critical, &self.warning].into_iter().flatten().find_map(|decided| decided.measured)
+        [&self.critical, &self.warning]
+            .into_iter()
+            .flatten()
+            .find_map(|decided| decided.measured)
     }
 
     fn is_critical(&self) -> bool {

@@ -21,8 +21,8 @@ mod units;
 
 pub use self::looks::Label;
 pub(super) use self::{
-    balance::checks,
-    looks::{Decision, decide},
+    balance::{changes_by_round, checks},
+    looks::{Decision, decide, study},
 };
 use crate::{
     run::{Conduct, Interval, Resources, Run, Step, Unit},
@@ -94,7 +94,11 @@ impl Stored {
             plan: String::new(),
             confirmation: None,
         };
-        let variant = |step: &Step| run.variants.iter().position(|variant| Some(&variant.name) == step.variant.as_ref());
+        let variant = |step: &Step| {
+            run.variants
+                .iter()
+                .position(|variant| Some(&variant.name) == step.variant.as_ref())
+        };
         let steps = run.steps.iter().map(|step| StepOf {
             // Of no variant: not in any run that loadgate made.
             variant: variant(step).unwrap_or(usize::MAX),

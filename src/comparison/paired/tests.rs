@@ -103,9 +103,14 @@ fn conduct(shape: Shape) -> Simulated {
         threshold("p50", "+3%", "+10%"),
         threshold("error_rate", "+0.1pp", "+1pp"),
     ];
-    let mut looks: Vec<u32> = crate::stats::looks::looks(shape.epochs as usize).map(|look| look as u32).to_vec();
+    let mut looks: Vec<u32> = crate::stats::looks::looks(shape.epochs as usize)
+        .map(|look| look as u32)
+        .to_vec();
     looks.dedup();
-    let step = |variant| StepOf { variant, name: "get".into() };
+    let step = |variant| StepOf {
+        variant,
+        name: "get".into(),
+    };
     let mut trial = Simulated {
         thresholds,
         variants: vec!["base".into(), "candidate".into()],
@@ -241,16 +246,24 @@ fn standing(decided: Option<&super::looks::Decided>) -> &Standing {
 fn alarms(trial: &Simulated) -> [bool; 2] {
     let decisions = trial.decisions();
     let broken = |limit: fn(&Decision) -> &Option<super::looks::Decided>| {
-        decisions.iter().any(|decision| *standing(limit(decision).as_ref()) == Standing::Broken)
+        decisions
+            .iter()
+            .any(|decision| *standing(limit(decision).as_ref()) == Standing::Broken)
     };
-    [broken(|decision| &decision.critical), broken(|decision| &decision.warning)]
+    [
+        broken(|decision| &decision.critical),
+        broken(|decision| &decision.warning),
+    ]
 }
 
 #[test]
 fn a_variant_beside_itself_is_no_change() {
     let mut settled = 0;
     for seed in 0..12 {
-        let trial = conduct(Shape { seed, ..Shape::default() });
+        let trial = conduct(Shape {
+            seed,
+            ..Shape::default()
+        });
         assert_eq!(alarms(&trial), [false, false], "seed {seed}");
         let decisions = trial.decisions();
         settled += u32::from(decisions.iter().all(|decision| decision.label == Some(Label::NoChange)));
@@ -304,7 +317,10 @@ fn what_was_lucky_once_is_not_confirmed() {
         ..Shape::default()
     });
     let begin = slow.conduct.confirmation.unwrap();
-    let own = slow.intervals.iter().filter(|interval| interval.slice.unwrap().epoch < begin);
+    let own = slow
+        .intervals
+        .iter()
+        .filter(|interval| interval.slice.unwrap().epoch < begin);
     let fresh = equal.intervals.iter().take(48).cloned().map(|interval| {
         let slice = interval.slice.unwrap();
         Interval {
@@ -322,7 +338,10 @@ fn what_was_lucky_once_is_not_confirmed() {
     let mean = &trial.decisions()[0];
     assert_eq!(*standing(mean.critical.as_ref()), Standing::Unconfirmed);
     assert_eq!((mean.label, mean.confirmation), (Some(Label::Unconfirmed), Some(12)));
-    assert!(mean.measured().unwrap().change.abs() < 0.05, "the fresh epochs' figure is told");
+    assert!(
+        mean.measured().unwrap().change.abs() < 0.05,
+        "the fresh epochs' figure is told"
+    );
 }
 
 #[test]

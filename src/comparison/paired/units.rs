@@ -41,7 +41,9 @@ pub(super) fn units<'a>(trial: &Pairing<'a>, candidate: usize, epochs: &Range<u3
         });
         unit.sides[side].push(interval);
     }
-    let whole = units.into_values().filter(|unit| unit.sides.iter().all(|side| !side.is_empty()));
+    let whole = units
+        .into_values()
+        .filter(|unit| unit.sides.iter().all(|side| !side.is_empty()));
     whole.collect()
 }
 
@@ -50,7 +52,8 @@ impl Unit<'_> {
     pub(super) fn totals(&self, steps: &[Vec<usize>; 2], figures: impl Fn(&StepInterval) -> [f64; 2]) -> Totals {
         let [reference, candidate] = [0, 1].map(|side| {
             let all = self.steps(side, &steps[side]);
-            all.map(&figures).fold([0.0; 2], |sum, next| [sum[0] + next[0], sum[1] + next[1]])
+            all.map(&figures)
+                .fold([0.0; 2], |sum, next| [sum[0] + next[0], sum[1] + next[1]])
         });
         Totals { reference, candidate }
     }
