@@ -6,6 +6,14 @@
 //! blocks of such units; where a run is too short for that, [`binomial`] and
 //! the variance of the values stand in, and the [`Estimate`] says so.
 //!
+//! Variants in one run are measured side by side, unit by unit, so the units'
+//! changes are the observations: [`trimmed`], [`totals`] and [`pooled`] make a
+//! [`Located`] of them, an estimate with its error, in which [`Dependence`]
+//! counts what neighbouring units share. [`flips`] is a second witness, [`events`]
+//! stands in where events are few. [`looks`] and [`multiple`] say how sure one
+//! has to be when one looks more than once, [`prediction`] where a new value is
+//! to be expected after earlier ones.
+//!
 //! What an interval from one run on each side can *not* hold is what differs
 //! from run to run (layout, placement, the hour of the day). Limits must leave
 //! room for that. [`changes`] looks at many runs in a row instead.
@@ -18,6 +26,8 @@ mod beta;
 pub mod binomial;
 pub mod bootstrap;
 pub mod changes;
+#[cfg(test)]
+mod coverage;
 mod dependence;
 mod estimate;
 pub mod events;
