@@ -59,7 +59,10 @@ fn trials(
     let mut calibration = known(args, &store, &first, &setting)?;
     while calibration.trials.len() < args.trials {
         let number = calibration.trials.len();
-        let injected = calibration.injected.as_ref().map_or_else(String::new, |fault| format!(" with {fault}"));
+        let injected = calibration
+            .injected
+            .as_ref()
+            .map_or_else(String::new, |fault| format!(" with {fault}"));
         console.note(&format!("trial {} of {}{injected}", number + 1, args.trials));
         let workload = workload(args, Some(first.seed + 1 + number as u64), console)?;
         let run = conduct(workload, &setting, console)?;

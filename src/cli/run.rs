@@ -214,8 +214,12 @@ fn inflation(judging: &Judging, workload: &Workload) -> Result<f64, Failure> {
         directory: judging.baselines.clone(),
     };
     let machine = observer::environment(variable).machine_class();
-    let known = store.calibration(&workload.name, &machine, None).map_err(Failure::usage)?;
-    Ok(known.and_then(|known| comparison::calibration::inflation(&known)).unwrap_or(1.0))
+    let known = store
+        .calibration(&workload.name, &machine, None)
+        .map_err(Failure::usage)?;
+    Ok(known
+        .and_then(|known| comparison::calibration::inflation(&known))
+        .unwrap_or(1.0))
 }
 
 /// What a trial needs besides its workload.

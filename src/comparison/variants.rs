@@ -43,10 +43,9 @@ pub(super) fn judge(run: &Run) -> (Vec<Judgement>, Vec<String>) {
             });
         }
     }
-    (
-        judgements,
-        sentence::conduct(&stored.conduct, epochs, run.partial.is_none()),
-    )
+    let mut notes = sentence::conduct(&stored.conduct, epochs, run.partial.is_none());
+    notes.extend(paired::notes(&stored.pairing(run)));
+    (judgements, notes)
 }
 
 /// Whether the variants were treated alike.

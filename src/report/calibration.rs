@@ -87,7 +87,10 @@ fn facts(calibration: &Calibration, summary: &Summary, runs_per_day: u32) -> Str
         format_duration(std::time::Duration::from_secs_f64(summary.load_s.max(0.0)))
     )];
     if let Some(spread) = summary.instance_spread {
-        facts.push(format!(" instances of the same program differ by {} in their mean", per_cent(spread)));
+        facts.push(format!(
+            " instances of the same program differ by {} in their mean",
+            per_cent(spread)
+        ));
     }
     if calibration.injected.is_none() {
         let [expected, at_most] = summary.alarms_per_month;
@@ -101,7 +104,8 @@ fn facts(calibration: &Calibration, summary: &Summary, runs_per_day: u32) -> Str
                 " errors   are multiplied by {} in verdicts on this class of machine from now on",
                 significant(inflation)
             ),
-            None => " errors   are taken as they are: it takes 100 valid trials to know whether they are too small".to_owned(),
+            None => " errors   are taken as they are: it takes 100 valid trials to know whether they are too small"
+                .to_owned(),
         });
     }
     facts.join("\n")

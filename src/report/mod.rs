@@ -128,12 +128,7 @@ pub fn json_text(run: &Run, comparison: &Comparison, exit_code: u8) -> Result<St
 }
 
 /// What a calibration says, for a terminal of `width` columns.
-pub fn calibration(
-    calibration: &Calibration,
-    summary: &Summary,
-    runs_per_day: u32,
-    width: u16,
-) -> String {
+pub fn calibration(calibration: &Calibration, summary: &Summary, runs_per_day: u32, width: u16) -> String {
     self::calibration::render(calibration, summary, runs_per_day, width)
 }
 

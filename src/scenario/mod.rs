@@ -103,7 +103,12 @@ impl Loaded {
         };
         // What is absolute says nothing of a difference.
         let relative = |limit: &Option<At<String>>| limit.as_ref().is_some_and(|limit| limit.value.starts_with('+'));
-        let threshold: Vec<_> = first.threshold.iter().filter(|at| relative(&at.value.warning) || relative(&at.value.critical)).cloned().collect();
+        let threshold: Vec<_> = first
+            .threshold
+            .iter()
+            .filter(|at| relative(&at.value.warning) || relative(&at.value.critical))
+            .cloned()
+            .collect();
         let named = |name: &str| {
             let written = first.variant.first();
             let variant = Variant {
@@ -118,7 +123,11 @@ impl Loaded {
         };
         self.variants = names.map(named).to_vec();
         self.scenario.threshold.clone_from(&threshold);
-        self.scenario.variant = self.variants.iter().flat_map(|scenario| scenario.variant.clone()).collect();
+        self.scenario.variant = self
+            .variants
+            .iter()
+            .flat_map(|scenario| scenario.variant.clone())
+            .collect();
         self
     }
 }

@@ -121,4 +121,12 @@ fn a_process_that_waits_is_found_slower() {
             .contains("--delay 20ms")
     );
     assert_eq!(told.report["equivalence"]["differences"], json!([]));
+    assert_eq!(comparison["label"], json!(null));
+    assert!(comparison["reason"].as_str().unwrap().contains("confirmed by 6 fresh epochs"), "{comparison}");
+
+    // Judged again from its file it says the same, to the byte.
+    let again = desk.loadgate(&["compare", "out", "--format", "json"]).output().unwrap();
+    assert_eq!(again.status.code(), Some(3));
+    let document = fs::read_to_string(desk.path().join("out/report.json")).unwrap();
+    assert_eq!(String::from_utf8(again.stdout).unwrap().trim_end(), document.trim_end());
 }

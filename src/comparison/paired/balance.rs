@@ -6,7 +6,7 @@ use super::Pairing;
 use crate::{
     comparison::Check,
     run::Slice,
-    stats::mean_interval,
+    stats::{mean_interval, trimmed::trimmed_mean},
     units::{format_change, group_thousands},
 };
 
@@ -99,6 +99,38 @@ fn order(trial: &Pairing<'_>) -> Option<Check> {
         value: Some(effect),
         limit: Some(ALLOWED_ORDER_EFFECT),
     })
+}
+
+/// The first round of an epoch may be this much slower than its last one before a word is said,
+const ALLOWED_WARMING: f64 = 0.05;
+
+/// What the reader must know besides: instances that are not warm yet cost both sides alike, and blur what differs.
+pub(in crate::comparison) fn notes(trial: &Pairing<'_>) -> Vec<String> {
+    let candidates = 1..trial.variants.len();
+    let colder = candidates.filter_map(|candidate| {
+        let mut epochs: BTreeMap<u32, Vec<[Turn; 2]>> = BTreeMap::new();
+        for ((epoch, _), pair) in pairs(trial, candidate) {
+            epochs.entry(epoch).or_default().push(pair);
+        }
+        let changes: Vec<f64> = epochs
+            .values()
+            .filter_map(|rounds| Some((rounds.first()?, rounds.last().filter(|_| rounds.len() > 1)?)))
+            .map(|(first, last)| {
+                let mean = |pair: &[Turn; 2]| (libm::log(pair[0].mean) + libm::log(pair[1].mean)) / 2.0;
+                mean(first) - mean(last)
+            })
+            .collect();
+        let located = trimmed_mean(&changes)?;
+        let beyond = located.estimate > ALLOWED_WARMING && located.estimate > ORDER_ERRORS * located.error;
+        beyond.then_some(located.estimate)
+    });
+    let colder = colder.reduce(f64::max).map(|change| {
+        format!(
+            "Fresh instances are {} slower in the first round of an epoch than in its last: load.warm_up is too short for them.",
+            format_change(libm::expm1(change)).trim_start_matches('+')
+        )
+    });
+    colder.into_iter().collect()
 }
 
 /// The log ratio of mean service times in each round, and whether the candidate came second.

@@ -8,7 +8,7 @@ use crate::{
     stats::{
         Bounds, Located, Scale,
         events::{events_difference, events_p_beyond},
-        flips::sign_flip,
+        flips::{capped, sign_flip},
         looks::FEWEST_UNITS_FOR_CRITICAL,
         pooled::PooledPair,
         totals::{Totals, difference_of_rates, pseudo_values, ratio_of_totals},
@@ -157,7 +157,8 @@ impl Asked<'_> {
                 .collect();
             let changes = changes.ok_or_else(|| too_few(units.len()))?;
             let located = trimmed_mean(&changes).ok_or_else(|| too_few(units.len()))?;
-            return Ok(self.located(located, &changes, values, units.len()));
+            // One wild observation must not hide what the trimmed mean sees.
+            return Ok(self.located(located, &capped(&changes), values, units.len()));
         }
         let located = pooled.change(q, self.seed).ok_or_else(|| too_few(units.len()))?;
         let worse = pooled.permutation(q, self.seed).ok_or_else(|| too_few(units.len()))?;

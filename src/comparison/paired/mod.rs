@@ -21,7 +21,7 @@ mod units;
 
 pub use self::looks::Label;
 pub(super) use self::{
-    balance::{changes_by_round, checks},
+    balance::{changes_by_round, checks, notes},
     looks::{Decision, decide, study},
 };
 use crate::{

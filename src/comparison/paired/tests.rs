@@ -32,6 +32,8 @@ struct Shape {
     drift: f64,
     /// How much slower the second slice of a round is.
     second: f64,
+    /// How much slower the first round of an epoch is.
+    cold: f64,
     /// Share of the candidate's operations that fail.
     failing: f64,
     /// Whether targets are started anew with an epoch.
@@ -52,6 +54,7 @@ impl Default for Shape {
             noise: 0.02,
             drift: 0.0,
             second: 0.0,
+            cold: 0.0,
             failing: 0.0,
             fresh: true,
         }
@@ -195,6 +198,9 @@ impl Machine {
         } = self.shape;
         let planned = f64::from(self.shape.epochs) * 0.5 * f64::from(self.shape.rounds);
         let mut level = mean * (1.0 + drift * self.at_s / planned) * (self.luck[variant] + self.normal(noise)).exp();
+        if round % self.shape.rounds == 0 {
+            level *= 1.0 + self.shape.cold;
+        }
         if is_second {
             level *= 1.0 + self.shape.second;
         }
@@ -448,6 +454,25 @@ fn limits_changed_after_the_load_are_found() {
         .map(|check| check.id)
         .collect();
     assert_eq!(failed, ["plan"]);
+}
+
+#[test]
+fn instances_that_are_not_warm_yet_are_noticed() {
+    let told = |cold| {
+        notes(
+            &conduct(Shape {
+                cold,
+                ..Shape::default()
+            })
+            .pairing(),
+        )
+    };
+    assert_eq!(told(0.0), Vec::<String>::new());
+    let cold = told(0.3);
+    assert!(
+        cold.len() == 1 && cold[0].contains("load.warm_up is too short"),
+        "{cold:?}"
+    );
 }
 
 #[test]
