@@ -64,6 +64,10 @@ pub struct Reply {
     pub round_trips: u32,
     /// How many of its statements were sent; BEGIN, COMMIT and ROLLBACK of its transaction are none. SQL only.
     pub queries: u32,
+    /// How many transactions ended; a statement outside of any is one of its own. SQL only.
+    pub transactions: u32,
+    /// How many connections had to be made for it. PostgreSQL only.
+    pub sessions: u32,
     /// Keep the whole answer even where no expectation needs it.
     pub keep: bool,
     /// What the target said of a failure; may hold secrets.
@@ -80,6 +84,8 @@ impl Default for Reply {
             answer: Answer::default(),
             round_trips: 0,
             queries: 0,
+            transactions: 0,
+            sessions: 0,
             keep: false,
             message: None,
         }
@@ -93,6 +99,8 @@ impl Reply {
         self.answer = Answer::default();
         self.round_trips = 0;
         self.queries = 0;
+        self.transactions = 0;
+        self.sessions = 0;
         self.message = None;
         self.start = Instant::now();
         self.end = self.start;

@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use super::{
-    Slots, Told, run_command,
+    Slots, Told, address, run_command,
     support::{
         postgres::{Postgres, installed, query},
         program::{Desk, errors},
@@ -71,12 +71,6 @@ fn killed(server: &mut Postgres, comes_back: bool) -> Told {
         server.restart();
     }
     Told::left(&desk, child.wait_with_output().unwrap())
-}
-
-/// Of a database of that server.
-fn address(server: &Postgres, database: &str) -> String {
-    let url = server.url();
-    format!("{}/{database}", url.rsplit_once('/').unwrap().0)
 }
 
 fn in_database(server: &Postgres, database: &str, statements: &str) -> Vec<Vec<String>> {

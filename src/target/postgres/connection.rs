@@ -100,14 +100,20 @@ impl Connection {
             let messages = script.messages(number)?;
             reply.queries += 1;
             reply.round_trips += 1;
-            match self.shared.protocol {
-                Protocol::Simple => self.simple(messages, keep, reply).await?,
-                Protocol::Prepared | Protocol::Extended => {
-                    self.bound(statement.index, messages, keep, reply).await?;
-                }
-            }
+            let done = match self.shared.protocol {
+                Protocol::Simple => self.simple(messages, keep, reply).await,
+                Protocol::Prepared | Protocol::Extended => self.bound(statement.index, messages, keep, reply).await,
+            };
+            self.count_transaction(reply);
+            done?;
         }
         Ok(())
+    }
+
+    /// Counts the transaction that ended with the last answer, if one did.
+    fn count_transaction(&self, reply: &mut Reply) {
+        let ended = self.wire.is_usable() && !self.wire.is_in_transaction();
+        reply.transactions += u32::from(ended);
     }
 
     /// Sends messages and reads the answer to its end. Every message that is no row goes to
@@ -189,7 +195,9 @@ impl Connection {
     /// A statement of our own without an answer.
     async fn command(&mut self, sql: &str, reply: &mut Reply) -> Result<(), Failure> {
         reply.round_trips += 1;
-        self.ask(sql).await.map(drop)
+        let done = self.ask(sql).await.map(drop);
+        self.count_transaction(reply);
+        done
     }
 
     /// A question of our own: the first row of the answer.
@@ -306,8 +314,9 @@ async fn answer(
                 }
             }
             b'Z' => {
-                wire.skip(head).await?;
-                wire.answered();
+                // "I": idle; "T" and "E": in a transaction, in a failed one.
+                let in_transaction = wire.body(head).await?.first().is_some_and(|status| *status != b'I');
+                wire.answered(in_transaction);
                 return Ok(rows);
             }
             b'E' => {
