@@ -10,7 +10,7 @@ use super::{
     Setting, TrialError, assemble,
     generator::Watched,
     interruptible,
-    lookout::{Lookout, add_activity},
+    lookout::{self, Lookout, add_activity},
     servers::Servers,
     stage::{self, Stage},
 };
@@ -142,7 +142,7 @@ impl Epochs<'_> {
         let driven = stage::watch(&mut stages, self.servers, driving).await;
         let window = driven.as_ref().map_or(Duration::ZERO, |driven| driven.window);
         let loaded = slices.by_variant(stages.len(), window);
-        let (used, seen) = lookout.end(epoch, &loaded, false).await;
+        let (used, seen) = lookout.end(epoch, &loaded, lookout::PATIENCE_OF_EPOCHS).await;
         self.resources.extend(used);
         add_activity(&mut self.activity, seen, self.loaded.as_secs_f64());
         self.tear_down(stages).await;

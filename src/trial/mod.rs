@@ -169,7 +169,9 @@ async fn alone(
         Some(search) => stage::watch(&mut stages, servers, search::search(&plan, search, setting, &mut look)).await,
     };
     let loaded = driven.as_ref().map_or(0.0, |run| run.duration_s);
-    let (resources, activity) = lookout.end(0, &[Duration::from_secs_f64(loaded)], true).await;
+    let (resources, activity) = lookout
+        .end(0, &[Duration::from_secs_f64(loaded)], lookout::PATIENCE)
+        .await;
     let (mut targets, mut told) = (Vec::new(), Vec::new());
     for stage in stages {
         (targets, told) = stage.tear_down().await;

@@ -93,7 +93,28 @@ fn what_is_planned_each_time_and_committed_one_by_one_is_counted() {
     assert_eq!(verdict(&told, "plans_per_operation"), "critical");
     assert_eq!(verdict(&told, "transactions_per_operation"), "critical");
     assert_eq!(verdict(&told, "sessions_per_operation"), "pass");
+    gained_by_each(&told);
     assert!(told.page.contains("plans made per operation") && told.page.contains("transactions per operation"));
+}
+
+/// What the counters of each variant's database gained while load ran, to its end.
+fn gained_by_each(told: &Told) {
+    let activity = told.report["activity"].as_array().unwrap();
+    assert_eq!(activity.len(), 2, "{activity:?}");
+    for (seen, variant) in activity.iter().zip(["prepared", "extended"]) {
+        assert_eq!((&seen["variant"], &seen["target"]), (&json!(variant), &json!("db")));
+        let seen = &seen["activity"];
+        assert_eq!(seen["unavailable"], json!(null), "{seen}");
+        let transactions = |step| {
+            let counted = told.counted(variant, step, "transactions_per_operation");
+            told.step(variant, step)["count"].as_f64().unwrap() * counted
+        };
+        // Lead-ins come on top, and what was prepared.
+        let loaded: f64 = ["one", "three", "written out"].into_iter().map(transactions).sum();
+        assert!(seen["database"]["xact_commit"].as_f64().unwrap() > loaded, "{seen}");
+        assert!(seen["database"]["sessions"].as_f64().unwrap() >= 1.0, "{seen}");
+    }
+    assert!(told.page.contains("Counters gained: "));
 }
 
 /// A service on that database, beside loadgate.
