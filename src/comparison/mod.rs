@@ -11,6 +11,7 @@
 //! judge      one threshold → one judgement
 //! variants   one threshold per variant, beside the first
 //! epochs     the change of a variant, epoch by epoch
+//! plans      statements that a variant performs otherwise
 //! standing   where a limit stands: broken, ruled out, open
 //! sentence   findings in words
 //! ```
@@ -21,6 +22,7 @@ mod epochs;
 mod evidence;
 mod figures;
 mod judge;
+mod plans;
 mod sentence;
 mod standing;
 #[cfg(test)]
@@ -231,7 +233,7 @@ fn findings(run: &Run, comparable: bool, options: &Options, checks: &[Check], ju
         .collect();
     findings.extend(variants::other_answers(run));
     findings.extend(variants::not_carried(run));
-    findings.extend(variants::worse_plans(run));
+    findings.extend(plans::changed(run));
     findings.extend(carried::findings(run).into_iter().map(|text| Finding {
         verdict: Verdict::Critical,
         text,

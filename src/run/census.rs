@@ -19,7 +19,7 @@ pub struct Census {
 }
 
 /// The counts of one step.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct StepCensus {
     /// Index into [`super::Run::steps`].
     pub step: usize,

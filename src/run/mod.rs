@@ -41,7 +41,7 @@ pub use self::{
     step::{ErrorCount, Interval, Step, StepInterval},
     store::{FILE_NAME, StoreError, load, read_bounded, save, write_atomically},
     target::{Database, Target},
-    variant::{Build, Difference, Equivalence, Slice, Variant},
+    variant::{Build, Difference, Equivalence, MOST_VARIANTS, Slice, Variant},
 };
 use crate::threshold::Threshold;
 

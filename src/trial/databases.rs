@@ -147,8 +147,8 @@ impl Database {
     }
 
     /// The address for reports: what a private server is, not where it was for once.
-    pub(super) fn label(&self, provision: Option<&Provision>) -> Option<String> {
-        match (&self.store, provision?) {
+    pub(super) fn label(&self, provision: &Provision) -> Option<String> {
+        match (&self.store, provision) {
             (Store::Postgres(on_server), Provision::Server(server)) => {
                 Some(format!("ephemeral ({})/{}", server.durability.name(), on_server.name))
             }

@@ -87,7 +87,7 @@ impl Stage {
                 subject: workload.secrets.mask(&build.subject),
             });
             if let (Some(database), Some(provision)) = (database, &target.provision) {
-                described.address = database.label(target.provision.as_ref()).unwrap_or(described.address);
+                described.address = database.label(provision).unwrap_or(described.address);
                 described.database = database.describe(provision).await;
             }
             targets.push(described);
