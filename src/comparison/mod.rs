@@ -238,6 +238,10 @@ fn findings(run: &Run, comparable: bool, options: &Options, checks: &[Check], ju
         verdict: Verdict::Critical,
         text,
     }));
+    findings.extend(run.left_behind.iter().map(|text| Finding {
+        verdict: Verdict::Critical,
+        text: text.clone(),
+    }));
     if let Some(why) = &run.partial {
         let text = format!("the run is partial ({why}), so it cannot pass; run it again to the end");
         findings.push(Finding {

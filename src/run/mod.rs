@@ -112,6 +112,9 @@ pub struct Run {
     /// What PostgreSQL was seen doing while load ran.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub activity: Vec<TargetActivity>,
+    /// What a rollback did not take back, and how to: on databases that outlast the run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_behind: Vec<String>,
     /// What went wrong around the load: a managed process that died, a teardown that failed.
     pub incidents: Vec<String>,
 }

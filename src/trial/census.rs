@@ -57,6 +57,8 @@ pub(super) struct Taken {
     pub(super) operation: Option<Duration>,
     /// What went wrong around it.
     pub(super) incidents: Vec<String>,
+    /// What is no longer as it was on databases that outlast the run.
+    pub(super) left_behind: Vec<String>,
 }
 
 /// What was counted of one step of one variant in one taking.
@@ -85,7 +87,7 @@ struct Taking {
 /// When an instance cannot be set up.
 pub(super) async fn take(workload: &Arc<Workload>, servers: &Servers, setting: &Setting) -> Result<Taken, TrialError> {
     let mut takings: Vec<Vec<Taking>> = Vec::new();
-    let (mut notes, mut incidents) = (Vec::new(), Vec::new());
+    let (mut notes, mut incidents, mut left_behind) = (Vec::new(), Vec::new(), Vec::new());
     let mut details = Vec::new();
     for taking in 0..2 {
         // Numbered apart from the epochs, whose order of chance is theirs.
@@ -102,7 +104,9 @@ pub(super) async fn take(workload: &Arc<Workload>, servers: &Servers, setting: &
         }
         takings.push(taken);
         for stage in stages {
-            incidents.extend(stage.tear_down().await.1);
+            let gone = stage.tear_down().await;
+            incidents.extend(gone.incidents);
+            left_behind.extend(gone.left_behind);
         }
     }
     let (second, first) = (takings.pop().unwrap_or_default(), takings.pop().unwrap_or_default());
@@ -124,6 +128,7 @@ pub(super) async fn take(workload: &Arc<Workload>, servers: &Servers, setting: &
         },
         equivalence,
         incidents,
+        left_behind,
     })
 }
 

@@ -61,6 +61,7 @@ struct Epochs<'t> {
     activity: Vec<run::TargetActivity>,
     targets: Vec<run::Target>,
     incidents: Vec<String>,
+    left_behind: Vec<String>,
     started: Option<Timestamp>,
 }
 
@@ -90,6 +91,7 @@ pub(super) async fn beside(
         activity: Vec::new(),
         targets: Vec::new(),
         incidents: Vec::new(),
+        left_behind: Vec::new(),
         started: None,
     };
     let mut partial = None;
@@ -175,13 +177,10 @@ impl Epochs<'_> {
     async fn tear_down(&mut self, stages: Vec<Stage>) {
         let mut targets = Vec::new();
         for stage in stages {
-            let (own, incidents) = stage.tear_down().await;
-            targets.extend(own);
-            for incident in incidents {
-                if !self.incidents.contains(&incident) {
-                    self.incidents.push(incident);
-                }
-            }
+            let gone = stage.tear_down().await;
+            targets.extend(gone.targets);
+            add_new(&mut self.incidents, gone.incidents);
+            add_new(&mut self.left_behind, gone.left_behind);
         }
         // What died in one epoch has died.
         for target in &mut targets {
@@ -230,6 +229,7 @@ impl Epochs<'_> {
             activity: self.activity,
             targets: self.targets,
             incidents,
+            left_behind: self.left_behind,
             partial: partial.or(run.partial),
             ..run
         }
@@ -253,6 +253,15 @@ pub(super) async fn set_up_all(
     }
     stages.sort_by_key(|(index, _)| *index);
     Ok(stages.into_iter().map(|(_, stage)| stage).collect())
+}
+
+/// Adds what was not told before.
+pub(super) fn add_new(known: &mut Vec<String>, more: Vec<String>) {
+    for told in more {
+        if !known.contains(&told) {
+            known.push(told);
+        }
+    }
 }
 
 /// The variants as load knows them, their steps numbered one after the other.

@@ -22,7 +22,12 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use jiff::Timestamp;
 
 pub use self::once::{Exchange, once};
-use self::{generator::Watched, lookout::Lookout, servers::Servers, stage::Stage};
+use self::{
+    generator::Watched,
+    lookout::Lookout,
+    servers::Servers,
+    stage::{Stage, TornDown},
+};
 use crate::{
     executor::{self, Driven, Event, Interrupt, Plan, WorkerError},
     lab::{LabError, RunDirectory, postgres::Site},
@@ -134,10 +139,13 @@ async fn census_and_load(
             let mut incidents = taken.incidents;
             incidents.extend(run.incidents);
             incidents.dedup();
+            let mut left_behind = taken.left_behind;
+            epochs::add_new(&mut left_behind, run.left_behind);
             Run {
                 census: Some(taken.census),
                 equivalence: taken.equivalence,
                 incidents,
+                left_behind,
                 ..run
             }
         }
@@ -172,16 +180,17 @@ async fn alone(
     let (resources, activity) = lookout
         .end(0, &[Duration::from_secs_f64(loaded)], lookout::PATIENCE)
         .await;
-    let (mut targets, mut told) = (Vec::new(), Vec::new());
+    let mut gone = TornDown::default();
     for stage in stages {
-        (targets, told) = stage.tear_down().await;
+        gone = stage.tear_down().await;
     }
     let run = driven.map_err(|error| TrialError::Drive(error.to_string()))?;
     let mut incidents = run.incidents;
-    incidents.extend(told);
+    incidents.extend(gone.incidents);
     Ok(Run {
-        targets,
+        targets: gone.targets,
         incidents,
+        left_behind: gone.left_behind,
         resources,
         activity,
         ..run
@@ -281,6 +290,7 @@ fn assemble(
         census: None,
         resources: Vec::new(),
         activity: Vec::new(),
+        left_behind: Vec::new(),
     }
 }
 
