@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout};
 pub use self::{
     administration::{PostgresConnection, connect_postgres, describe_postgres_error},
     answer::{Answer, Row},
-    postgres::with_literals,
+    postgres::{Room, with_literals},
 };
 use crate::{
     sample::{ErrorClass, Outcome, Phases},
@@ -227,6 +227,17 @@ impl Connector {
             Self::Http(_) => Ok(()),
             Self::Sqlite(connector) => connector.check_statements(statements).await,
             Self::Postgres(connector) => connector.check_statements(statements).await,
+        }
+    }
+
+    /// How many more connections its server takes; PostgreSQL only.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub async fn room(&self) -> Result<Option<Room>, TargetError> {
+        match self {
+            Self::Http(_) | Self::Sqlite(_) => Ok(None),
+            Self::Postgres(connector) => connector.room().await.map(Some),
         }
     }
 

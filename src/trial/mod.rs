@@ -13,6 +13,7 @@ mod generator;
 mod lookout;
 mod once;
 mod owed;
+mod room;
 mod search;
 mod servers;
 mod stage;
@@ -73,6 +74,9 @@ pub enum TrialError {
         /// What went wrong.
         reason: String,
     },
+    /// A server does not take as many connections as the load makes.
+    #[error("{0}")]
+    NoRoom(String),
     /// The load could not be driven.
     #[error("the load could not be driven: {0}")]
     Drive(String),
@@ -104,12 +108,16 @@ pub async fn conduct(
 ) -> Result<Run, TrialError> {
     RunDirectory::sweep();
     let directory = RunDirectory::new().map_err(TrialError::Directory)?;
+    let told = interruptible(setting, room::check(&workload, directory.path())).await?;
     let mut servers = interruptible(setting, Servers::start(&workload, setting, &directory)).await?;
     let run = census_and_load(&workload, &mut servers, setting, on_event).await;
     let remains = servers.stop().await;
     let mut run = run?;
-    run.incidents
-        .extend(remains.iter().map(|remains| workload.secrets.mask(remains)));
+    run.incidents.extend(
+        told.iter()
+            .chain(&remains)
+            .map(|remains| workload.secrets.mask(remains)),
+    );
     Ok(run)
 }
 

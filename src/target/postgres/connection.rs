@@ -57,6 +57,11 @@ impl Connection {
         }
     }
 
+    /// The server's process for it, as the server named it when it let it in.
+    pub(super) fn process(&self) -> Option<i32> {
+        self.key.as_ref().map(|key| key.process)
+    }
+
     /// Performs the statements of an operation; their messages are in the script.
     pub(super) async fn perform(
         &mut self,
