@@ -69,6 +69,12 @@ pub enum Counter {
     TempBlocks,
     /// Records written to the log; images of whole pages are parts of them.
     WalRecords,
+    /// Transactions that ended, well or not; a statement outside of any is one of its own.
+    Transactions,
+    /// Connections to a database that were made.
+    Sessions,
+    /// Plans made: what is prepared is planned a few times and then no more.
+    Plans,
 }
 
 impl Measure {
@@ -210,6 +216,17 @@ pub const METRICS: &[Metric] = &[
         "WAL records per operation",
         Counter::WalRecords,
     ),
+    counter(
+        "transactions_per_operation",
+        "transactions per operation",
+        Counter::Transactions,
+    ),
+    counter(
+        "sessions_per_operation",
+        "sessions opened per operation",
+        Counter::Sessions,
+    ),
+    counter("plans_per_operation", "plans made per operation", Counter::Plans),
 ];
 
 /// The metric of that name.

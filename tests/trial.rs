@@ -10,6 +10,8 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "trial/counted.rs"]
+mod counted;
 #[path = "trial/disturbed.rs"]
 mod disturbed;
 #[path = "trial/experiments.rs"]
@@ -36,7 +38,10 @@ use std::{
 };
 
 use serde_json::Value;
-use support::program::{Desk, Ended};
+use support::{
+    postgres::Postgres,
+    program::{Desk, Ended},
+};
 
 /// All that is waited for takes far less; a loaded machine gets more.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -175,4 +180,10 @@ fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < deadline, "still waiting for {what}");
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Of a database of that server.
+fn address(server: &Postgres, database: &str) -> String {
+    let url = server.url();
+    format!("{}/{database}", url.rsplit_once('/').unwrap().0)
 }

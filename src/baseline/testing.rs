@@ -116,6 +116,7 @@ impl Shape {
             census: None,
             resources: Vec::new(),
             activity: Vec::new(),
+            left_behind: Vec::new(),
             incidents: Vec::new(),
         }
     }

@@ -4,7 +4,7 @@ use super::{Check, Reference, sentence};
 use crate::{
     baseline::Baseline,
     metric::{self, Measure, Span},
-    run::{Accounting, ErrorCount, Model, Run, Step},
+    run::{Accounting, ErrorCount, MOST_VARIANTS, Model, Run, Step},
     threshold::{Limit, Threshold},
     units::{format_ns, format_share, group_thousands},
 };
@@ -59,6 +59,17 @@ pub(super) fn checks(run: &Run) -> Vec<Check> {
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// Of the whole run; of the first variant that does not add up, where the whole does.
+fn accounting(run: &Run) -> Check {
+    let whole = accounted(&run.accounting, "");
+    if !whole.ok {
+        return whole;
+    }
+    let variants = run.variants.iter().take(MOST_VARIANTS);
+    let mut variants = variants.map(|variant| accounted(&variant.accounting, &format!("{}: ", variant.name)));
+    variants.find(|check| !check.ok).unwrap_or(whole)
 }
 
 /// What the reader must know besides the verdict.
@@ -138,14 +149,15 @@ fn baseline_notes(run: &Run, baseline: &Baseline, reference: &Reference) -> Vec<
     notes
 }
 
-fn accounting(run: &Run) -> Check {
+/// Flow starts of the run, or of whom it names.
+fn accounted(accounting: &Accounting, name: &str) -> Check {
     let Accounting {
         scheduled,
         completed,
         failed,
         dropped,
         unfinished,
-    } = run.accounting;
+    } = *accounting;
     // In 128 bits: a damaged file may hold counts that overflow.
     let sum: u128 = [completed, failed, dropped, unfinished]
         .into_iter()
@@ -161,12 +173,12 @@ fn accounting(run: &Run) -> Check {
     );
     let text = if ok {
         format!(
-            "all {} scheduled flow starts are accounted for: {parts}",
+            "{name}all {} scheduled flow starts are accounted for: {parts}",
             count(scheduled)
         )
     } else {
         format!(
-            "{} flow starts were scheduled but {parts} are accounted for; the run file is damaged or loadgate has a defect",
+            "{name}{} flow starts were scheduled but {parts} are accounted for; the run file is damaged or loadgate has a defect",
             count(scheduled)
         )
     };

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, rc::Rc};
 
 use crate::{
-    metric::{Measure, Metric, Span, Statistic},
+    metric::{Counter, Measure, Metric, Span, Statistic},
     run::{Encoded, Latency, Run, Step, StepInterval, hash},
     stats::{
         Estimate, Pool, Series,
@@ -57,11 +57,14 @@ impl<'a> Evidence<'a> {
         self.run.value(step, metric)
     }
 
-    /// What could not be counted, and why.
-    pub(super) fn uncounted(&self, step: Option<&str>) -> Option<String> {
+    /// Why a counter is not known.
+    pub(super) fn uncounted(&self, step: Option<&str>, counter: Counter) -> Option<String> {
         let census = self.run.census.as_ref()?;
-        let mut counted = self.run.steps_named(step).filter_map(|(index, _)| census.step(index));
-        if let Some(failing) = counted.find(|counted| counted.failed > 0) {
+        let counted = || self.run.steps_named(step).filter_map(|(index, _)| census.step(index));
+        if let Some(why) = counted().find_map(|counted| counted.uncounted.get(&counter)) {
+            return Some(why.clone());
+        }
+        if let Some(failing) = counted().find(|counted| counted.failed > 0) {
             let (failed, all) = (failing.failed, failing.operations);
             return Some(format!("{failed} of {all} operations failed while they were counted"));
         }

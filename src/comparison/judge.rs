@@ -113,8 +113,8 @@ impl Judge<'_> {
             Some(name) if !self.candidate.has_step(step) => {
                 format!("{subject} cannot be judged: the run has no step \"{name}\"")
             }
-            _ if matches!(metric.measure, Measure::Counter(_)) => {
-                let why = self.candidate.uncounted(step);
+            _ if let Measure::Counter(counter) = metric.measure => {
+                let why = self.candidate.uncounted(step, counter);
                 let why = why
                     .unwrap_or_else(|| "nothing was counted; a census takes a database that loadgate can see".into());
                 format!("{subject} cannot be judged: {why}")

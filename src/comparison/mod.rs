@@ -11,6 +11,7 @@
 //! judge      one threshold → one judgement
 //! variants   one threshold per variant, beside the first
 //! paired     the change of a variant, from slices that take turns
+//! plans      statements that a variant performs otherwise
 //! standing   where a limit stands: broken, ruled out, open
 //! sentence   findings in words
 //! calibration  trials of a scenario against itself → what the machine can see
@@ -23,6 +24,7 @@ mod evidence;
 mod figures;
 mod judge;
 mod paired;
+mod plans;
 mod sentence;
 mod standing;
 #[cfg(test)]
@@ -237,10 +239,14 @@ fn findings(run: &Run, comparable: bool, options: &Options, checks: &[Check], ju
         .collect();
     findings.extend(variants::other_answers(run));
     findings.extend(variants::not_carried(run));
-    findings.extend(variants::worse_plans(run));
+    findings.extend(plans::changed(run));
     findings.extend(carried::findings(run).into_iter().map(|text| Finding {
         verdict: Verdict::Critical,
         text,
+    }));
+    findings.extend(run.left_behind.iter().map(|text| Finding {
+        verdict: Verdict::Critical,
+        text: text.clone(),
     }));
     if let Some(why) = &run.partial {
         let text = format!("the run is partial ({why}), so it cannot pass; run it again to the end");

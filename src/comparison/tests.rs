@@ -555,3 +555,36 @@ fn a_run_beside_itself_has_not_changed_and_is_not_certain_of_it() {
     assert_eq!(comparison.judgements[0].change, Some(0.0));
     assert!(lower < -0.01 && upper > 0.01, "{lower} {upper}");
 }
+
+#[test]
+fn a_variant_whose_flow_starts_do_not_add_up_makes_the_run_invalid() {
+    let mut run = shape(1, &[]).run();
+    let variant = |name: &str, completed| run::Variant {
+        name: name.to_owned(),
+        accounting: run::Accounting {
+            scheduled: 10,
+            completed,
+            failed: 1,
+            unfinished: 1,
+            ..run::Accounting::default()
+        },
+        loaded_s: 1.0,
+    };
+    let accounting = |comparison: &Comparison| -> Check {
+        let found = comparison.checks.iter().find(|check| check.id == "accounting");
+        found.unwrap().clone()
+    };
+    run.variants = vec![variant("before", 8), variant("after", 8)];
+    assert!(accounting(&judged(&run, None)).ok);
+    run.variants[1] = variant("after", 7);
+    let comparison = judged(&run, None);
+    let check = accounting(&comparison);
+    assert!(
+        !check.ok
+            && check
+                .text
+                .starts_with("after: 10 flow starts were scheduled but 7 completed"),
+        "{check:?}"
+    );
+    assert_eq!(comparison.verdict, Verdict::Invalid);
+}

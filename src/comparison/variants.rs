@@ -7,12 +7,9 @@ use super::{
     paired, sentence,
 };
 use crate::{
-    run::{Run, StatementPlan},
+    run::{MOST_VARIANTS, Run},
     units::format_count,
 };
-
-/// More are not in any run that loadgate made.
-const MOST_VARIANTS: usize = 16;
 
 /// What the thresholds say of every variant but the first, and what the reader must know besides.
 pub(super) fn judge(run: &Run) -> (Vec<Judgement>, Vec<String>) {
@@ -72,48 +69,6 @@ pub(super) fn not_carried(run: &Run) -> Vec<Finding> {
         })
     });
     missed.collect()
-}
-
-/// A plan of another shape that looks at this many times as many pages,
-const MANY_TIMES: u64 = 2;
-
-/// and at no fewer than this, is a worse one.
-const MANY_PAGES: u64 = 100;
-
-/// Statements that a variant has performed by a worse plan.
-pub(super) fn worse_plans(run: &Run) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let Some((first, before)) = run.variants.first().zip(run.of_variant(0)) else {
-        return findings;
-    };
-    for (index, variant) in run.variants.iter().enumerate().take(MOST_VARIANTS).skip(1) {
-        let Some(now) = run.of_variant(index) else { continue };
-        for (at, step) in now.steps.iter().enumerate() {
-            let known = before.steps.iter().position(|known| known.name == step.name);
-            let plans = |run: &'_ Run, at: usize| -> Vec<StatementPlan> {
-                let counted = run.census.as_ref().and_then(|census| census.step(at));
-                counted.map_or_else(Vec::new, |counted| counted.plans.clone())
-            };
-            let earlier = known.map_or_else(Vec::new, |known| plans(&before, known));
-            for (was, is) in earlier.iter().zip(plans(&now, at)) {
-                let worse = is.plan.buffers() >= MANY_PAGES.max(was.plan.buffers().saturating_mul(MANY_TIMES));
-                if worse && was.sql == is.sql && was.plan.shape != is.plan.shape {
-                    let [few, many] = [&was.plan, &is.plan].map(|plan| format_count(plan.buffers() as f64));
-                    findings.push(Finding {
-                        verdict: Verdict::Critical,
-                        text: format!(
-                            "{}: the plan of {} became worse than in \"{}\": {many} buffers, was {few}; {}",
-                            variant.name,
-                            step.name,
-                            first.name,
-                            was.plan.differences(&is.plan).join("; "),
-                        ),
-                    });
-                }
-            }
-        }
-    }
-    findings
 }
 
 /// From so many queries more per record on it is one for each: what a loop does that should be a join.

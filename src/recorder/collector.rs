@@ -373,7 +373,7 @@ fn timeline(flows: &[FlowCounts], mut closed: BTreeMap<u64, Vec<StepInterval>>) 
                 dropped,
                 completed,
                 failed,
-                ..
+                unfinished,
             } = flows.get(k as usize).copied().unwrap_or_default();
             Interval {
                 k,
@@ -382,6 +382,7 @@ fn timeline(flows: &[FlowCounts], mut closed: BTreeMap<u64, Vec<StepInterval>>) 
                 dropped,
                 completed,
                 failed,
+                unfinished,
                 steps: closed.remove(&k).unwrap_or_default(),
                 slice: None,
             }

@@ -239,6 +239,7 @@ fn build(seed: u64, slower: f64) -> Run {
         census: None,
         resources: Vec::new(),
         activity: Vec::new(),
+        left_behind: Vec::new(),
         incidents: vec![],
     };
     let mut rng = SmallRng::seed_from_u64(seed);

@@ -1,5 +1,7 @@
 //! What was seen from outside while load ran, as tables.
 
+use std::collections::BTreeMap;
+
 use super::words::{self, NAME, SENTENCE, printable};
 use crate::{
     run::{Activity, Resources, Run},
@@ -56,6 +58,8 @@ pub(super) struct SeenRow {
     pub(super) waits: String,
     /// What its counters gained.
     pub(super) counters: String,
+    /// What counters of the log gained, which the whole server has in common.
+    pub(super) log: String,
     /// Checkpoints and what else happened, each with its time.
     pub(super) events: Vec<String>,
 }
@@ -65,7 +69,8 @@ pub(super) fn seen(run: &Run) -> Vec<SeenRow> {
     let row = |seen: &crate::run::TargetActivity| SeenRow {
         target: label(seen.variant.as_deref(), &seen.target),
         waits: waits(&seen.activity),
-        counters: counters(&seen.activity),
+        counters: counters(&seen.activity.database),
+        log: counters(&seen.activity.wal),
         events: events(&seen.activity),
     };
     run.activity.iter().map(row).collect()
@@ -91,12 +96,8 @@ fn waits(activity: &Activity) -> String {
     }
 }
 
-fn counters(activity: &Activity) -> String {
-    let gained = activity
-        .database
-        .iter()
-        .chain(&activity.wal)
-        .filter(|(_, gained)| **gained != 0);
+fn counters(all: &BTreeMap<String, i64>) -> String {
+    let gained = all.iter().filter(|(_, gained)| **gained != 0);
     let shown: Vec<String> = gained
         .map(|(name, gained)| format!("{} {}", printable(name, NAME), units::group_thousands(*gained)))
         .collect();

@@ -30,7 +30,7 @@ pub struct Activity {
 pub struct TargetActivity {
     /// Name of the target.
     pub target: String,
-    /// Name of its variant, where there are several.
+    /// Name of its variant, where there are several and they do not share the database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
     /// What was seen.

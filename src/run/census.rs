@@ -19,7 +19,7 @@ pub struct Census {
 }
 
 /// The counts of one step.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct StepCensus {
     /// Index into [`super::Run::steps`].
     pub step: usize,
@@ -29,6 +29,9 @@ pub struct StepCensus {
     pub failed: u64,
     /// Over all operations.
     pub counts: BTreeMap<Counter, Count>,
+    /// Why one of them is not known, where its kind of step has it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub uncounted: BTreeMap<Counter, String>,
     /// What its databases executed for it, the most frequent first.
     pub statements: Vec<StatementCensus>,
     /// How its databases performed its own statements.

@@ -43,7 +43,7 @@ pub use self::{
     step::{ErrorCount, Interval, Step, StepInterval},
     store::{FILE_NAME, StoreError, load, read_bounded, save, write_atomically},
     target::{Database, Target},
-    variant::{Build, Difference, Equivalence, Slice, Variant},
+    variant::{Build, Difference, Equivalence, MOST_VARIANTS, Slice, Variant},
 };
 use crate::threshold::Threshold;
 
@@ -117,6 +117,9 @@ pub struct Run {
     /// What PostgreSQL was seen doing while load ran.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub activity: Vec<TargetActivity>,
+    /// What a rollback did not take back, and how to: on databases that outlast the run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_behind: Vec<String>,
     /// What went wrong around the load: a managed process that died, a teardown that failed.
     pub incidents: Vec<String>,
 }

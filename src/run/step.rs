@@ -69,6 +69,9 @@ pub struct Interval {
     pub completed: u64,
     /// Flows that ended at a failed step in this second.
     pub failed: u64,
+    /// Flows started in this second that had not ended when the drain ended.
+    #[serde(default)]
+    pub unfinished: u64,
     /// Steps that had operations in this second.
     pub steps: Vec<StepInterval>,
     /// In a run with variants: the slice that it is, instead of a second.

@@ -53,11 +53,12 @@ impl Run {
             if interval.slice.is_some_and(|slice| !wanted(slice.epoch)) {
                 continue;
             }
-            operations += interval
+            // A damaged file may hold counts that overflow.
+            operations = interval
                 .steps
                 .iter()
-                .map(|step| step.completed + step.failed)
-                .sum::<u64>();
+                .flat_map(|step| [step.completed, step.failed])
+                .fold(operations, u64::saturating_add);
             if let Some(slice) = interval.slice {
                 *recorded_s.entry(slice.epoch).or_default() += slice.length_s;
             }

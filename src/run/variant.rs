@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Accounting, Interval, StepInterval};
 
+/// No run has more: they would take no turns in a time that anybody waits for.
+pub const MOST_VARIANTS: usize = 16;
+
 /// One of several ways in which the work was done.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Variant {

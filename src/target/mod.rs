@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout};
 pub use self::{
     administration::{PostgresConnection, connect_postgres, describe_postgres_error},
     answer::{Answer, Row},
-    postgres::with_literals,
+    postgres::{Room, with_literals},
 };
 use crate::{
     sample::{ErrorClass, Outcome, Phases},
@@ -64,6 +64,10 @@ pub struct Reply {
     pub round_trips: u32,
     /// How many of its statements were sent; BEGIN, COMMIT and ROLLBACK of its transaction are none. SQL only.
     pub queries: u32,
+    /// How many transactions ended; a statement outside of any is one of its own. SQL only.
+    pub transactions: u32,
+    /// How many connections had to be made for it. PostgreSQL only.
+    pub sessions: u32,
     /// Keep the whole answer even where no expectation needs it.
     pub keep: bool,
     /// What the target said of a failure; may hold secrets.
@@ -80,6 +84,8 @@ impl Default for Reply {
             answer: Answer::default(),
             round_trips: 0,
             queries: 0,
+            transactions: 0,
+            sessions: 0,
             keep: false,
             message: None,
         }
@@ -93,6 +99,8 @@ impl Reply {
         self.answer = Answer::default();
         self.round_trips = 0;
         self.queries = 0;
+        self.transactions = 0;
+        self.sessions = 0;
         self.message = None;
         self.start = Instant::now();
         self.end = self.start;
@@ -219,6 +227,17 @@ impl Connector {
             Self::Http(_) => Ok(()),
             Self::Sqlite(connector) => connector.check_statements(statements).await,
             Self::Postgres(connector) => connector.check_statements(statements).await,
+        }
+    }
+
+    /// How many more connections its server takes; PostgreSQL only.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub async fn room(&self) -> Result<Option<Room>, TargetError> {
+        match self {
+            Self::Http(_) | Self::Sqlite(_) => Ok(None),
+            Self::Postgres(connector) => connector.room().await.map(Some),
         }
     }
 

@@ -94,6 +94,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 struct Done {
     start: Instant,
     end: Instant,
+    /// Those that ended.
+    transactions: u32,
     result: Result<Answer, (ErrorClass, String)>,
 }
 
@@ -195,16 +197,27 @@ fn perform(connection: &Connection, statements: &[String], work: Work) {
         *state = State::Running(connection.get_interrupt_handle());
     }
     let start = Instant::now();
-    let result = execute(connection, statements, &work);
+    let mut transactions = 0;
+    let result = execute(connection, statements, &work, &mut transactions);
     let end = Instant::now();
     *lock(&work.state) = State::Over;
     // The other end may have given up waiting.
-    let _ = work.done.send(Done { start, end, result });
+    let _ = work.done.send(Done {
+        start,
+        end,
+        transactions,
+        result,
+    });
 }
 
-fn execute(connection: &Connection, statements: &[String], work: &Work) -> Result<Answer, (ErrorClass, String)> {
+fn execute(
+    connection: &Connection,
+    statements: &[String],
+    work: &Work,
+    transactions: &mut u32,
+) -> Result<Answer, (ErrorClass, String)> {
     let mut answer = Answer::default();
-    let run = |answer: &mut Answer| {
+    let mut run = |answer: &mut Answer| {
         connection.busy_timeout(work.patience)?;
         if work.transaction {
             connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
@@ -214,10 +227,13 @@ fn execute(connection: &Connection, statements: &[String], work: &Work) -> Resul
             if matches!(*lock(&work.state), State::Abandoned) {
                 return Err(interrupted());
             }
-            call(connection, &statements[*index], parameters, work.keep, answer)?;
+            let done = call(connection, &statements[*index], parameters, work.keep, answer);
+            *transactions += u32::from(connection.is_autocommit());
+            done?;
         }
         if work.transaction {
             connection.prepare_cached("COMMIT")?.execute([])?;
+            *transactions += 1;
         }
         Ok(())
     };
@@ -225,6 +241,7 @@ fn execute(connection: &Connection, statements: &[String], work: &Work) -> Resul
     if result.is_err() && !connection.is_autocommit() {
         // Should the rollback fail too, the first error is the one to report.
         let _ = connection.execute_batch("ROLLBACK");
+        *transactions += 1;
     }
     result.map(|()| answer).map_err(|error| classify(&error))
 }
@@ -329,8 +346,14 @@ impl Session {
             Err(_) => return reply.failed(ErrorClass::Disconnected, "the SQLite threads are gone"),
         };
         match ended {
-            Ok(Ok(Done { start, end, result })) => {
+            Ok(Ok(Done {
+                start,
+                end,
+                transactions,
+                result,
+            })) => {
                 (reply.start, reply.end) = (start, end);
+                reply.transactions = transactions;
                 match result {
                     Ok(answer) => {
                         reply.answer = answer;

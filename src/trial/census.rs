@@ -6,10 +6,15 @@
 
 mod observed;
 mod plans;
+mod sessions;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
-use self::observed::Observed;
+use self::observed::{Observed, Seen};
 use super::{
     Setting, TrialError,
     epochs::set_up_all,
@@ -52,6 +57,8 @@ pub(super) struct Taken {
     pub(super) operation: Option<Duration>,
     /// What went wrong around it.
     pub(super) incidents: Vec<String>,
+    /// What is no longer as it was on databases that outlast the run.
+    pub(super) left_behind: Vec<String>,
 }
 
 /// What was counted of one step of one variant in one taking.
@@ -60,6 +67,8 @@ struct Tally {
     operations: u64,
     failed: u64,
     counts: BTreeMap<Counter, u64>,
+    /// Why a counter is not known.
+    uncounted: BTreeMap<Counter, String>,
     /// By target and statement.
     statements: BTreeMap<(usize, i64), StatementCounts>,
 }
@@ -78,7 +87,7 @@ struct Taking {
 /// When an instance cannot be set up.
 pub(super) async fn take(workload: &Arc<Workload>, servers: &Servers, setting: &Setting) -> Result<Taken, TrialError> {
     let mut takings: Vec<Vec<Taking>> = Vec::new();
-    let (mut notes, mut incidents) = (Vec::new(), Vec::new());
+    let (mut notes, mut incidents, mut left_behind) = (Vec::new(), Vec::new(), Vec::new());
     let mut details = Vec::new();
     for taking in 0..2 {
         // Numbered apart from the epochs, whose order of chance is theirs.
@@ -95,25 +104,31 @@ pub(super) async fn take(workload: &Arc<Workload>, servers: &Servers, setting: &
         }
         takings.push(taken);
         for stage in stages {
-            incidents.extend(stage.tear_down().await.1);
+            let gone = stage.tear_down().await;
+            incidents.extend(gone.incidents);
+            left_behind.extend(gone.left_behind);
         }
     }
     let (second, first) = (takings.pop().unwrap_or_default(), takings.pop().unwrap_or_default());
-    notes.dedup();
     let equivalence = (!workload.others.is_empty()).then(|| {
         let answers = first.iter().map(|taking| taking.answers.as_slice());
         let again = second.first().map_or(&[][..], |taking| &taking.answers);
         equivalence::compare(workload, &answers.collect::<Vec<_>>(), again)
     });
+    let steps = steps(&first, &second, details);
+    notes.extend(steps.iter().flat_map(|step| step.uncounted.values().cloned()));
+    let mut told = BTreeSet::new();
+    notes.retain(|note| told.insert(note.clone()));
     Ok(Taken {
         operation: first.iter().filter_map(mean).max(),
         census: run::Census {
             passes: workload.trial.census,
-            steps: steps(&first, &second, details),
+            steps,
             notes,
         },
         equivalence,
         incidents,
+        left_behind,
     })
 }
 
@@ -136,11 +151,11 @@ struct Details {
 
 impl<'s> Client<'s> {
     async fn new(stage: &'s Stage) -> Self {
-        let mut sessions = Sessions::new(stage.connectors());
-        sessions.connect().await;
         Self {
             stage,
-            sessions,
+            // The first passes connect those that are needed: others would only be in the way
+            // of who looks whether a service is connected.
+            sessions: Sessions::new(stage.connectors()),
             observed: Observed::connect(stage).await,
             reply: Reply {
                 keep: true,
@@ -221,12 +236,12 @@ impl<'s> Client<'s> {
         };
         self.observed.begin(step).await;
         let outcome = target::perform(&mut self.sessions, step, values, &mut self.reply).await;
-        let statements = self.observed.end(step).await;
+        let seen = self.observed.end(step).await;
         taking.spent += self.reply.end - self.reply.start;
         let tally = &mut taking.tallies[step.index];
         tally.operations += 1;
         tally.failed += u64::from(outcome != Outcome::Completed);
-        tally.add(step, &self.reply, statements.as_deref());
+        tally.add(step, &self.reply, seen);
         let secrets = &self.stage.workload.secrets;
         taking
             .answers
@@ -305,14 +320,24 @@ impl Taking {
 
 impl Tally {
     /// What the client knows itself, and what the databases counted, where they could be asked.
-    fn add(&mut self, step: &Step, reply: &Reply, statements: Option<&[observed::Executed]>) {
+    fn add(&mut self, step: &Step, reply: &Reply, seen: Seen) {
         let mut count = |counter, more| *self.counts.entry(counter).or_default() += more;
         let sql = !matches!(step.request, Request::Http(_));
+        if sql {
+            count(Counter::Transactions, u64::from(reply.transactions));
+            count(Counter::Sessions, u64::from(reply.sessions));
+        }
+        for (counter, counted) in seen.counted {
+            match counted {
+                Ok(more) => count(counter, more),
+                Err(why) => drop(self.uncounted.entry(counter).or_insert(why)),
+            }
+        }
         // SQLite is in this process: nobody waits for a network.
         if sql && reply.round_trips > 0 {
             count(Counter::RoundTrips, u64::from(reply.round_trips));
         }
-        let Some(statements) = statements else {
+        let Some(statements) = seen.executed else {
             if sql {
                 count(Counter::Queries, u64::from(reply.queries));
             }
@@ -327,7 +352,7 @@ impl Tally {
         count(Counter::Buffers, sum(|counts| counts.buffers));
         count(Counter::TempBlocks, sum(|counts| counts.temp_blocks));
         count(Counter::WalRecords, sum(|counts| counts.wal_records));
-        for executed in statements {
+        for executed in &statements {
             let key = (executed.target, executed.id);
             self.statements.entry(key).or_default().add(&executed.counts);
         }
@@ -342,8 +367,10 @@ fn steps(first: &[Taking], second: &[Taking], details: Vec<Details>) -> Vec<Step
         let mut statements = details.statements.into_iter();
         let (mut plans, mut growth) = (details.plans.into_iter(), details.growth.into_iter());
         for (tally, again) in one.tallies.iter().zip(&other.tallies) {
+            let mut uncounted = again.uncounted.clone();
+            uncounted.extend(tally.uncounted.clone());
             let counts = tally.counts.iter().filter_map(|(counter, first)| {
-                let second = *again.counts.get(counter)?;
+                let second = *again.counts.get(counter).filter(|_| !uncounted.contains_key(counter))?;
                 Some((*counter, Count { first: *first, second }))
             });
             steps.push(StepCensus {
@@ -351,6 +378,7 @@ fn steps(first: &[Taking], second: &[Taking], details: Vec<Details>) -> Vec<Step
                 operations: tally.operations,
                 failed: tally.failed,
                 counts: counts.collect(),
+                uncounted,
                 statements: statements.next().unwrap_or_default(),
                 plans: plans.next().unwrap_or_default(),
                 growth: growth.next().flatten(),

@@ -19,6 +19,9 @@ use crate::{
     workload::{Kind, Provision, Script, Target, Workload},
 };
 
+/// So many lines tell what a rollback has left.
+const MOST_DIFFERENCES: usize = 5;
+
 /// The database of a target, made for the run or the user's own.
 pub(super) struct Database {
     /// The name of the target.
@@ -147,8 +150,8 @@ impl Database {
     }
 
     /// The address for reports: what a private server is, not where it was for once.
-    pub(super) fn label(&self, provision: Option<&Provision>) -> Option<String> {
-        match (&self.store, provision?) {
+    pub(super) fn label(&self, provision: &Provision) -> Option<String> {
+        match (&self.store, provision) {
             (Store::Postgres(on_server), Provision::Server(server)) => {
                 Some(format!("ephemeral ({})/{}", server.durability.name(), on_server.name))
             }
@@ -227,7 +230,12 @@ impl Database {
         }
     }
 
-    /// Executes a variant's rollback; what is then not as before the setup.
+    /// Whether it is the user's own, so that what is done to it lasts.
+    pub(super) fn stays(&self) -> bool {
+        self.stays
+    }
+
+    /// Executes a variant's rollback; what is then not as before the setup, with the mend where it lasts.
     pub(super) async fn change_back(&mut self, rollback: &Script) -> Option<String> {
         if let Some(owed) = self.owed.take() {
             owed.taken_over();
@@ -238,21 +246,22 @@ impl Database {
             Err(error) => Err(error),
         };
         match (after, &self.before) {
-            (Err(error), _) => Some(format!("the rollback of target \"{name}\" failed: {error}")),
+            (Err(error), _) => {
+                let failed = format!("the rollback of target \"{name}\" failed: {error}");
+                Some(match self.stays {
+                    true => format!("{failed}; {}", undone_by_hand(rollback)),
+                    false => failed,
+                })
+            }
             (Ok(after), Some(before)) if after != *before => {
-                let missing = before
-                    .iter()
-                    .filter(|line| !after.contains(line))
-                    .map(|line| format!("- {line}"));
-                let new = after
-                    .iter()
-                    .filter(|line| !before.contains(line))
-                    .map(|line| format!("+ {line}"));
-                let lines: Vec<String> = missing.chain(new).take(5).collect();
-                Some(format!(
+                let changed = format!(
                     "after the rollback of target \"{name}\" its schema or settings are not as before:\n{}",
-                    lines.join("\n")
-                ))
+                    differences(before, &after).join("\n")
+                );
+                Some(match self.stays {
+                    true => format!("{changed}\nThis stays so: undo it by hand, and complete the rollback"),
+                    false => changed,
+                })
             }
             _ => None,
         }
@@ -307,6 +316,30 @@ impl Drop for OnServer {
             drop_in_the_end(&self.databases, vec![std::mem::take(&mut self.name)]);
         }
     }
+}
+
+/// What became of a database, a line for each of the first few differences.
+fn differences(before: &[String], after: &[String]) -> Vec<String> {
+    let missing = before.iter().filter(|line| !after.contains(line));
+    let new = after.iter().filter(|line| !before.contains(line));
+    let missing = missing.map(|line| format!("- {line}"));
+    missing
+        .chain(new.map(|line| format!("+ {line}")))
+        .take(MOST_DIFFERENCES)
+        .collect()
+}
+
+/// How to take back what a rollback that failed has left.
+pub(super) fn undone_by_hand(rollback: &Script) -> String {
+    let statements: Vec<&str> = rollback
+        .statements
+        .iter()
+        .map(|statement| statement.sql.trim())
+        .collect();
+    format!(
+        "what the setup did to it may still be there; undo it with: {}",
+        statements.join("; ")
+    )
 }
 
 /// The same address with another database.

@@ -10,7 +10,7 @@ use super::{
     Setting, TrialError, assemble,
     generator::Watched,
     interruptible,
-    lookout::{Lookout, add_activity},
+    lookout::{self, Lookout, add_activity},
     servers::Servers,
     stage::{self, Stage},
 };
@@ -67,6 +67,7 @@ struct Epochs<'t> {
     activity: Vec<run::TargetActivity>,
     targets: Vec<run::Target>,
     incidents: Vec<String>,
+    left_behind: Vec<String>,
     started: Option<Timestamp>,
 }
 
@@ -97,6 +98,7 @@ pub(super) async fn beside(
         activity: Vec::new(),
         targets: Vec::new(),
         incidents: Vec::new(),
+        left_behind: Vec::new(),
         started: None,
     };
     let mut partial = None;
@@ -152,7 +154,7 @@ impl Epochs<'_> {
         let driven = stage::watch(&mut stages, self.servers, driving).await;
         let window = driven.as_ref().map_or(Duration::ZERO, |driven| driven.window);
         let loaded = slices.by_variant(stages.len(), window);
-        let (used, seen) = lookout.end(epoch, &loaded, false).await;
+        let (used, seen) = lookout.end(epoch, &loaded, lookout::PATIENCE_OF_EPOCHS).await;
         self.resources.extend(used);
         add_activity(&mut self.activity, seen, self.loaded.as_secs_f64());
         self.tear_down(stages).await;
@@ -227,13 +229,10 @@ impl Epochs<'_> {
     async fn tear_down(&mut self, stages: Vec<Stage>) {
         let mut targets = Vec::new();
         for stage in stages {
-            let (own, incidents) = stage.tear_down().await;
-            targets.extend(own);
-            for incident in incidents {
-                if !self.incidents.contains(&incident) {
-                    self.incidents.push(incident);
-                }
-            }
+            let gone = stage.tear_down().await;
+            targets.extend(gone.targets);
+            add_new(&mut self.incidents, gone.incidents);
+            add_new(&mut self.left_behind, gone.left_behind);
         }
         // What died in one epoch has died.
         for target in &mut targets {
@@ -277,6 +276,7 @@ impl Epochs<'_> {
             activity: self.activity,
             targets: self.targets,
             incidents,
+            left_behind: self.left_behind,
             partial: partial.or(run.partial),
             ..run
         }
@@ -332,6 +332,15 @@ pub(super) async fn set_up_all(
     }
     stages.sort_by_key(|(index, _)| *index);
     Ok(stages.into_iter().map(|(_, stage)| stage).collect())
+}
+
+/// Adds what was not told before.
+pub(super) fn add_new(known: &mut Vec<String>, more: Vec<String>) {
+    for told in more {
+        if !known.contains(&told) {
+            known.push(told);
+        }
+    }
 }
 
 /// The variants as load knows them, their steps numbered one after the other.
@@ -391,7 +400,7 @@ fn slice_plan(workload: &Arc<Workload>, operation: Option<Duration>) -> (SlicePl
     (plan, epochs)
 }
 
-/// Flow starts of one variant; what was due and is nothing else is unfinished.
+/// Flow starts of one variant, each counted where it was met: that they add up is for others to check.
 fn accounting(intervals: &[Interval], variant: usize) -> Accounting {
     let own = intervals
         .iter()
@@ -402,8 +411,8 @@ fn accounting(intervals: &[Interval], variant: usize) -> Accounting {
         sum.completed += interval.completed;
         sum.failed += interval.failed;
         sum.dropped += interval.dropped;
+        sum.unfinished += interval.unfinished;
     }
-    sum.unfinished = sum.scheduled.saturating_sub(sum.completed + sum.failed + sum.dropped);
     sum
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use rustix::process::Pid;
+use tokio_postgres::Config;
 
 use super::{servers::Servers, stage::Stage};
 use crate::{
@@ -14,10 +15,16 @@ use crate::{
     run::{Resources, TargetActivity},
 };
 
+/// So long counters of sessions that stay open are waited for, after the only window of a run,
+pub(super) const PATIENCE: Duration = Duration::from_millis(1200);
+
+/// and after one of many.
+pub(super) const PATIENCE_OF_EPOCHS: Duration = Duration::from_millis(300);
+
 /// Looks at one window of load.
 pub(super) struct Lookout {
     groups: Vec<Group>,
-    databases: Vec<(Place, Activity)>,
+    databases: Vec<Watched>,
     /// When the databases were first looked at, and when the window began.
     opened: Instant,
     began: Option<Instant>,
@@ -27,10 +34,18 @@ pub(super) struct Lookout {
 #[derive(Clone)]
 struct Place {
     target: String,
-    /// Name of the variant; `None` without variants and for a server that all share.
+    /// Name of the variant; `None` without variants and for what several share.
     variant: Option<String>,
     /// Index of the stage; `None` for a server of all.
     stage: Option<usize>,
+}
+
+/// The database of a target.
+struct Watched {
+    place: Place,
+    server: Config,
+    name: String,
+    activity: Activity,
 }
 
 /// The processes of a target.
@@ -45,7 +60,7 @@ impl Lookout {
     /// Begins to look at databases; processes are looked at when the load begins.
     pub(super) async fn begin(stages: &[Stage], servers: &Servers) -> Self {
         let mut groups = Vec::new();
-        let mut databases = Vec::new();
+        let mut databases: Vec<Watched> = Vec::new();
         let group = |place: Place, leader: Pid| Group {
             place,
             leader,
@@ -63,9 +78,19 @@ impl Lookout {
                 let Some((server, name)) = database.as_ref().and_then(|database| database.on_server()) else {
                     continue;
                 };
+                let same = |known: &&mut Watched| known.name == name && known.server == *server.config();
+                if let Some(shared) = databases.iter_mut().find(same) {
+                    shared.place.variant = None;
+                    continue;
+                }
                 // Who cannot be asked was told with the census, or is missed in the report.
                 if let Ok(activity) = Activity::start(server.config(), server.tls(), name).await {
-                    databases.push((place(&target.name), activity));
+                    databases.push(Watched {
+                        place: place(&target.name),
+                        server: server.config().clone(),
+                        name: name.to_owned(),
+                        activity,
+                    });
                 }
             }
         }
@@ -98,12 +123,12 @@ impl Lookout {
     }
 
     /// What was used by each target, and seen in each database. `loaded` is how long each stage
-    /// was loaded; counters that come late are waited for only where `patient`.
+    /// was loaded; counters that come late are waited for no longer than `patience`.
     pub(super) async fn end(
         self,
         epoch: u32,
         loaded: &[Duration],
-        patient: bool,
+        patience: Duration,
     ) -> (Vec<Resources>, Vec<TargetActivity>) {
         let resources = self.groups.into_iter().filter_map(|group| {
             let used = group.used?;
@@ -119,16 +144,19 @@ impl Lookout {
             })
         });
         let before = self.began.map_or(0.0, |began| (began - self.opened).as_secs_f64());
-        let seen = self.databases.into_iter().map(|(place, activity)| async move {
-            let mut activity = activity.stop(patient).await;
-            // From the begin of the window, as all else on the timeline; earlier is below zero.
-            activity.events.iter_mut().for_each(|event| event.at_s -= before);
-            TargetActivity {
-                target: place.target,
-                variant: place.variant,
-                activity,
-            }
-        });
+        let seen = self
+            .databases
+            .into_iter()
+            .map(|Watched { place, activity, .. }| async move {
+                let mut activity = activity.stop(patience).await;
+                // From the begin of the window, as all else on the timeline; earlier is below zero.
+                activity.events.iter_mut().for_each(|event| event.at_s -= before);
+                TargetActivity {
+                    target: place.target,
+                    variant: place.variant,
+                    activity,
+                }
+            });
         (resources.collect(), join_all(seen).await)
     }
 }

@@ -13,6 +13,7 @@ mod generator;
 mod lookout;
 mod once;
 mod owed;
+mod room;
 mod search;
 mod servers;
 mod stage;
@@ -22,7 +23,12 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use jiff::Timestamp;
 
 pub use self::once::{Exchange, once};
-use self::{generator::Watched, lookout::Lookout, servers::Servers, stage::Stage};
+use self::{
+    generator::Watched,
+    lookout::Lookout,
+    servers::Servers,
+    stage::{Stage, TornDown},
+};
 use crate::{
     executor::{self, Driven, Event, Injection, Interrupt, Plan, WorkerError},
     lab::{LabError, RunDirectory, postgres::Site},
@@ -72,6 +78,9 @@ pub enum TrialError {
         /// What went wrong.
         reason: String,
     },
+    /// A server does not take as many connections as the load makes.
+    #[error("{0}")]
+    NoRoom(String),
     /// The load could not be driven.
     #[error("the load could not be driven: {0}")]
     Drive(String),
@@ -103,12 +112,16 @@ pub async fn conduct(
 ) -> Result<Run, TrialError> {
     RunDirectory::sweep();
     let directory = RunDirectory::new().map_err(TrialError::Directory)?;
+    let told = interruptible(setting, room::check(&workload, directory.path())).await?;
     let mut servers = interruptible(setting, Servers::start(&workload, setting, &directory)).await?;
     let run = census_and_load(&workload, &mut servers, setting, on_event).await;
     let remains = servers.stop().await;
     let mut run = run?;
-    run.incidents
-        .extend(remains.iter().map(|remains| workload.secrets.mask(remains)));
+    run.incidents.extend(
+        told.iter()
+            .chain(&remains)
+            .map(|remains| workload.secrets.mask(remains)),
+    );
     Ok(run)
 }
 
@@ -138,10 +151,13 @@ async fn census_and_load(
             let mut incidents = taken.incidents;
             incidents.extend(run.incidents);
             incidents.dedup();
+            let mut left_behind = taken.left_behind;
+            epochs::add_new(&mut left_behind, run.left_behind);
             Run {
                 census: Some(taken.census),
                 equivalence: taken.equivalence,
                 incidents,
+                left_behind,
                 ..run
             }
         }
@@ -173,17 +189,20 @@ async fn alone(
         Some(search) => stage::watch(&mut stages, servers, search::search(&plan, search, setting, &mut look)).await,
     };
     let loaded = driven.as_ref().map_or(0.0, |run| run.duration_s);
-    let (resources, activity) = lookout.end(0, &[Duration::from_secs_f64(loaded)], true).await;
-    let (mut targets, mut told) = (Vec::new(), Vec::new());
+    let (resources, activity) = lookout
+        .end(0, &[Duration::from_secs_f64(loaded)], lookout::PATIENCE)
+        .await;
+    let mut gone = TornDown::default();
     for stage in stages {
-        (targets, told) = stage.tear_down().await;
+        gone = stage.tear_down().await;
     }
     let run = driven.map_err(|error| TrialError::Drive(error.to_string()))?;
     let mut incidents = run.incidents;
-    incidents.extend(told);
+    incidents.extend(gone.incidents);
     Ok(Run {
-        targets,
+        targets: gone.targets,
         incidents,
+        left_behind: gone.left_behind,
         resources,
         activity,
         ..run
@@ -284,6 +303,7 @@ fn assemble(
         census: None,
         resources: Vec::new(),
         activity: Vec::new(),
+        left_behind: Vec::new(),
     }
 }
 

@@ -83,7 +83,8 @@ async fn once_on(
         debugger.values.begin(number as u64, stage.globals());
         debugger.actions(&flow.actions).await;
     }
-    let (_, incidents) = stage.tear_down().await;
+    let gone = stage.tear_down().await;
+    let incidents = gone.incidents.into_iter().chain(gone.left_behind);
     for incident in incidents {
         on_exchange(Exchange {
             text: incident,

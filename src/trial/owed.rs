@@ -57,28 +57,29 @@ impl Drop for Owed {
             return;
         }
         let place = self.place.clone();
-        // The runtime may be about to end, so on a thread of its own.
-        let _ = thread::spawn(move || perform(&place, &statements)).join();
+        last_resort(async move {
+            let _ = timeout(BOUND, perform(&place, &statements)).await;
+        });
     }
 }
 
-fn perform(place: &Place, statements: &[Script]) {
-    match place {
-        Place::File(path) => {
-            for statement in statements {
-                let _ = sqlite::execute(path, statement);
-            }
-        }
-        Place::Server(databases, name) => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let all = async {
-                for statement in statements {
-                    let _ = databases.execute_script(name, statement).await;
-                }
-            };
-            if let Ok(runtime) = runtime {
-                let _ = runtime.block_on(async { timeout(BOUND, all).await });
-            }
-        }
+async fn perform(place: &Place, statements: &[Script]) {
+    for statement in statements {
+        let _ = match place {
+            Place::File(path) => sqlite::execute(path, statement),
+            Place::Server(databases, name) => databases.execute_script(name, statement).await,
+        };
     }
+}
+
+/// Does at once what a run still owes when it ends without its teardown: the runtime may be about
+/// to end too, so on a thread of its own.
+pub(super) fn last_resort(work: impl Future<Output = ()> + Send + 'static) {
+    let work = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        if let Ok(runtime) = runtime {
+            runtime.block_on(work);
+        }
+    };
+    let _ = thread::spawn(work).join();
 }

@@ -5,14 +5,13 @@ use std::{
     path::{Path, PathBuf},
     process::ExitStatus,
     sync::Arc,
-    thread,
 };
 
 use futures_util::{FutureExt as _, future::LocalBoxFuture};
 use rustix::process::Pid;
 use tokio_postgres::Config;
 
-use super::{Setting, TrialError};
+use super::{Setting, TrialError, owed::last_resort};
 use crate::{
     executor,
     lab::{
@@ -304,22 +303,15 @@ impl Drop for Created {
     }
 }
 
-/// Drops databases as the last resort, for an interrupt before any load: the runtime may
-/// be about to end, so on a thread of its own.
+/// Drops databases as the last resort, for an interrupt before any load.
 pub(super) fn drop_in_the_end(databases: &Databases, names: Vec<String>) {
     if names.is_empty() {
         return;
     }
     let databases = databases.clone();
-    let drop_all = move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        if let Ok(runtime) = runtime {
-            runtime.block_on(async {
-                for name in &names {
-                    let _ = databases.drop_database(name).await;
-                }
-            });
+    last_resort(async move {
+        for name in &names {
+            let _ = databases.drop_database(name).await;
         }
-    };
-    let _ = thread::spawn(drop_all).join();
+    });
 }

@@ -4,11 +4,11 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use rustix::process::Pid;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
     Setting, TrialError,
-    databases::{Database, with_urls},
+    databases::{Database, undone_by_hand, with_urls},
     servers::{Ending, Servers},
 };
 use crate::{
@@ -27,6 +27,16 @@ const PORT_TRIES: usize = 3;
 
 /// All of teardown together may take this long.
 const TEARDOWN_BOUND: Duration = Duration::from_secs(60);
+
+/// What is known of a stage that is gone.
+#[derive(Default)]
+pub(super) struct TornDown {
+    pub(super) targets: Vec<run::Target>,
+    /// What went wrong.
+    pub(super) incidents: Vec<String>,
+    /// What is no longer as it was on databases that outlast the run.
+    pub(super) left_behind: Vec<String>,
+}
 
 /// What stands for one variant.
 pub(super) struct Stage {
@@ -87,7 +97,7 @@ impl Stage {
                 subject: workload.secrets.mask(&build.subject),
             });
             if let (Some(database), Some(provision)) = (database, &target.provision) {
-                described.address = database.label(target.provision.as_ref()).unwrap_or(described.address);
+                described.address = database.label(provision).unwrap_or(described.address);
                 described.database = database.describe(provision).await;
             }
             targets.push(described);
@@ -149,9 +159,9 @@ impl Stage {
         })
     }
 
-    /// Performs teardown, stops the processes, takes back what the variant changed; what
-    /// goes wrong becomes an incident.
-    pub(super) async fn tear_down(mut self) -> (Vec<run::Target>, Vec<String>) {
+    /// Performs teardown, stops the processes, takes back what the variant changed; tells what
+    /// goes wrong.
+    pub(super) async fn tear_down(mut self) -> TornDown {
         let workload = Arc::clone(&self.workload);
         let mut values = Values::new(&workload);
         let teardown = perform_all(
@@ -171,10 +181,9 @@ impl Stage {
         for (_, process) in self.processes {
             process.stop().await;
         }
+        let mut left_behind = Vec::new();
         if let Some(variant) = &workload.variant {
-            let rolled_back = timeout(TEARDOWN_BOUND, roll_back(variant, &mut self.databases)).await;
-            let wrong = rolled_back.unwrap_or_else(|_| vec!["the rollback did not end within 60 s".into()]);
-            self.incidents.extend(wrong);
+            (self.incidents, left_behind) = roll_back(variant, &mut self.databases, self.incidents).await;
         }
         for database in self.databases.into_iter().flatten() {
             if let Err(error) = database.remove().await {
@@ -182,22 +191,26 @@ impl Stage {
                     .push(format!("what was made for the run remains: {error}"));
             }
         }
-        let named = |incident: String| match workload.variant_name() {
-            Some(name) => format!("{name}: {incident}"),
-            None => incident,
+        let named = |told: String| match workload.variant_name() {
+            Some(name) => format!("{name}: {told}"),
+            None => told,
         };
-        let incidents = self
-            .incidents
-            .into_iter()
-            .map(|incident| workload.secrets.mask(&named(incident)));
-        (self.targets, incidents.collect())
+        let all = |told: Vec<String>| -> Vec<String> {
+            let told = told.into_iter().map(|told| workload.secrets.mask(&named(told)));
+            told.collect()
+        };
+        TornDown {
+            targets: self.targets,
+            incidents: all(self.incidents),
+            left_behind: all(left_behind),
+        }
     }
 }
 
 /// Runs to its end what needs the stages and servers, noting processes that end meanwhile.
 /// The load goes on without them: what fails then is counted.
 pub(super) async fn watch<T>(stages: &mut [Stage], servers: &mut Servers, load: impl Future<Output = T>) -> T {
-    let began = tokio::time::Instant::now();
+    let began = Instant::now();
     let mut dead: Vec<(Option<usize>, String, String)> = Vec::new();
     let output = {
         let mut endings = FuturesUnordered::new();
@@ -265,15 +278,30 @@ async fn databases(
     Ok(databases)
 }
 
-/// Takes back what the setup of a variant did; what went wrong.
-async fn roll_back(variant: &Variant, databases: &mut [Option<Database>]) -> Vec<String> {
-    let mut wrong = Vec::new();
+/// Takes back what the setup of a variant did. What goes wrong with a database that is gone
+/// afterwards is added to the incidents; apart from them, what lasts.
+async fn roll_back(
+    variant: &Variant,
+    databases: &mut [Option<Database>],
+    mut incidents: Vec<String>,
+) -> (Vec<String>, Vec<String>) {
+    let mut left_behind = Vec::new();
+    let end = Instant::now() + TEARDOWN_BOUND;
     for (target, script) in &variant.rollback {
-        if let Some(database) = &mut databases[*target] {
-            wrong.extend(database.change_back(script).await);
-        }
+        let Some(database) = &mut databases[*target] else {
+            continue;
+        };
+        let stays = database.stays();
+        let wrong = timeout_at(end, database.change_back(script)).await.unwrap_or_else(|_| {
+            let late = "the rollback did not end within 60 s";
+            Some(match stays {
+                true => format!("{late}; {}", undone_by_hand(script)),
+                false => late.to_owned(),
+            })
+        });
+        if stays { &mut left_behind } else { &mut incidents }.extend(wrong);
     }
-    wrong
+    (incidents, left_behind)
 }
 
 async fn start(

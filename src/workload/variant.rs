@@ -9,6 +9,7 @@ use super::{
     script,
 };
 use crate::{
+    run::MOST_VARIANTS,
     scenario::{self, At, Scenario, Text},
     units,
 };
@@ -30,9 +31,6 @@ const MOST_EPOCHS: u32 = 24;
 
 /// Shorter ones hold too few operations, and are mostly lead-in.
 const SHORTEST_SLICE: Duration = Duration::from_millis(50);
-
-/// More than this take no turns in a time that anybody waits for.
-const MOST_VARIANTS: usize = 16;
 
 /// Passes of each flow in a census, unless the scenario says otherwise.
 const CENSUS: i64 = 20;

@@ -163,6 +163,13 @@ fn e31_more_buffers_may_take_less_time() {
     assert!(nodes(after).contains(&"Nested Loop"), "{:?}", nodes(after));
     assert_ne!(before.shape, after.shape);
     assert!(told.page.contains("Nested Loop"));
+    // More pages, though not twice as many: that is a warning, whatever the time says.
+    let reasons = told.report["reasons"].to_string();
+    assert!(
+        reasons.contains("1.1: the plan of sum per facility is another, and no cheaper, than in \\\"4\\\""),
+        "{reasons}"
+    );
+    assert!(reasons.contains("Hash Join became Nested Loop"), "{reasons}");
 }
 
 /// The difference is told with input and both answers, in the document and on the page.

@@ -2,9 +2,13 @@
 
 use std::fs;
 
+use loadgate::run::Accounting;
 use serde_json::json;
 
-use super::{Slots, Told, support::program::Desk};
+use super::{
+    Slots, Told,
+    support::{postgres::installed, program::Desk},
+};
 
 const FILES: &str = r#"
 name = "files"
@@ -129,4 +133,52 @@ fn a_process_that_waits_is_found_slower() {
     assert_eq!(again.status.code(), Some(3));
     let document = fs::read_to_string(desk.path().join("out/report.json")).unwrap();
     assert_eq!(String::from_utf8(again.stdout).unwrap().trim_end(), document.trim_end());
+}
+
+const LONG: &str = r#"
+name = "long"
+[target.db]
+postgres = "ephemeral"
+[load]
+users = 2
+duration = "1s"
+drain = "10ms"
+[trial]
+epochs = 1
+census = 0
+slice = "250ms"
+lead_in = "100ms"
+[[flow]]
+name = "wait"
+[[flow.step]]
+name = "wait"
+sql = "SELECT pg_sleep(0.17)::text"
+[[variant]]
+name = "one"
+[[variant]]
+name = "two"
+"#;
+
+#[test]
+fn flow_starts_of_each_variant_are_counted_to_the_last() {
+    if !installed() {
+        return;
+    }
+    let _slot = Slots::one();
+    let told = Told::of(&Desk::with_scenario(LONG), "scenario.toml", &[]);
+    let run = told.ended.stored();
+    let checks = told.report["validity"]["checks"].as_array().unwrap();
+    let accounting = checks.iter().find(|check| check["id"] == "accounting").unwrap();
+    assert_eq!(accounting["ok"], true, "{accounting}");
+    let of_both = |figure: fn(&Accounting) -> u64| run.variants.iter().map(|one| figure(&one.accounting)).sum::<u64>();
+    for variant in &run.variants {
+        let Accounting {
+            scheduled, completed, ..
+        } = variant.accounting;
+        assert!(scheduled >= completed && completed >= 1, "{variant:?}");
+    }
+    // Who was in the middle of it when the last slice ended.
+    assert_eq!(of_both(|all| all.unfinished), run.accounting.unfinished);
+    assert!(run.accounting.unfinished >= 1, "{:?}", run.accounting);
+    assert_eq!(of_both(|all| all.scheduled), run.accounting.scheduled);
 }

@@ -3,8 +3,11 @@
 use std::fs;
 
 use super::{
-    Slots, Told,
-    support::{postgres::installed, program::Desk},
+    Slots, Told, address,
+    support::{
+        postgres::{Postgres, installed},
+        program::Desk,
+    },
 };
 
 const TARGET: &str = "[target.db]\nsqlite = \"ephemeral\"\n";
@@ -119,4 +122,49 @@ fn sql_that_is_wrong_is_told_with_its_line() {
     let told = Told::of(&desk, "scenario.toml", &[]).exits(2);
     let told = &told.ended.stderr;
     assert!(told.contains("shop.sql:3: syntax error at or near"), "{told}");
+}
+
+#[test]
+fn a_server_without_room_for_all_sessions_is_told_before_anything_is_made() {
+    let _slot = Slots::one();
+    let Some(server) = Postgres::start() else { return };
+    let scenario = |users| {
+        format!(
+            r#"
+name = "no room"
+[target.db]
+postgres = "{address}"
+[load]
+users = {users}
+duration = "200ms"
+[trial]
+epochs = 1
+census = 0
+[[flow]]
+name = "read"
+[[flow.step]]
+name = "read"
+sql = "SELECT 1"
+[[variant]]
+name = "one"
+[[variant]]
+name = "two"
+target.db.postgres = "{other}"
+"#,
+            address = server.url(),
+            other = address(&server, "template1"),
+        )
+    };
+    let told = Told::of(&Desk::with_scenario(&scenario(30)), "scenario.toml", &[]).exits(4);
+    let said = &told.ended.stderr;
+    for part in [
+        "the server of target \"db\" has room for ",
+        " more connections (max_connections is 50, 0 are reserved, ",
+        "the load makes 60 (30 for each of 2 variants): lower load.users, or raise max_connections",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+    let mut told = Told::of(&Desk::with_scenario(&scenario(10)), "scenario.toml", &[]);
+    told = told.exits(0);
+    assert_eq!(told.incidents(), &serde_json::json!([]));
 }

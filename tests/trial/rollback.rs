@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use super::{
-    Slots, Told, run_command,
+    Slots, Told, address, run_command,
     support::{
         postgres::{Postgres, installed, query},
         program::{Desk, errors},
@@ -73,12 +73,6 @@ fn killed(server: &mut Postgres, comes_back: bool) -> Told {
     Told::left(&desk, child.wait_with_output().unwrap())
 }
 
-/// Of a database of that server.
-fn address(server: &Postgres, database: &str) -> String {
-    let url = server.url();
-    format!("{}/{database}", url.rsplit_once('/').unwrap().0)
-}
-
 fn in_database(server: &Postgres, database: &str, statements: &str) -> Vec<Vec<String>> {
     query(&address(server, database), statements).unwrap()
 }
@@ -103,10 +97,12 @@ fn what_could_not_be_taken_back_is_told() {
     let _slot = Slots::one();
     let Some(mut server) = Postgres::start() else { return };
     let told = killed(&mut server, false);
-    let incidents = told.incidents().to_string();
-    for variant in ["one", "two"] {
+    let (incidents, reasons) = (told.incidents().to_string(), told.report["reasons"].to_string());
+    for (variant, index) in [("one", "words_word"), ("two", "words_length")] {
         let rollback = format!("{variant}: the rollback of target \\\"db\\\" failed: ");
-        assert!(incidents.contains(&rollback), "{incidents}");
+        assert!(reasons.contains(&rollback), "{reasons}");
+        let mend = format!("what the setup did to it may still be there; undo it with: DROP INDEX {index}");
+        assert!(reasons.contains(&mend), "{reasons}");
         assert!(incidents.contains(&format!("{variant}: teardown: the step \\\"say so\\\" failed")));
     }
     assert!(told.page.contains("the rollback of target"));
@@ -162,6 +158,33 @@ rollback.db = "DROP INDEX words_word"
         "{incident}"
     );
     assert!(!incident.contains("words_word"), "{incident}");
+    assert!(told.page.contains("long_words"));
+}
+
+#[test]
+fn what_stays_behind_on_a_server_of_the_users_is_critical() {
+    let _slot = Slots::one();
+    let Some(server) = Postgres::start() else { return };
+    with_databases(&server);
+    let forgetful = scenario(&server)
+        .replace("duration = \"3s\"", "duration = \"500ms\"")
+        .replace(
+            "(length(word))\"",
+            "(length(word)); CREATE VIEW long_words AS SELECT word FROM words\"",
+        );
+    let told = Told::of(&Desk::with_scenario(&forgetful), "scenario.toml", &[]).exits(3);
+    let reasons = told.report["reasons"].as_array().unwrap();
+    let reason = reasons[0].as_str().unwrap();
+    let begin = "two: after the rollback of target \"db\" its schema or settings are not as before:\n";
+    assert!(
+        reason.starts_with(begin) && reason.contains("+ relation public.long_words"),
+        "{reason}"
+    );
+    assert!(
+        reason.ends_with("undo it by hand, and complete the rollback"),
+        "{reason}"
+    );
+    assert_eq!((reasons.len(), told.incidents()), (1, &json!([])), "{reasons:?}");
     assert!(told.page.contains("long_words"));
 }
 

@@ -53,6 +53,7 @@ pub(super) const LOADING: &[(&str, &str)] = &[
 const STATEMENTS: &[(&str, &str)] = &[
     ("shared_preload_libraries", "pg_stat_statements"),
     ("pg_stat_statements.track", "top"),
+    ("pg_stat_statements.track_planning", "on"),
     ("pg_stat_statements.save", "off"),
 ];
 

@@ -33,10 +33,18 @@ const ASK_WITHIN: Duration = Duration::from_secs(1);
 /// At the end nobody waits as long.
 const LAST_WITHIN: Duration = Duration::from_millis(500);
 
-/// Sessions report what they did when they end, or later. Counters that rest for so long
+/// Sessions report what they did when they end, or later. Where all have ended the counters are
+/// complete; else where they rest for so long.
 const REST: Duration = Duration::from_millis(600);
-/// are complete; at the latest after this.
-const LAG: Duration = Duration::from_millis(1200);
+/// Between two looks whether they have.
+const LAST_TICK: Duration = Duration::from_millis(20);
+
+/// Told where sessions outlast the load.
+const STAY_OPEN: &str = "sessions stay open after the load, as those of a pool do, and tell late what they did last: \
+                         it may be missing in what counters gained";
+
+/// Told where the server is gone.
+const LOST: &str = "the server could not be asked at the end: what its counters gained last is missing";
 
 /// What a server can fill a run with.
 const MOST_EVENTS: usize = 1000;
@@ -45,8 +53,8 @@ const MOST_WAITS: usize = 500;
 /// A watch over one database, until it is stopped or dropped.
 #[derive(Debug)]
 pub struct Activity {
-    /// Whether counters that come late are waited for.
-    stop: oneshot::Sender<bool>,
+    /// How long counters that come late are waited for.
+    stop: oneshot::Sender<Duration>,
     watch: JoinHandle<run::Activity>,
 }
 
@@ -78,14 +86,15 @@ impl Activity {
         Ok(Self { stop, watch })
     }
 
-    /// Ends the watch and gives what was seen, in less than 2 s; at once where the server is gone.
-    /// Who is not `patient` has it at once, without what counters gained.
+    /// Ends the watch and gives what was seen, at once where the server is gone.
     ///
-    /// Waits for counters that come late. From server 15 on a session that stays open without work
-    /// keeps what it did last to itself for 10 s: end the sessions of the load before.
-    pub async fn stop(self, patient: bool) -> run::Activity {
+    /// End the sessions of the load before: counters are complete when all have ended. For sessions
+    /// that stay open it waits until the counters rest, no longer than `patience` (and half a second
+    /// where the server does not answer). From server 15 on they keep what they did last to
+    /// themselves for 10 s; that it may be missing is told.
+    pub async fn stop(self, patience: Duration) -> run::Activity {
         // Should the watch have ended, nobody is there to hear it.
-        let _ = self.stop.send(patient);
+        let _ = self.stop.send(patience);
         self.watch.await.unwrap_or_else(|_| run::Activity {
             unavailable: Some("the watch over the database ended before its time".to_owned()),
             ..run::Activity::default()
@@ -133,6 +142,16 @@ impl Server {
         answer(self.connection.query(&self.sessions, &[&self.database])).await
     }
 
+    /// Whether any session is still there, and the counters as they were afterwards.
+    async fn last(&self) -> Result<(bool, Totals), String> {
+        let sessions = self.sessions().await?;
+        let mut open = false;
+        for row in &sessions {
+            open |= column::<&str>(row, 0)? == "open";
+        }
+        Ok((open, self.totals().await?))
+    }
+
     async fn totals(&self) -> Result<Totals, String> {
         let rows = answer(self.connection.query(&self.totals, &[&self.database])).await?;
         let total = |row: &Row| Ok(((column(row, 0)?, column(row, 1)?), column(row, 2)?));
@@ -153,19 +172,12 @@ struct Watcher {
 }
 
 impl Watcher {
-    async fn watch(mut self, stopped: oneshot::Receiver<bool>) -> run::Activity {
-        let patient = tokio::select! {
-            stopped = stopped => stopped.unwrap_or(false),
-            () = self.observe() => false,
+    async fn watch(mut self, stopped: oneshot::Receiver<Duration>) -> run::Activity {
+        let patience = tokio::select! {
+            stopped = stopped => stopped.unwrap_or_default(),
+            () = self.observe() => Duration::ZERO,
         };
-        if !patient {
-            return run::Activity {
-                database: BTreeMap::new(),
-                wal: BTreeMap::new(),
-                ..self.seen
-            };
-        }
-        self.finish().await;
+        self.finish(patience).await;
         self.seen
     }
 
@@ -268,29 +280,30 @@ impl Watcher {
         }
     }
 
-    /// Reads the counters until they rest.
-    async fn finish(&mut self) {
+    /// Reads the counters until they are complete, or rest.
+    async fn finish(&mut self, patience: Duration) {
         let began = Instant::now();
         let mut changed = began;
         while let Some(server) = &self.server {
-            match within(LAST_WITHIN, server.totals()).await {
-                Ok(totals) => {
+            match within(LAST_WITHIN, server.last()).await {
+                Ok((open, totals)) => {
                     if totals != self.previous {
                         changed = Instant::now();
                     }
                     self.count(totals);
+                    if !open {
+                        return;
+                    }
                 }
                 Err(reason) => self.lost(&reason),
             }
-            if changed.elapsed() >= REST || began.elapsed() + TICK >= LAG {
+            if changed.elapsed() >= REST || began.elapsed() >= patience {
                 break;
             }
-            sleep(TICK).await;
+            sleep(LAST_TICK).await;
         }
-        if self.server.is_none() {
-            let lost = "the server could not be asked at the end: what its counters gained last is missing";
-            self.seen.unavailable.get_or_insert(lost.to_owned());
-        }
+        let missing = if self.server.is_some() { STAY_OPEN } else { LOST };
+        self.seen.unavailable.get_or_insert(missing.to_owned());
     }
 }
 

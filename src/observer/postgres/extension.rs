@@ -13,7 +13,8 @@ const LONGEST_TEXT: usize = 4000;
 const LOOK: &str = "SELECT quote_ident(n.nspname), p.proargnames,
         to_regprocedure(quote_ident(n.nspname) || '.pg_stat_statements_info()') IS NOT NULL,
         (SELECT oid FROM pg_database WHERE datname = $1), current_user::text,
-        current_setting('pg_stat_statements.track', true), current_setting('compute_query_id', true)
+        current_setting('pg_stat_statements.track', true), current_setting('compute_query_id', true),
+        current_setting('pg_stat_statements.track_planning', true)
     FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
     JOIN pg_proc p ON p.pronamespace = n.oid AND p.proname = 'pg_stat_statements'
     WHERE e.extname = 'pg_stat_statements'";
@@ -31,6 +32,7 @@ pub(super) struct Extension {
     pub(super) role: String,
     track: Option<String>,
     query_id: Option<String>,
+    planning: Option<String>,
 }
 
 impl Extension {
@@ -45,6 +47,7 @@ impl Extension {
             role: column(&row, 4)?,
             track: column(&row, 5)?,
             query_id: column(&row, 6)?,
+            planning: column(&row, 7)?,
         }))
     }
 
@@ -65,6 +68,11 @@ impl Extension {
             }
         }
         Ok(())
+    }
+
+    /// Whether plans are counted: by default they are not.
+    pub(super) fn counts_plans(&self) -> bool {
+        self.planning.as_deref() == Some("on")
     }
 
     fn has(&self, column: &str) -> bool {

@@ -8,6 +8,7 @@ mod activity;
 mod extension;
 mod plan;
 mod statements;
+mod totals;
 mod views;
 
 use std::time::Duration;
@@ -18,6 +19,7 @@ pub use self::{
     activity::Activity,
     plan::{explain, read_plan},
     statements::{Reading, Statements, is_transaction_control},
+    totals::{Gained, Moment, Totals},
 };
 use crate::{
     target::{PostgresConnection, connect_postgres, describe_postgres_error},

@@ -22,6 +22,7 @@ pub struct Statements {
     database: u32,
     /// Who asks.
     role: String,
+    counts_plans: bool,
     read: Statement,
     texts: Statement,
     /// What this observer asks, where that is counted too.
@@ -85,6 +86,7 @@ impl Statements {
             connection,
             database: number,
             role: extension.role.clone(),
+            counts_plans: extension.counts_plans(),
             own: BTreeSet::new(),
         };
         if within {
@@ -106,6 +108,11 @@ impl Statements {
             rows = answer(self.connection.query(&question, &[&self.database])).await?;
         }
         rows.iter().map(|row| column(row, 0)).collect()
+    }
+
+    /// Whether the server counts how often a statement is planned.
+    pub fn counts_plans(&self) -> bool {
+        self.counts_plans
     }
 
     /// Everything counted so far, in one round trip.

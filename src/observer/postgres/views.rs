@@ -66,8 +66,8 @@ impl Views {
         self.columns.contains(&(view.to_owned(), column.to_owned()))
     }
 
-    /// Kind, name and number: how many sessions wait for what, and who vacuums. `$1` is the
-    /// database; sessions of that application are left out.
+    /// Kind, name and number: how many sessions wait for what, who vacuums, how many are
+    /// connected at all. `$1` is the database; sessions of that application are left out.
     pub(super) fn sessions(&self, observer: &str) -> String {
         format!(
             "WITH a AS MATERIALIZED (SELECT * FROM pg_stat_activity
@@ -75,6 +75,8 @@ impl Views {
             SELECT 'wait', coalesce(wait_event_type || ':' || wait_event, 'CPU'), count(*) FROM a
                 WHERE state = 'active' AND backend_type IN ('client backend', 'parallel worker') GROUP BY 2
             UNION ALL SELECT 'vacuum', left(query, 200), pid::int8 FROM a WHERE backend_type = 'autovacuum worker'
+            UNION ALL SELECT 'open', '', count(*) FROM a WHERE coalesce(backend_type, '') <> 'autovacuum worker'
+                HAVING count(*) > 0
             UNION ALL SELECT 'hidden', '', count(*) FROM a WHERE query = '<insufficient privilege>'
                 HAVING count(*) > 0"
         )

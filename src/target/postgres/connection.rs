@@ -57,6 +57,11 @@ impl Connection {
         }
     }
 
+    /// The server's process for it, as the server named it when it let it in.
+    pub(super) fn process(&self) -> Option<i32> {
+        self.key.as_ref().map(|key| key.process)
+    }
+
     /// Performs the statements of an operation; their messages are in the script.
     pub(super) async fn perform(
         &mut self,
@@ -100,14 +105,20 @@ impl Connection {
             let messages = script.messages(number)?;
             reply.queries += 1;
             reply.round_trips += 1;
-            match self.shared.protocol {
-                Protocol::Simple => self.simple(messages, keep, reply).await?,
-                Protocol::Prepared | Protocol::Extended => {
-                    self.bound(statement.index, messages, keep, reply).await?;
-                }
-            }
+            let done = match self.shared.protocol {
+                Protocol::Simple => self.simple(messages, keep, reply).await,
+                Protocol::Prepared | Protocol::Extended => self.bound(statement.index, messages, keep, reply).await,
+            };
+            self.count_transaction(reply);
+            done?;
         }
         Ok(())
+    }
+
+    /// Counts the transaction that ended with the last answer, if one did.
+    fn count_transaction(&self, reply: &mut Reply) {
+        let ended = self.wire.is_usable() && !self.wire.is_in_transaction();
+        reply.transactions += u32::from(ended);
     }
 
     /// Sends messages and reads the answer to its end. Every message that is no row goes to
@@ -189,7 +200,9 @@ impl Connection {
     /// A statement of our own without an answer.
     async fn command(&mut self, sql: &str, reply: &mut Reply) -> Result<(), Failure> {
         reply.round_trips += 1;
-        self.ask(sql).await.map(drop)
+        let done = self.ask(sql).await.map(drop);
+        self.count_transaction(reply);
+        done
     }
 
     /// A question of our own: the first row of the answer.
@@ -306,8 +319,9 @@ async fn answer(
                 }
             }
             b'Z' => {
-                wire.skip(head).await?;
-                wire.answered();
+                // "I": idle; "T" and "E": in a transaction, in a failed one.
+                let in_transaction = wire.body(head).await?.first().is_some_and(|status| *status != b'I');
+                wire.answered(in_transaction);
                 return Ok(rows);
             }
             b'E' => {

@@ -50,7 +50,7 @@ impl Login<'_> {
                     key = fields.i32().zip(fields.i32());
                 }
                 b'Z' => {
-                    wire.answered();
+                    wire.answered(false);
                     return Ok(key);
                 }
                 tag => return Err(Failure::unexpected(tag)),

@@ -12,6 +12,7 @@ mod endpoint;
 mod failure;
 mod login;
 mod message;
+mod room;
 mod script;
 mod session;
 mod values;
@@ -27,7 +28,6 @@ use tokio_postgres::{
     config::{Host, LoadBalanceHosts, SslMode},
 };
 
-pub use self::script::with_literals;
 pub(super) use self::session::Session;
 use self::{
     cancel::{Cancels, Key},
@@ -38,6 +38,7 @@ use self::{
     script::Sql,
     wire::Wire,
 };
+pub use self::{room::Room, script::with_literals};
 use super::{TargetError, in_time, tls};
 use crate::{
     sample::ErrorClass,

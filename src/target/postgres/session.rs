@@ -1,7 +1,7 @@
 //! One session: a connection that is made when it is needed, and operations
 //! on it, each within its time.
 
-use std::{slice, sync::Arc, time::Duration};
+use std::{slice, sync::Arc};
 
 use tokio::time::{Instant, timeout};
 
@@ -72,7 +72,7 @@ impl Session {
         let keep = reply.keep || step.needs_body();
         let start = reply.start;
         let work = async {
-            let mut connection = line.connection(shared, &mut reply.phases.connect).await?;
+            let mut connection = line.connection(shared, reply).await?;
             let result = connection.perform(statements, transaction, script, keep, reply).await;
             if connection.wire.is_usable() {
                 line.0 = Some(connection);
@@ -93,12 +93,8 @@ impl Session {
 }
 
 impl Line {
-    /// The connection, made anew where it is gone; then what that took goes to `took`.
-    async fn connection(
-        &mut self,
-        shared: &Arc<Shared>,
-        took: &mut Option<Duration>,
-    ) -> Result<Box<Connection>, Failure> {
+    /// The connection, made anew where it is gone; then what that took is in the reply.
+    async fn connection(&mut self, shared: &Arc<Shared>, reply: &mut Reply) -> Result<Box<Connection>, Failure> {
         if let Some(mut connection) = self.0.take()
             && connection.wire.is_open().await
         {
@@ -106,7 +102,8 @@ impl Line {
         }
         let before = Instant::now();
         let connection = shared.connect_and_prepare().await;
-        *took = Some(before.elapsed());
+        reply.phases.connect = Some(before.elapsed());
+        reply.sessions += u32::from(connection.is_ok());
         connection
     }
 }

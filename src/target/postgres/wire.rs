@@ -52,6 +52,8 @@ pub(super) struct Head {
 pub(super) struct Wire {
     stream: Box<dyn Stream>,
     turn: Turn,
+    /// Whether a transaction was open when the server had answered last.
+    in_transaction: bool,
     /// Received, of which `begin..end` is still to be looked at.
     buffer: Vec<u8>,
     begin: usize,
@@ -63,6 +65,7 @@ impl Wire {
         Self {
             stream,
             turn: Turn::Client,
+            in_transaction: false,
             buffer: vec![0; BUFFER],
             begin: 0,
             end: 0,
@@ -79,9 +82,15 @@ impl Wire {
         self.turn == Turn::Server
     }
 
+    /// Whether a transaction is open that an earlier statement began.
+    pub(super) fn is_in_transaction(&self) -> bool {
+        self.in_transaction
+    }
+
     /// The answer has come to its end.
-    pub(super) fn answered(&mut self) {
+    pub(super) fn answered(&mut self, in_transaction: bool) {
         self.turn = Turn::Client;
+        self.in_transaction = in_transaction;
         if self.begin < self.end && !self.tells_news_only() {
             // More than was asked for: it would be taken for the next answer.
             return;

@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::Tally;
+use super::{
+    Tally,
+    sessions::{Counted, ServiceSessions},
+};
 use crate::{
+    metric::Counter,
     observer::postgres::{Reading, Statements, is_transaction_control},
     run::{StatementCensus, StatementCounts},
     trial::stage::Stage,
@@ -13,6 +17,7 @@ use crate::{
 /// The databases of one variant that can be asked.
 pub(super) struct Observed {
     databases: Vec<Watched>,
+    services: ServiceSessions,
     notes: Vec<String>,
 }
 
@@ -25,6 +30,14 @@ struct Watched {
     before: Option<Reading>,
     /// Statements that begin and end transactions, by what is known so far.
     control: BTreeMap<i64, bool>,
+}
+
+/// What was seen of one operation.
+pub(super) struct Seen {
+    /// What was executed; `None` where no database could be asked.
+    pub(super) executed: Option<Vec<Executed>>,
+    /// What is counted besides, where it can be.
+    pub(super) counted: Vec<Counted>,
 }
 
 /// What one operation made a database execute.
@@ -43,6 +56,7 @@ impl Observed {
     pub(super) async fn connect(stage: &Stage) -> Self {
         let mut observed = Self {
             databases: Vec::new(),
+            services: ServiceSessions::connect(stage).await,
             notes: Vec::new(),
         };
         let targets = stage.workload.targets.iter().zip(stage.databases()).enumerate();
@@ -93,10 +107,26 @@ impl Observed {
                 }
             }
         }
+        if let Request::Http(_) = step.request {
+            self.services.begin().await;
+        }
     }
 
-    /// What was executed since; `None` where no database could be asked.
-    pub(super) async fn end(&mut self, step: &Step) -> Option<Vec<Executed>> {
+    /// What was done since.
+    pub(super) async fn end(&mut self, step: &Step) -> Seen {
+        let mut counted = match step.request {
+            Request::Http(_) => self.services.end().await,
+            _ => Vec::new(),
+        };
+        let executed = self.executed(step).await;
+        if self.databases.iter().any(|watched| watched.concerns(step)) {
+            counted.push((Counter::Plans, self.plans(step, executed.as_deref())));
+        }
+        Seen { executed, counted }
+    }
+
+    /// `None` where no database could be asked.
+    async fn executed(&mut self, step: &Step) -> Option<Vec<Executed>> {
         let mut asked = false;
         let mut all = Vec::new();
         for watched in &mut self.databases {
@@ -114,6 +144,22 @@ impl Observed {
             }
         }
         asked.then_some(all)
+    }
+
+    /// How many plans were made, or why that is not known.
+    fn plans(&self, step: &Step, executed: Option<&[Executed]>) -> Result<u64, String> {
+        let mut asked = self.databases.iter().filter(|watched| watched.concerns(step));
+        if let Some(silent) = asked.find(|watched| !watched.statements.counts_plans()) {
+            return Err(format!(
+                "plans in target \"{}\" are not counted: set pg_stat_statements.track_planning = on",
+                silent.name
+            ));
+        }
+        let executed = executed.ok_or("plans are not counted: the server could not be asked")?;
+        let queries = executed.iter().filter(|executed| !executed.control);
+        Ok(queries
+            .map(|executed| executed.counts.plans)
+            .fold(0, u64::saturating_add))
     }
 
     /// The statements of a step, the most frequent first.

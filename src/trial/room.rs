@@ -1,0 +1,127 @@
+//! Whether the user's servers have room for all sessions of the load: asked before anything
+//! is made, so that it is not found out in the middle of a run.
+
+use std::{path::Path, sync::Arc};
+
+use tokio_postgres::{Config, config::Host};
+
+use super::{TrialError, servers::config};
+use crate::{
+    executor,
+    target::{Connector, Room, fill},
+    workload::{Kind, Profile, Provision, Workload},
+};
+
+/// What is needed of one server.
+struct Server {
+    place: Place,
+    /// Name of the first target on it.
+    target: String,
+    connector: Connector,
+    needed: u64,
+}
+
+/// Servers are told apart by where they are.
+#[derive(PartialEq)]
+struct Place {
+    hosts: Vec<Host>,
+    ports: Vec<u16>,
+}
+
+impl Place {
+    fn of(config: &Config) -> Self {
+        let hosts = config.get_hosts().to_vec();
+        let named = hosts.len().max(1);
+        let mut ports = config.get_ports().to_vec();
+        if ports.is_empty() {
+            ports = vec![5432; named];
+        }
+        Self { hosts, ports }
+    }
+}
+
+/// What the reader should know of servers that may have too little room.
+///
+/// # Errors
+/// When one certainly has. Servers that cannot be asked are met, and told, later.
+pub(super) async fn check(workload: &Arc<Workload>, directory: &Path) -> Result<Vec<String>, TrialError> {
+    let sessions = executor::sessions(&workload.load.profile);
+    let mut notes = Vec::new();
+    for server in servers(workload, directory).await {
+        let Ok(Some(room)) = server.connector.room().await else {
+            continue;
+        };
+        if server.needed <= room.left() {
+            continue;
+        }
+        let told = told(&server, room, workload, sessions);
+        if room.direct {
+            return Err(TrialError::NoRoom(told));
+        }
+        notes.push(format!(
+            "{told}. It is reached through a pooler, which may make do with fewer"
+        ));
+    }
+    Ok(notes)
+}
+
+/// The user's own PostgreSQL servers, with the connections that all variants make to each.
+async fn servers(workload: &Arc<Workload>, directory: &Path) -> Vec<Server> {
+    let sessions = executor::sessions(&workload.load.profile);
+    let mut servers: Vec<Server> = Vec::new();
+    for variant in workload.variants() {
+        for target in &variant.targets {
+            let private = matches!(target.provision, Some(Provision::Server(_)));
+            let Kind::Postgres(postgres) = &target.kind else {
+                continue;
+            };
+            // A managed one is not there yet.
+            if private || target.managed.is_some() {
+                continue;
+            }
+            let Ok(config) = config(&fill(&postgres.connection, None, directory)) else {
+                continue;
+            };
+            let place = Place::of(&config);
+            let at = match servers.iter().position(|server| server.place == place) {
+                Some(at) => at,
+                None => {
+                    let Ok(connector) = Connector::bind(target, None, directory, None, sessions).await else {
+                        continue;
+                    };
+                    servers.push(Server {
+                        place,
+                        target: target.name.clone(),
+                        connector,
+                        needed: 0,
+                    });
+                    servers.len() - 1
+                }
+            };
+            servers[at].needed += sessions as u64;
+        }
+    }
+    servers
+}
+
+fn told(server: &Server, room: Room, workload: &Workload, sessions: usize) -> String {
+    let Room {
+        most, reserved, used, ..
+    } = room;
+    let variants = 1 + workload.others.len();
+    let of_each = match variants {
+        1 => String::new(),
+        variants => format!(" ({sessions} for each of {variants} variants)"),
+    };
+    let lower = match workload.load.profile {
+        Profile::Open { .. } => "load.max_in_flight",
+        Profile::Closed { .. } => "load.users",
+    };
+    format!(
+        "the server of target \"{}\" has room for {} more connections (max_connections is {most}, {reserved} are \
+         reserved, {used} are in use), and the load makes {}{of_each}: lower {lower}, or raise max_connections",
+        server.target,
+        room.left(),
+        server.needed,
+    )
+}
