@@ -12,7 +12,7 @@ use support::program::Desk;
 const SCENARIO: &str = r#"
 name = "rows"
 [target.db]
-sqlite = "rows.db"
+sqlite = "ephemeral"
 fixture = "rows"
 [fixture.rows]
 sql = ["rows.sql"]
