@@ -150,6 +150,9 @@ name = "one"
 [[variant]]
 name = "two"
 target.db.postgres = "{other}"
+[[threshold]]
+metric = "error_rate"
+critical = "90%"
 "#,
             address = server.url(),
             other = address(&server, "template1"),

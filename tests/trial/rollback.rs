@@ -48,6 +48,9 @@ name = "two"
 target.db.postgres = "{two}"
 setup.db = "CREATE INDEX words_length ON words (length(word))"
 rollback.db = "DROP INDEX words_length"
+[[threshold]]
+metric = "error_rate"
+critical = "90%"
 "#,
         one = address(server, "one"),
         two = address(server, "two"),

@@ -313,5 +313,10 @@ fn add(sum: [u64; 2], unit: [f64; 2]) -> [u64; 2] {
 }
 
 fn too_few(units: usize) -> String {
-    format!("{units} observations with samples on both sides are too few for an interval; it takes more epochs")
+    let observations = if units == 1 {
+        "observation is"
+    } else {
+        "observations are"
+    };
+    format!("{units} {observations} too few for an interval; it takes more epochs with samples on both sides")
 }
