@@ -10,18 +10,25 @@ fn now() -> Timestamp {
 
 fn fixture() -> (tempfile::TempDir, Baselines, Run) {
     let directory = tempfile::tempdir().unwrap();
-    let baselines = Baselines {
-        directory: directory.path().join("baselines"),
-    };
+    let baselines = Baselines::at(&directory.path().join("baselines"), []).unwrap();
     (directory, baselines, Shape::default().run())
+}
+
+fn accept(baselines: &Baselines, run: &Run, name: &str, reason: Option<&str>) -> Result<PathBuf, BaselineError> {
+    baselines.accept(run, Record::of(run), name, reason, now())
+}
+
+/// Where the file of a baseline is.
+fn file(baselines: &Baselines, scenario: &str, name: &str) -> PathBuf {
+    baselines.location().join(store::path(scenario, name).unwrap())
 }
 
 #[test]
 fn an_accepted_run_is_found_again_and_noted() {
     let (_guard, baselines, run) = fixture();
     assert!(baselines.find(&run.scenario, DEFAULT_NAME).unwrap().is_none());
-    baselines.accept(&run, DEFAULT_NAME, None, now()).unwrap();
-    let path = baselines.accept(&run, DEFAULT_NAME, Some("new\nindex"), now()).unwrap();
+    accept(&baselines, &run, DEFAULT_NAME, None).unwrap();
+    let path = accept(&baselines, &run, DEFAULT_NAME, Some("new\nindex")).unwrap();
 
     let found = baselines.find(&run.scenario, DEFAULT_NAME).unwrap().unwrap();
     assert_eq!((found.accepted, found.reason.as_deref()), (now(), Some("new\nindex")));
@@ -37,7 +44,7 @@ fn an_accepted_run_is_found_again_and_noted() {
 #[test]
 fn a_file_cut_in_half_is_an_error_that_names_it_and_the_mend() {
     let (_guard, baselines, run) = fixture();
-    let path = baselines.accept(&run, DEFAULT_NAME, None, now()).unwrap();
+    let path = accept(&baselines, &run, DEFAULT_NAME, None).unwrap();
     let whole = fs::read(&path).unwrap();
     for bad in [
         &whole[..whole.len() / 2],
@@ -68,7 +75,7 @@ fn a_file_cut_in_half_is_an_error_that_names_it_and_the_mend() {
 #[test]
 fn what_is_no_file_or_too_large_is_an_error() {
     let (_guard, baselines, run) = fixture();
-    let path = baselines.path(&run.scenario, "odd").unwrap();
+    let path = file(&baselines, &run.scenario, "odd");
     fs::create_dir_all(&path).unwrap();
     assert!(
         baselines
@@ -96,23 +103,22 @@ fn what_is_no_file_or_too_large_is_an_error() {
 fn names_that_could_leave_the_directory_are_refused() {
     let (_guard, baselines, run) = fixture();
     for name in ["", "..", "../x", "a/b", "A", "ä", ".hidden", "a\0", &"a".repeat(65)] {
-        let refused = baselines.accept(&run, name, None, now());
+        let refused = accept(&baselines, &run, name, None);
         assert!(matches!(refused, Err(BaselineError::Name { .. })), "{name}");
         assert!(
             matches!(baselines.find("x", name), Err(BaselineError::Name { .. })),
             "{name}"
         );
     }
-    assert!(!baselines.directory.exists());
+    assert!(!baselines.location().exists());
     let odd = Run {
         scenario: "../../outside".into(),
         ..run
     };
     assert!(
-        baselines
-            .accept(&odd, "a", None, now())
+        accept(&baselines, &odd, "a", None)
             .unwrap()
-            .starts_with(&baselines.directory)
+            .starts_with(baselines.location())
     );
     assert!(baselines.find("../../outside", "a").unwrap().is_some());
 }
@@ -124,8 +130,7 @@ fn a_partial_or_empty_run_is_no_baseline() {
         partial: Some("interrupted after 3 s".into()),
         ..run.clone()
     };
-    let message = baselines
-        .accept(&partial, DEFAULT_NAME, None, now())
+    let message = accept(&baselines, &partial, DEFAULT_NAME, None)
         .unwrap_err()
         .to_string();
     assert!(message.contains("interrupted after 3 s"), "{message}");
@@ -134,23 +139,18 @@ fn a_partial_or_empty_run_is_no_baseline() {
         ..run
     };
     assert!(matches!(
-        baselines.accept(&empty, DEFAULT_NAME, None, now()),
+        accept(&baselines, &empty, DEFAULT_NAME, None),
         Err(BaselineError::Empty { .. })
     ));
-    assert!(!baselines.directory.exists());
+    assert!(!baselines.location().exists());
 }
 
 #[test]
 fn an_unwritable_directory_says_that_nothing_was_accepted() {
     let (guard, _, run) = fixture();
     fs::write(guard.path().join("file"), "").unwrap();
-    let baselines = Baselines {
-        directory: guard.path().join("file"),
-    };
-    let message = baselines
-        .accept(&run, DEFAULT_NAME, None, now())
-        .unwrap_err()
-        .to_string();
+    let baselines = Baselines::at(&guard.path().join("file"), []).unwrap();
+    let message = accept(&baselines, &run, DEFAULT_NAME, None).unwrap_err().to_string();
     assert!(
         message.contains("not accepted") && message.contains("file"),
         "{message}"
@@ -161,8 +161,8 @@ fn an_unwritable_directory_says_that_nothing_was_accepted() {
 fn a_list_shows_bad_files_as_bad() {
     let (_guard, baselines, run) = fixture();
     assert!(baselines.list().unwrap().is_empty());
-    baselines.accept(&run, "b", Some("why"), now()).unwrap();
-    let bad = baselines.accept(&run, "a", None, now()).unwrap();
+    accept(&baselines, &run, "b", Some("why")).unwrap();
+    let bad = accept(&baselines, &run, "a", None).unwrap();
     fs::write(&bad, "{").unwrap();
     let list = baselines.list().unwrap();
     assert_eq!(list.len(), 2);
@@ -181,8 +181,8 @@ fn a_list_shows_bad_files_as_bad() {
 #[test]
 fn a_baseline_of_another_scenario_is_not_taken() {
     let (_guard, baselines, run) = fixture();
-    let path = baselines.accept(&run, DEFAULT_NAME, None, now()).unwrap();
-    let other = baselines.path("other", DEFAULT_NAME).unwrap();
+    let path = accept(&baselines, &run, DEFAULT_NAME, None).unwrap();
+    let other = file(&baselines, "other", DEFAULT_NAME);
     fs::create_dir_all(other.parent().unwrap()).unwrap();
     fs::copy(path, other).unwrap();
     assert!(

@@ -36,7 +36,7 @@ pub(super) enum Verb {
     Compare(CompareArgs),
     /// Render the reports of a stored run again
     Report(ReportArgs),
-    /// Accept, list and show baselines
+    /// Accept, add to, list and show baselines
     Baseline(BaselineArgs),
     /// Find where a series of figures changed for good
     Changes(ChangesArgs),
@@ -65,8 +65,8 @@ pub(super) enum Format {
 /// How a run is judged and shown; the same for all verbs that end with a verdict.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Judging {
-    /// Directory of baselines
-    #[arg(long, value_name = "DIR", default_value = "reports/baselines")]
+    /// Baselines: a directory, or s3://bucket/prefix (gs, az) with the feature `object-store`
+    #[arg(long, value_name = "DIR|URL", default_value = "reports/baselines")]
     pub(super) baselines: PathBuf,
     /// Name of the baseline to compare with
     #[arg(long, value_name = "NAME", default_value = "default")]
@@ -268,7 +268,7 @@ pub(super) struct BaselineArgs {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum BaselineVerb {
-    /// Make a run the reference for its scenario
+    /// Make a run the reference for its scenario; a new set of runs begins with it
     Accept {
         /// A directory that holds run.json, or that file
         run: PathBuf,
@@ -278,14 +278,28 @@ pub(super) enum BaselineVerb {
         /// Why, for the record
         #[arg(long)]
         reason: Option<String>,
-        /// Directory of baselines
-        #[arg(long, value_name = "DIR", default_value = "reports/baselines")]
+        /// Baselines: a directory, or the URL of an object store
+        #[arg(long, value_name = "DIR|URL", default_value = "reports/baselines")]
+        baselines: PathBuf,
+    },
+    /// Add a run to the set of the baseline: one of the main branch that passes beside it
+    Add {
+        /// A directory that holds run.json, or that file
+        run: PathBuf,
+        /// Name of the baseline
+        #[arg(long, default_value = "default")]
+        name: String,
+        /// Branches whose runs may be added
+        #[arg(long, value_name = "BRANCH", default_values = ["main", "master"])]
+        branch: Vec<String>,
+        /// Baselines: a directory, or the URL of an object store
+        #[arg(long, value_name = "DIR|URL", default_value = "reports/baselines")]
         baselines: PathBuf,
     },
     /// List all baselines
     List {
-        /// Directory of baselines
-        #[arg(long, value_name = "DIR", default_value = "reports/baselines")]
+        /// Baselines: a directory, or the URL of an object store
+        #[arg(long, value_name = "DIR|URL", default_value = "reports/baselines")]
         baselines: PathBuf,
     },
     /// Show the figures of one baseline
@@ -295,8 +309,8 @@ pub(super) enum BaselineVerb {
         /// Name of the baseline
         #[arg(long, default_value = "default")]
         name: String,
-        /// Directory of baselines
-        #[arg(long, value_name = "DIR", default_value = "reports/baselines")]
+        /// Baselines: a directory, or the URL of an object store
+        #[arg(long, value_name = "DIR|URL", default_value = "reports/baselines")]
         baselines: PathBuf,
     },
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -80,11 +81,15 @@ pub(super) fn measure(
 
 /// The baseline of that name for a scenario.
 pub(super) fn find_baseline(judging: &Judging, scenario: &str) -> Result<Option<Baseline>, Failure> {
-    Baselines {
-        directory: judging.baselines.clone(),
-    }
-    .find(scenario, &judging.baseline)
-    .map_err(Failure::usage)
+    baselines(&judging.baselines)?
+        .find(scenario, &judging.baseline)
+        .map_err(Failure::usage)
+}
+
+/// The baselines of a directory or an object store, with the credentials of the environment.
+pub(super) fn baselines(location: &Path) -> Result<Baselines, Failure> {
+    let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    Baselines::at(location, std::env::vars_os().filter_map(text)).map_err(Failure::usage)
 }
 
 /// The verdict on a run.

@@ -1,6 +1,9 @@
 //! The figures of both sides for one threshold, and the change between them.
 
-use super::epochs::Changes;
+use super::{
+    between::{Between, hull},
+    epochs::Changes,
+};
 use crate::{
     metric::{Better, Measure, Metric},
     stats::{Bounds, Estimate, Scale, change_interval},
@@ -11,6 +14,8 @@ pub(super) struct Figures {
     pub(super) metric: &'static Metric,
     pub(super) own: Estimate,
     pub(super) reference: Option<Estimate>,
+    /// What the runs of the baseline say, of a time.
+    pub(super) between: Option<Between>,
     /// Of variants of one run.
     pub(super) changes: Option<Changes>,
 }
@@ -24,15 +29,43 @@ impl Figures {
         };
         match &self.changes {
             Some(changes) => changes.on(scale).map(|change| worse(change.estimate)),
-            None => change(self.reference.as_ref()?.value, self.own.value, scale, self.metric),
+            None => change(self.centre()?, self.own.value, scale, self.metric),
         }
+    }
+
+    /// What the change is from: the centre of the baseline's runs, or its only one.
+    pub(super) fn centre(&self) -> Option<f64> {
+        let reference = self.reference.as_ref()?;
+        Some(
+            self.between
+                .as_ref()
+                .map_or(reference.value, |between| between.spread.centre),
+        )
+    }
+
+    /// What the verdict goes by: the interval, where it does not say how much runs differ.
+    pub(super) fn bounds(&self, scale: Scale) -> Option<Bounds> {
+        match &self.between {
+            Some(between) if between.is_known() => Some(self.beside_luck(scale, between.bounds())),
+            _ => self.interval(scale),
+        }
+    }
+
+    /// With what luck between runs may do, by what is known or assumed of it.
+    pub(super) fn beside_luck(&self, scale: Scale, luck: Bounds) -> Bounds {
+        self.interval_of_runs(scale).map_or(luck, |within| hull(within, luck))
     }
 
     /// Its 95 % interval; none for a maximum, a full count, and a count that agrees with itself.
     pub(super) fn interval(&self, scale: Scale) -> Option<Bounds> {
         let [lower, upper] = match &self.changes {
             Some(changes) => changes.on(scale)?.interval?,
-            None => return self.interval_of_runs(scale),
+            None => {
+                return match &self.between {
+                    Some(between) if between.is_known() => Some(self.beside_luck(scale, between.interval())),
+                    _ => self.interval_of_runs(scale),
+                };
+            }
         };
         if self.metric.measure == Measure::ErrorRate
             && let Some([least, most]) = self.interval_of_runs(scale)
@@ -51,7 +84,13 @@ impl Figures {
         let reference = self.reference.as_ref()?;
         match self.metric.measure {
             Measure::Counter(_) => counted(reference.exact_bounds()?, self.own.exact_bounds()?, scale),
-            _ => interval(reference, &self.own, scale, self.metric),
+            _ => {
+                let within = interval(reference, &self.own, scale, self.metric)?;
+                Some(match &self.between {
+                    Some(between) => between.recentred(within, reference.value),
+                    None => within,
+                })
+            }
         }
     }
 }

@@ -27,6 +27,7 @@ pub(super) fn judge(run: &Run) -> (Vec<Judgement>, Vec<String>) {
             candidate: Evidence::new(&candidate, Role::Candidate),
             reference: Some(Evidence::new(&reference, Role::Reference)),
             epochs: Some((&reference, &candidate)),
+            set: None,
             other_machine: false,
             baseline: format!("\"{}\"", name.name),
         };

@@ -30,7 +30,7 @@ pub struct Environment {
 }
 
 /// What must agree for two times to be comparable.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MachineClass {
     /// Architecture and CPU brand.
     pub cpu: String,
