@@ -20,10 +20,12 @@
 //! record   what a series keeps of a run; what makes two runs comparable
 //! series   records as text
 //! set      sessions, spread, outliers
+//! found    runs that lie in directories of reports
 //! store    find, accept, add, list
 //! ```
 
 mod error;
+mod found;
 mod place;
 mod record;
 mod series;
@@ -42,6 +44,7 @@ use serde::{Deserialize, Serialize};
 use self::place::Place;
 pub use self::{
     error::BaselineError,
+    found::found_runs,
     record::{Acceptance, Key, Record, StepFigures, TargetKey},
     series::{SERIES_FORMAT, Series},
     set::{MOST_SESSIONS, SESSION_HOURS, Set, Spread},

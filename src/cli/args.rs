@@ -38,6 +38,8 @@ pub(super) enum Verb {
     Report(ReportArgs),
     /// Accept, add to, list and show baselines
     Baseline(BaselineArgs),
+    /// Show the runs of a scenario in a row: trends, accepted and detected changes
+    History(HistoryArgs),
     /// Find where a series of figures changed for good
     Changes(ChangesArgs),
     /// Start the built-in service to try things on
@@ -314,6 +316,40 @@ pub(super) enum BaselineVerb {
         baselines: PathBuf,
     },
 }
+
+#[derive(Debug, Args)]
+#[command(after_help = HISTORY)]
+pub(super) struct HistoryArgs {
+    /// A scenario file, or the name of a scenario
+    pub(super) scenario: String,
+    /// Show this step; all stands for all steps together [default: those with limits]
+    #[arg(long, value_name = "STEP")]
+    pub(super) step: Vec<String>,
+    /// Show this metric, as in p95 or error_rate [default: those with limits]
+    #[arg(long, value_name = "METRIC")]
+    pub(super) metric: Vec<String>,
+    /// Baselines: a directory, or the URL of an object store
+    #[arg(long, value_name = "DIR|URL", default_value = "reports/baselines")]
+    pub(super) baselines: PathBuf,
+    /// Name of the baseline
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub(super) baseline: String,
+    /// Directory of runs that are in no baseline
+    #[arg(long, value_name = "DIR", default_value = "reports/runs")]
+    pub(super) runs: PathBuf,
+    /// What to print on stdout
+    #[arg(long, value_enum, default_value = "text")]
+    pub(super) format: Format,
+    /// Write 11-history.png into this directory
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+}
+
+const HISTORY: &str = "\
+Shows the runs that were accepted as a baseline or added to it, and the newest
+of those in the directory of runs, as far as they did the same work on the same
+class of machine as the baseline. A change for good takes six runs on each side.
+Exits 0; 2 where the name is that of no scenario with runs.";
 
 #[derive(Debug, Args)]
 #[command(after_help = SERIES)]

@@ -153,6 +153,13 @@ impl Output {
 }
 
 fn fresh_directory(scenario: &str) -> PathBuf {
+    let time = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+    let id = ulid::Ulid::new().to_string().to_lowercase();
+    directory_of_runs(Path::new("reports/runs"), scenario).join(format!("{time}-{}", &id[id.len() - 6..]))
+}
+
+/// Where the runs of a scenario are, below the directory of all.
+pub(super) fn directory_of_runs(all: &Path, scenario: &str) -> PathBuf {
     let name: String = scenario
         .chars()
         .map(|c| {
@@ -163,11 +170,7 @@ fn fresh_directory(scenario: &str) -> PathBuf {
             }
         })
         .collect();
-    let time = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
-    let id = ulid::Ulid::new().to_string().to_lowercase();
-    Path::new("reports/runs")
-        .join(name.trim_start_matches('.'))
-        .join(format!("{time}-{}", &id[id.len() - 6..]))
+    all.join(name.trim_start_matches('.'))
 }
 
 fn save(run: &Run, out: Option<&Path>) -> Result<(), Failure> {

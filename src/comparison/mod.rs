@@ -13,6 +13,7 @@
 //! record     a run as the series of its baseline keeps it
 //! variants   one threshold per variant, beside the first
 //! epochs     the change of a variant, epoch by epoch
+//! history    runs in a row: trends, accepted and detected changes
 //! standing   where a limit stands: broken, ruled out, open
 //! sentence   findings in words
 //! ```
@@ -26,6 +27,7 @@ mod epochs;
 mod evidence;
 mod expected;
 mod figures;
+pub mod history;
 mod judge;
 mod record;
 mod sentence;
@@ -337,6 +339,18 @@ fn reference(run: &Run, baseline: &Baseline) -> Reference {
 }
 
 impl Verdict {
+    /// The verdict of a word, where it is one.
+    pub fn of_word(word: &str) -> Option<Self> {
+        let all = [
+            Self::Pass,
+            Self::Warning,
+            Self::Inconclusive,
+            Self::Critical,
+            Self::Invalid,
+        ];
+        all.into_iter().find(|verdict| verdict.word() == word)
+    }
+
     /// The word in sentences and JSON: `pass`.
     pub fn word(self) -> &'static str {
         match self {

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What is looked at of a step that has no limits.
-const USUAL: [&str; 3] = ["p50", "p99", "error_rate"];
+pub(super) const USUAL: [&str; 3] = ["p50", "p99", "error_rate"];
 
 /// The metrics that a run is looked at by: those with limits, else a few of every step.
 pub fn gauged(run: &Run) -> Vec<(Option<String>, &'static Metric)> {

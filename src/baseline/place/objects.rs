@@ -109,9 +109,10 @@ impl Objects {
                 None => (None, PutMode::Create),
             };
             let Some(new) = change(old)? else { return Ok(()) };
+            let place = self.path(path);
             let put = self
                 .store
-                .put_opts(&self.path(path), PutPayload::from(new), PutOptions::from(mode));
+                .put_opts(&place, PutPayload::from(new), PutOptions::from(mode));
             match self.wait(path, put)? {
                 Ok(_) => return Ok(()),
                 Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => pause(attempt),
