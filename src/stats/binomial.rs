@@ -1,6 +1,9 @@
 //! Exact bounds from the binomial distribution: of a share, and of the ranks between which a quantile lies.
 
-use super::{Bounds, TAIL};
+use super::{
+    Bounds, TAIL,
+    beta::{beta_quantile, incomplete_beta},
+};
 
 /// Clopper–Pearson bounds of a share after `hits` in `trials`; `None` without trials.
 ///
@@ -58,76 +61,6 @@ fn at_most(k: u64, n: u64, p: f64) -> f64 {
     } else {
         incomplete_beta((n - k) as f64, k as f64 + 1.0, 1.0 - p)
     }
-}
-
-/// The quantile of the beta distribution, by bisection to the last bits that matter.
-fn beta_quantile(probability: f64, a: f64, b: f64) -> f64 {
-    let (mut low, mut high) = (0.0, 1.0);
-    for _ in 0..60 {
-        let middle = 0.5 * (low + high);
-        if incomplete_beta(a, b, middle) < probability {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    0.5 * (low + high)
-}
-
-/// The regularised incomplete beta function Iₓ(a, b), by its continued fraction
-/// (Abramowitz & Stegun 26.5.8, evaluated with Lentz's method).
-fn incomplete_beta(a: f64, b: f64, x: f64) -> f64 {
-    if x <= 0.0 {
-        return 0.0;
-    }
-    if x >= 1.0 {
-        return 1.0;
-    }
-    // The fraction converges fast only on this side of the mean; beyond it, the mirror image does.
-    if x > (a + 1.0) / (a + b + 2.0) {
-        return 1.0 - incomplete_beta_fraction(b, a, 1.0 - x);
-    }
-    incomplete_beta_fraction(a, b, x)
-}
-
-fn incomplete_beta_fraction(a: f64, b: f64, x: f64) -> f64 {
-    const TINY: f64 = 1e-300;
-    let away_from_zero = |value: f64| if value.abs() < TINY { TINY } else { value };
-    let front = (ln_gamma(a + b) - ln_gamma(a) - ln_gamma(b) + a * x.ln() + b * (-x).ln_1p()).exp();
-    let mut c = 1.0;
-    let mut d = 1.0 / away_from_zero(1.0 - (a + b) * x / (a + 1.0));
-    let mut fraction = d;
-    for step in 1..20_000 {
-        let m = f64::from(step);
-        let even = m * (b - m) * x / ((a + 2.0 * m - 1.0) * (a + 2.0 * m));
-        d = 1.0 / away_from_zero(1.0 + even * d);
-        c = away_from_zero(1.0 + even / c);
-        fraction *= d * c;
-        let odd = -(a + m) * (a + b + m) * x / ((a + 2.0 * m) * (a + 2.0 * m + 1.0));
-        d = 1.0 / away_from_zero(1.0 + odd * d);
-        c = away_from_zero(1.0 + odd / c);
-        fraction *= d * c;
-        if (d * c - 1.0).abs() < 1e-14 {
-            break;
-        }
-    }
-    front * fraction / a
-}
-
-/// ln Γ(x) for x > 0: Stirling's series, with the recurrence below 10 (Abramowitz & Stegun 6.1.41).
-fn ln_gamma(x: f64) -> f64 {
-    let mut x = x;
-    let mut below = 1.0;
-    while x < 10.0 {
-        below *= x;
-        x += 1.0;
-    }
-    let inverse = 1.0 / x;
-    let square = inverse * inverse;
-    let series = inverse
-        * (1.0 / 12.0
-            - square * (1.0 / 360.0 - square * (1.0 / 1260.0 - square * (1.0 / 1680.0 - square * (1.0 / 1188.0)))));
-    (x - 0.5) * x.ln() - x + 0.5 * (2.0 * std::f64::consts::PI).ln() + series - below.ln()
 }
 
 #[cfg(test)]

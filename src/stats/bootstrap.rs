@@ -50,7 +50,7 @@ pub fn resample(series: &Series, seed: u64) -> Option<Replicates> {
 }
 
 /// Fills in how often every unit was drawn.
-fn draw(weights: &mut [u32], block: usize, rng: &mut Xoshiro256PlusPlus) {
+pub(super) fn draw(weights: &mut [u32], block: usize, rng: &mut Xoshiro256PlusPlus) {
     let units = weights.len();
     weights.fill(0);
     let mut drawn = 0;

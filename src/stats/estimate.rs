@@ -181,7 +181,7 @@ fn combined(reference: f64, candidate: f64, r: Bounds, c: Bounds, scale: Scale) 
     }
 }
 
-fn recovered(reference: f64, candidate: f64, r: Bounds, c: Bounds) -> Bounds {
+pub(super) fn recovered(reference: f64, candidate: f64, r: Bounds, c: Bounds) -> Bounds {
     let difference = candidate - reference;
     [
         difference - (candidate - c[0]).hypot(r[1] - reference),

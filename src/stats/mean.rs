@@ -14,12 +14,18 @@ pub fn mean_interval(observations: &[f64]) -> Option<(f64, Option<Bounds>)> {
         return None;
     }
     let mean = observations.iter().sum::<f64>() / n;
-    let squares: f64 = observations.iter().map(|value| (value - mean).powi(2)).sum();
+    let squares = squares(observations);
     let interval = StudentsT::new(0.0, 1.0, n - 1.0).ok().map(|distribution| {
         let half = distribution.inverse_cdf(1.0 - TAIL) * (squares / (n - 1.0) / n).sqrt();
         [mean - half, mean + half]
     });
     Some((mean, interval))
+}
+
+/// The sum of squares about the mean.
+pub(super) fn squares(values: &[f64]) -> f64 {
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    values.iter().map(|value| (value - mean) * (value - mean)).sum()
 }
 
 #[cfg(test)]

@@ -14,16 +14,31 @@
 //! from a seed that is handed in; sums run in a fixed order. This module knows
 //! nothing of runs, scenarios or limits.
 
+mod beta;
 pub mod binomial;
 pub mod bootstrap;
 pub mod changes;
+mod dependence;
 mod estimate;
+pub mod events;
+pub mod flips;
+mod harrell_davis;
+mod located;
+pub mod looks;
 mod mean;
+pub mod multiple;
 mod pool;
+pub mod pooled;
+pub mod prediction;
 mod series;
+mod student;
+pub mod totals;
+pub mod trimmed;
 
 pub use self::{
+    dependence::Dependence,
     estimate::{Estimate, Scale, change_interval},
+    located::Located,
     mean::mean_interval,
     pool::Pool,
     series::Series,

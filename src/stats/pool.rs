@@ -69,6 +69,11 @@ impl Pool {
         self.counts.len()
     }
 
+    /// Number of values when unit `i` counts `weights[i]` times.
+    pub(super) fn count(&self, weights: &[u32]) -> u64 {
+        weighted(&self.counts, weights)
+    }
+
     /// Number of values in all units.
     pub fn total(&self) -> u64 {
         self.counts.iter().sum()
@@ -78,24 +83,30 @@ impl Pool {
     ///
     /// The rank is ⌈q·n⌉, as in `HdrHistogram`.
     pub fn quantile(&self, q: f64, weights: &[u32]) -> Option<f64> {
-        let total = weighted(&self.counts, weights);
+        let total = self.count(weights);
         self.value_at_rank(((q * total as f64).ceil() as u64).clamp(1, total.max(1)), weights)
     }
 
     /// The `rank`-th smallest value, from 1; `None` when there are fewer.
     pub fn value_at_rank(&self, rank: u64, weights: &[u32]) -> Option<f64> {
+        let (value, _) = self.ascending_from(rank, weights).find(|(_, seen)| *seen >= rank)?;
+        Some(value as f64)
+    }
+
+    /// The values in order, each with the number of values up to and with it,
+    /// from a place on that is before the `rank`-th (from 1) but not far.
+    pub(super) fn ascending_from(&self, rank: u64, weights: &[u32]) -> impl Iterator<Item = (u64, u64)> {
         let mark = self
             .marks
             .partition_point(|counts| weighted(counts, weights) < rank)
-            .checked_sub(1)?;
-        let mut seen = weighted(&self.marks[mark], weights);
-        for entry in &self.entries[mark * self.stride..] {
-            seen += u64::from(entry.count) * u64::from(weights[entry.unit as usize]);
-            if seen >= rank {
-                return Some(entry.value as f64);
-            }
-        }
-        None
+            .saturating_sub(1);
+        let mut seen = self.marks.get(mark).map_or(0, |counts| weighted(counts, weights));
+        let entries = self.entries.get(mark * self.stride..).unwrap_or_default();
+        entries.iter().filter_map(move |entry| {
+            let count = u64::from(entry.count) * u64::from(weights[entry.unit as usize]);
+            seen += count;
+            (count > 0).then_some((entry.value, seen))
+        })
     }
 
     /// The variance of the values; `None` with fewer than two.
