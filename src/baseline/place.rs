@@ -60,7 +60,7 @@ impl Place {
     #[cfg(not(feature = "object-store"))]
     fn in_store(url: url::Url, _: impl IntoIterator<Item = (String, String)>) -> Result<Self, BaselineError> {
         Err(BaselineError::Location {
-            location: without_secrets(url),
+            location: without_secrets(url).to_string(),
             reason: "this program was built without object stores; build it with \
                      `cargo install --path . --locked --features object-store`, or give a directory"
                 .into(),
@@ -118,14 +118,17 @@ impl Place {
 /// The name of the log beside the files of a scenario.
 pub(super) const LOG: &str = "accepted.log";
 
-/// A URL without user and password, and without a query, which may hold a signature.
-fn without_secrets(mut url: url::Url) -> String {
+/// A URL without user and password, and without a query, which may hold a signature. (In `abfs` the
+/// user is the container.)
+fn without_secrets(mut url: url::Url) -> url::Url {
     // Some kinds of URL have no place for them, and so have none.
-    let _ = url.set_username("");
+    if !url.scheme().starts_with("abfs") {
+        let _ = url.set_username("");
+    }
     let _ = url.set_password(None);
     url.set_query(None);
     url.set_fragment(None);
-    url.to_string()
+    url
 }
 
 #[cfg(test)]

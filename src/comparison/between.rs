@@ -9,11 +9,10 @@
 //! spread to decide what passes, ±28 % would pass no limit, and a first baseline
 //! would be of no use.)
 
-use super::expected::{Located, prediction};
 use crate::{
     baseline::{SESSION_HOURS, Set, Spread},
     metric::{Better, Metric},
-    stats::Bounds,
+    stats::{Bounds, Located, prediction::prediction},
     units::{Unit, format_change},
 };
 

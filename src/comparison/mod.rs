@@ -25,7 +25,6 @@ mod carried;
 mod checks;
 mod epochs;
 mod evidence;
-mod expected;
 mod figures;
 pub mod history;
 mod judge;

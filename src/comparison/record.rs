@@ -17,9 +17,11 @@ pub(super) const USUAL: [&str; 3] = ["p50", "p99", "error_rate"];
 pub fn gauged(run: &Run) -> Vec<(Option<String>, &'static Metric)> {
     let mut all: Vec<(Option<String>, &'static Metric)> = Vec::new();
     for threshold in &run.thresholds {
-        let limited = (threshold.step.clone(), threshold.metric);
-        if !all.contains(&limited) {
-            all.push(limited);
+        for step in meant(run, threshold.step.as_deref()) {
+            let limited = (step, threshold.metric);
+            if !all.contains(&limited) {
+                all.push(limited);
+            }
         }
     }
     if all.is_empty() {
@@ -31,6 +33,13 @@ pub fn gauged(run: &Run) -> Vec<(Option<String>, &'static Metric)> {
         );
     }
     all
+}
+
+/// The labels of a step that a limit names: one for each variant, where there are several.
+fn meant(run: &Run, step: Option<&str>) -> Vec<Option<String>> {
+    let Some(name) = step else { return vec![None] };
+    let named = run.steps.iter().filter(|step| step.name == name);
+    named.map(|step| Some(step.label())).collect()
 }
 
 /// The record of a run, with the verdict it was given and the 95 % intervals of what it is looked at by.

@@ -67,8 +67,9 @@ impl Objects {
     ) -> Result<Self, BaselineError> {
         let known = |(name, _): &(String, String)| VARIABLES.iter().any(|prefix| name.starts_with(prefix));
         let options: Vec<(String, String)> = variables.into_iter().filter(known).collect();
+        let url = without_secrets(url);
         let found = parse_url_opts(&url, options);
-        let shown = without_secrets(url);
+        let shown = url.to_string();
         let refused = |reason: String| BaselineError::Location {
             location: shown.clone(),
             reason,
@@ -319,7 +320,12 @@ mod tests {
             pairs.iter().map(owned).collect()
         };
         let url = |url: &str| url::Url::parse(url).unwrap();
-        let variables = text(&[("AWS_REGION", "eu-west-1"), ("AWS_ACCESS_KEY_ID", "x"), ("TOKEN", "y")]);
+        let variables = text(&[
+            ("AWS_REGION", "eu-west-1"),
+            ("AWS_ACCESS_KEY_ID", "x"),
+            ("AWS_SECRET_ACCESS_KEY", "y"),
+            ("TOKEN", "z"),
+        ]);
         let s3 = Objects::at(url("s3://bucket/team/"), variables).unwrap();
         assert_eq!(
             s3.shown("shop/default.json"),

@@ -36,7 +36,7 @@ pub(in crate::report) fn draw(history: &History, format: Format) -> Picture {
     let frame = Frame {
         title: title.clone(),
         subtitle: subtitle(history),
-        footer: format!("loadgate {}", env!("CARGO_PKG_VERSION")),
+        footer: footer(history),
         verdict: history.entries.last().and_then(|entry| entry.verdict),
         legend: legend(history),
     };
@@ -64,7 +64,7 @@ fn finding(history: &History) -> String {
     let name = printable(&history.scenario, NAME);
     let Some((trend, shift)) = newest else {
         return match history.entries.len() {
-            0 => format!("{name}: No run is stored"),
+            0 => format!("{name}: no run is stored"),
             _ => format!("{name}: no change for good"),
         };
     };
@@ -91,6 +91,12 @@ fn subtitle(history: &History) -> String {
     }
     parts.push("+ is worse".into());
     printable(&parts.join(" · "), SENTENCE)
+}
+
+fn footer(history: &History) -> String {
+    let newest = history.entries.last();
+    let newest = newest.map(|entry| format!("newest run {} · ", printable(&entry.run, NAME)));
+    format!("{}loadgate {}", newest.unwrap_or_default(), env!("CARGO_PKG_VERSION"))
 }
 
 /// Only what there is.
@@ -122,7 +128,7 @@ fn legend(history: &History) -> Vec<Key> {
         any(
             history.trends.iter().any(|trend| !trend.shifts.is_empty()),
             Mark::Line(LEVEL),
-            "level, where it changed for good",
+            "detected levels",
         ),
     ]
     .into_iter()
@@ -194,10 +200,14 @@ fn panel(canvas: &mut Canvas<'_>, history: &History, trend: &Trend, place: [f64;
 
 /// The lines behind the data, with as many labels as there is room for.
 fn grid(canvas: &mut Canvas<'_>, plot: &Plot, style: Text) {
+    let mut above = f64::INFINITY;
     for tick in &plot.y.ticks {
         let (_, y) = plot.at(0.0, tick.value);
         canvas.line(&[(plot.left, y), (plot.right, y)], Stroke::solid(theme::GRID, 1.0));
-        canvas.text(&tick.label, (plot.left - 10.0, y), style.at(HPos::Right));
+        if y < above {
+            canvas.text(&tick.label, (plot.left - 10.0, y), style.at(HPos::Right));
+            above = y - style.size * 1.3;
+        }
     }
     canvas.line(
         &[(plot.left, plot.bottom), (plot.right, plot.bottom)],
@@ -391,7 +401,7 @@ mod tests {
         assert!(look("nine", &example(60, &["p50"; 9])).len() < 400_000);
         assert!(look("long", &example(1_000, &["p50", "p95"])).len() < 400_000);
         assert!(look("single", &example(1, &["p50"])).contains("no change for good"));
-        assert!(look("none", &example(0, &[])).contains("No run is stored"));
+        assert!(look("none", &example(0, &[])).contains("no run is stored"));
     }
 
     #[test]
