@@ -145,7 +145,7 @@ fn only_what_passes_on_the_main_branch_is_added() {
     let desk = with_set(1);
     let before = records(&desk).len();
     put(&desk, "topic", 2, 1.0, |run| {
-        run.environment.branch = Some("topic".into())
+        run.environment.branch = Some("topic".into());
     });
     put(&desk, "detached", 2, 1.0, |run| run.environment.branch = None);
     put(&desk, "slow", 2, 3.0, unchanged);
@@ -347,7 +347,7 @@ fn with_history() -> Desk {
     // Two that lie about: one of a topic branch, one on another machine.
     fs::create_dir_all(desk.path().join("reports/runs")).unwrap();
     put(&desk, "topic", 21, 1.4, |run| {
-        run.environment.branch = Some("topic".into())
+        run.environment.branch = Some("topic".into());
     });
     put(&desk, "elsewhere", 21, 1.4, |run| run.environment.cores = 64);
     let runs = desk.path().join("reports/runs/quickstart");

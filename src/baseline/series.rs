@@ -120,7 +120,7 @@ mod tests {
             .run(),
         );
         record.run = id.to_owned();
-        record.accepted = accepted.then(|| Acceptance {
+        record.accepted = accepted.then_some(Acceptance {
             at: record.started,
             reason: None,
         });

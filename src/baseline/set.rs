@@ -301,7 +301,7 @@ mod tests {
         baseline.since[2].key.fingerprint.load = "other".into();
         let key = Key::of(&baseline.run);
         assert_eq!(baseline.set("x", &key).ids().len(), 1);
-        let mut elsewhere = key.clone();
+        let mut elsewhere = key;
         elsewhere.machine.cores = 64;
         assert_eq!(baseline.set("x", &elsewhere).ids(), ["added1"]);
         elsewhere.machine.cores = 128;

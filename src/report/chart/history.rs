@@ -16,7 +16,7 @@ use crate::{
         history::{commit, headline, title},
         words::{NAME, SENTENCE, printable},
     },
-    units::format_change,
+    units::{Unit, format_change},
 };
 
 /// More metrics are not drawn: their panels would be too small.
@@ -289,8 +289,9 @@ fn y_axis(trend: &Trend, first: usize) -> Axis {
     let (low, high) = values().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
         (low.min(value), high.max(value))
     });
-    if !low.is_finite() {
-        return axis::between(0.0, 1.0, trend.metric.unit);
+    if !low.is_finite() || high <= 0.0 {
+        let most = if trend.metric.unit == Unit::Share { 0.01 } else { 1.0 };
+        return axis::between(0.0, most, trend.metric.unit);
     }
     let room = (0.3 * (high - low)).max(0.05 * high.abs());
     let floor = if low >= 0.0 { (low - room).max(0.0) } else { low - room };
@@ -311,7 +312,7 @@ mod tests {
     };
 
     /// So many runs, a day apart, of which one was accepted and the level rose at two thirds.
-    pub(in crate::report) fn example(runs: usize, metrics: &[&str]) -> History {
+    fn example(runs: usize, metrics: &[&str]) -> History {
         let rise = 2 * runs / 3;
         let entries = (0..runs).map(|at| Entry {
             run: format!("01RUN{at:021}"),
@@ -338,7 +339,7 @@ mod tests {
                 let value = value(at);
                 (at % 11 != 5).then_some(Point {
                     value,
-                    interval: (at % 2 == 0).then_some([value * 0.98, value * 1.02]),
+                    interval: at.is_multiple_of(2).then_some([value * 0.98, value * 1.02]),
                 })
             };
             Trend {
