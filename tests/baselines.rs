@@ -204,10 +204,12 @@ fn beside_another_machine_a_time_is_never_critical() {
     );
     // A run there can be added, and is then what is compared with there.
     put(&desk, "there", 12, 3.0, |run| run.environment.cores = 64);
-    told(&desk, 2, &["baseline", "add", "runs/there"]);
-    put(&desk, "equal", 12, 1.0, |run| run.environment.cores = 64);
-    told(&desk, 0, &["baseline", "add", "runs/equal"]);
-    told(&desk, 3, &["compare", "runs/slow"]);
+    told(&desk, 0, &["baseline", "add", "runs/there"]);
+    let text = told(&desk, 0, &["compare", "runs/slow"]);
+    assert!(text.contains("1 of the 8 sessions"), "{text}");
+    put(&desk, "slower", 13, 9.0, |run| run.environment.cores = 64);
+    told(&desk, 3, &["compare", "runs/slower"]);
+    told(&desk, 2, &["baseline", "add", "runs/slower"]);
 }
 
 #[test]

@@ -74,6 +74,12 @@ pub enum BaselineError {
         /// What differs.
         differences: String,
     },
+    /// Another change was accepted, by which the run was not judged.
+    #[error("run {id} was not added: another run was accepted meanwhile; try again, it will be judged beside that")]
+    Overtaken {
+        /// Id of the run.
+        id: String,
+    },
     /// The run is there already.
     #[error("run {id} is in the series of the baseline already; a run counts once")]
     Known {

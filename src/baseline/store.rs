@@ -146,6 +146,10 @@ impl Baselines {
                     ..Record::of(&baseline.run)
                 });
             }
+            let last = series.records.iter().rfind(|record| record.accepted.is_some());
+            if last.is_some_and(|last| last.run != baseline.run.id) {
+                return Err(BaselineError::Overtaken { id: run.id.clone() });
+            }
             series.push(record.clone());
             runs = series.since(&baseline.run.id).len();
             Ok(())

@@ -193,3 +193,65 @@ fn a_baseline_of_another_scenario_is_not_taken() {
             .contains("scenario \"shop\"")
     );
 }
+
+#[test]
+fn runs_are_added_to_the_set_once_and_only_to_the_last_accepted() {
+    let (_guard, baselines, run) = fixture();
+    let next = Run {
+        id: "next".into(),
+        ..run.clone()
+    };
+    let add = |run: &Run| baselines.add(run, &Record::of(run), DEFAULT_NAME);
+    assert!(matches!(add(&next), Err(BaselineError::NothingToAddTo { .. })));
+    accept(&baselines, &run, DEFAULT_NAME, None).unwrap();
+    assert!(matches!(add(&run), Err(BaselineError::Known { .. })));
+    assert_eq!(add(&next).unwrap(), 2);
+    assert!(matches!(add(&next), Err(BaselineError::Known { .. })));
+    let found = baselines.find(&run.scenario, DEFAULT_NAME).unwrap().unwrap();
+    assert_eq!(
+        found.since.iter().map(|record| record.run.as_str()).collect::<Vec<_>>(),
+        [run.id.as_str(), "next"]
+    );
+
+    // Somebody is in the middle of accepting: the series has it, the whole run is still the old one.
+    let place = file(&baselines, &run.scenario, DEFAULT_NAME);
+    let old = fs::read(&place).unwrap();
+    let change = Run {
+        id: "change".into(),
+        ..run.clone()
+    };
+    accept(&baselines, &change, DEFAULT_NAME, None).unwrap();
+    fs::write(&place, old).unwrap();
+    let late = Run {
+        id: "late".into(),
+        ..run.clone()
+    };
+    assert!(matches!(add(&late), Err(BaselineError::Overtaken { .. })));
+    let found = baselines.find(&run.scenario, DEFAULT_NAME).unwrap().unwrap();
+    assert_eq!((found.run.id, found.since.len()), (run.id, 2));
+}
+
+#[test]
+fn a_baseline_without_a_series_gets_one_with_the_first_run_that_is_added() {
+    let (_guard, baselines, run) = fixture();
+    accept(&baselines, &run, DEFAULT_NAME, Some("old")).unwrap();
+    let series = baselines
+        .location()
+        .join(store::series_path(&run.scenario, DEFAULT_NAME).unwrap());
+    fs::remove_file(&series).unwrap();
+    assert!(
+        baselines
+            .find(&run.scenario, DEFAULT_NAME)
+            .unwrap()
+            .unwrap()
+            .since
+            .is_empty()
+    );
+    let next = Run {
+        id: "next".into(),
+        ..run.clone()
+    };
+    assert_eq!(baselines.add(&next, &Record::of(&next), DEFAULT_NAME).unwrap(), 2);
+    let kept = baselines.series(&run.scenario, DEFAULT_NAME).unwrap().records;
+    assert_eq!(kept[0].accepted.as_ref().unwrap().reason.as_deref(), Some("old"));
+}

@@ -12,10 +12,11 @@ use super::{
 };
 use crate::{
     baseline::{Baseline, Baselines, Key, Set},
-    comparison::{self, Options, Verdict},
+    comparison::{self, Comparison, Options, Reference, Verdict},
     metric,
     run::{self, Run},
-    units::format_change,
+    threshold::{Limit, Threshold},
+    units::{Unit, format_change},
 };
 
 /// Performs the verb.
@@ -103,7 +104,7 @@ fn add(run: &Path, baselines: &Baselines, name: &str, branches: &[String], conso
         }
     }
     let before = baselines.find(&run.scenario, name).map_err(Failure::usage)?;
-    let comparison = comparison::compare(&run, before.as_ref(), &Options::default());
+    let comparison = compared(&run, before.as_ref());
     if before.is_some() && comparison.verdict != Verdict::Pass {
         return Err(refused(format!(
             "{}; if that is how it shall be from now on, accept it with a reason",
@@ -117,6 +118,25 @@ fn add(run: &Path, baselines: &Baselines, name: &str, branches: &[String], conso
         run.id, run.scenario
     ));
     Ok(())
+}
+
+/// A run beside the baseline. The first of a class of machine is not judged by times from another
+/// one: its own are what later runs there are compared with.
+fn compared(run: &Run, baseline: Option<&Baseline>) -> Comparison {
+    let options = Options::default();
+    let comparison = comparison::compare(run, baseline, &options);
+    let elsewhere = |reference: &Reference| reference.comparable && reference.sessions == 0;
+    if !comparison.baseline.as_ref().is_some_and(elsewhere) {
+        return comparison;
+    }
+    let depends = |threshold: &Threshold| {
+        let limits = [threshold.warning, threshold.critical];
+        let relative = limits.iter().flatten().any(Limit::is_relative);
+        relative && matches!(threshold.metric.unit, Unit::Ns | Unit::PerSecond)
+    };
+    let mut judged = run.clone();
+    judged.thresholds.retain(|threshold| !depends(threshold));
+    comparison::compare(&judged, baseline, &options)
 }
 
 fn list(baselines: &Baselines, console: &Console) -> Result<(), Failure> {
