@@ -252,7 +252,7 @@ mod tests {
         assert_eq!(path, PathBuf::from("s3://bucket/team/loadgate/shop/default.json"));
         assert_eq!(baselines.add(&next, &Record::of(&next), "default").unwrap(), 2);
         let found = again(&objects).find("shop", "default").unwrap().unwrap();
-        assert_eq!((found.run.id, found.since.len()), (run.id.clone(), 2));
+        assert_eq!((found.run.id, found.since.len()), (run.id, 2));
         let list = baselines.list().unwrap();
         assert_eq!((list.len(), list[0].content.as_ref().unwrap().runs), (1, 2));
         let log = objects.read("shop/accepted.log", 1_000).unwrap().unwrap();
