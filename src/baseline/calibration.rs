@@ -113,13 +113,12 @@ impl Baselines {
         machine: &MachineClass,
         injected: Option<&str>,
     ) -> Result<Option<Calibration>, BaselineError> {
-        let path = self.calibration_path(scenario, machine, injected);
-        if !path.exists() {
+        let path = calibration_path(scenario, machine, injected);
+        let Some(bytes) = self.place.read(&path, LARGEST)? else {
             return Ok(None);
-        }
-        let bytes = run::read_bounded(&path, LARGEST).map_err(BaselineError::Unreadable)?;
+        };
         let malformed = |reason: String| BaselineError::Malformed {
-            path: path.clone(),
+            path: self.place.shown(&path),
             reason,
         };
         let calibration: Calibration = serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))?;
@@ -132,7 +131,7 @@ impl Baselines {
         Ok(Some(calibration))
     }
 
-    /// Stores them in place of what was there. Returns the file written.
+    /// Stores them in place of what was there. Returns what people call the file.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -143,22 +142,26 @@ impl Baselines {
             injected,
             ..
         } = calibration;
-        let path = self.calibration_path(scenario, machine, injected.as_deref());
+        let path = calibration_path(scenario, machine, injected.as_deref());
+        let shown = self.place.shown(&path);
         let json = serde_json::to_vec_pretty(calibration).map_err(|error| BaselineError::Malformed {
-            path: path.clone(),
+            path: shown.clone(),
             reason: error.to_string(),
         })?;
-        run::write_atomically(&path, &json).map_err(BaselineError::Unwritable)?;
-        Ok(path)
+        self.place.update(&path, LARGEST, &mut |_| Ok(Some(json.clone())))?;
+        Ok(shown)
     }
+}
 
-    fn calibration_path(&self, scenario: &str, machine: &MachineClass, injected: Option<&str>) -> PathBuf {
-        let class = format!("{machine:?}");
-        let class = &run::hash(class.as_bytes())[..8];
-        let injected = injected.map_or_else(String::new, |injected| {
-            format!("-{}", injected.replace(['=', '%'], "-"))
-        });
-        let name = format!("{class}{}.json", injected.trim_end_matches('-'));
-        self.directory.join(slug(scenario)).join("calibration").join(name)
-    }
+/// By class of machine and kind of trouble.
+fn calibration_path(scenario: &str, machine: &MachineClass, injected: Option<&str>) -> String {
+    let class = &run::hash(format!("{machine:?}").as_bytes())[..8];
+    let injected = injected.map_or_else(String::new, |injected| {
+        format!("-{}", injected.replace(['=', '%'], "-"))
+    });
+    format!(
+        "{}/calibration/{class}{}.json",
+        slug(scenario),
+        injected.trim_end_matches('-')
+    )
 }

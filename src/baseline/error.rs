@@ -30,6 +30,62 @@ pub enum BaselineError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The series is damaged.
+    #[error(
+        "{path}: not a whole series of runs: {reason}; bring it back from version control, or delete it: \
+         the accepted run is kept beside it, and the set begins again"
+    )]
+    Series {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There is no such place for baselines.
+    #[error("--baselines {location}: {reason}")]
+    Location {
+        /// What was given, without credentials.
+        location: String,
+        /// Why it cannot be used.
+        reason: String,
+    },
+    /// An object store refused.
+    #[error("{path}: {reason}; check the address and the credentials (AWS_…, GOOGLE_…, AZURE_…)")]
+    ObjectStore {
+        /// The URL of the object.
+        path: PathBuf,
+        /// What the store said.
+        reason: String,
+    },
+    /// A run cannot be added to nothing.
+    #[error("there is no baseline \"{name}\" to add a run to; accept one first (`loadgate baseline accept RUN`)")]
+    NothingToAddTo {
+        /// Name of the baseline.
+        name: String,
+    },
+    /// The run is not like those of the baseline.
+    #[error(
+        "run {id} cannot be added: it did other work than the baseline (different: {differences}); \
+         if that is meant, accept it (`loadgate baseline accept RUN --reason …`)"
+    )]
+    OtherWork {
+        /// Id of the run.
+        id: String,
+        /// What differs.
+        differences: String,
+    },
+    /// Another change was accepted, by which the run was not judged.
+    #[error("run {id} was not added: another run was accepted meanwhile; try again, it will be judged beside that")]
+    Overtaken {
+        /// Id of the run.
+        id: String,
+    },
+    /// The run is there already.
+    #[error("run {id} is in the series of the baseline already; a run counts once")]
+    Known {
+        /// Id of the run.
+        id: String,
+    },
     /// The run is not whole.
     #[error("run {id} cannot be a baseline, it is partial: {reason}; accept a run that was not interrupted")]
     Partial {

@@ -1,18 +1,36 @@
-//! Runs accepted as the reference for a scenario.
+//! Runs accepted as the reference for a scenario, and the series of runs around them.
 //!
-//! One JSON file per scenario and name under `reports/baselines/`, meant to be
-//! committed. This module finds, accepts and lists them; what a run is worth
-//! beside its baseline is [`crate::comparison`].
+//! Small files per scenario and name under `reports/baselines/`, meant to be
+//! committed, or in an object store. This module finds, accepts and lists them;
+//! what a run is worth beside its baseline is [`crate::comparison`].
 //!
 //! ```text
 //! reports/baselines/
 //!   checkout/              the scenario's name, see [`slug`]
-//!     default.json         one baseline
+//!     default.json         the run that was accepted last, whole
+//!     default.runs.jsonl   the series: a record of every run accepted or added
 //!     accepted.log         one line per acceptance: time, name, run, commit, reason
+//! ```
+//!
+//! The *set* of a baseline is the accepted run with those added since: how much
+//! they differ from each other is what a single run cannot know.
+//!
+//! ```text
+//! place    a directory or an object store
+//! record   what a series keeps of a run; what makes two runs comparable
+//! series   records as text
+//! set      sessions, spread, outliers
+//! found    runs that lie in directories of reports
+//! store    find, accept, add, list
 //! ```
 
 mod calibration;
 mod error;
+mod found;
+mod place;
+mod record;
+mod series;
+mod set;
 mod store;
 #[cfg(test)]
 mod store_tests;
@@ -24,9 +42,14 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use self::place::Place;
 pub use self::{
     calibration::{Calibration, CalibrationMetric, CalibrationTrial, OtherRules},
     error::BaselineError,
+    found::found_runs,
+    record::{Acceptance, Key, Record, StepFigures, TargetKey},
+    series::{SERIES_FORMAT, Series},
+    set::{MOST_SESSIONS, SESSION_HOURS, Set, Spread},
 };
 use crate::run::{self, Run};
 
@@ -55,13 +78,15 @@ pub struct Baseline {
     pub reason: Option<String>,
     /// The run itself.
     pub run: Run,
+    /// From the series: its record and those of the runs added since. Empty where no series is kept.
+    #[serde(skip)]
+    pub since: Vec<Record>,
 }
 
-/// The directory of baselines.
+/// All baselines of a place: `reports/baselines` or what `--baselines` says.
 #[derive(Debug, Clone)]
 pub struct Baselines {
-    /// `reports/baselines` or what `--baselines` says.
-    pub directory: PathBuf,
+    place: Place,
 }
 
 /// One baseline as a list shows it.
@@ -90,15 +115,21 @@ pub struct Summary {
     pub started: Timestamp,
     /// The run's commit, where known.
     pub commit: Option<String>,
+    /// How many runs its set has, on any machine.
+    pub runs: usize,
+    /// How many sessions they make on the machine of the accepted run.
+    pub sessions: usize,
 }
 
 impl From<Baseline> for Summary {
     fn from(baseline: Baseline) -> Self {
+        let sessions = baseline.set("", &Key::of(&baseline.run)).sessions();
         let Baseline {
             name,
             accepted,
             reason,
             run,
+            since,
             ..
         } = baseline;
         let Run {
@@ -116,6 +147,8 @@ impl From<Baseline> for Summary {
             run_id,
             started,
             commit: environment.commit,
+            runs: since.len().max(1),
+            sessions,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use rand::{RngExt as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
 
+use super::Baseline;
 use crate::{
     metric,
     run::{
@@ -13,6 +14,18 @@ use crate::{
     sample::ErrorClass,
     threshold::{Limit, Source, Threshold},
 };
+
+/// The run as a baseline that nothing was added to.
+pub(crate) fn accepted(run: Run) -> Baseline {
+    Baseline {
+        format: super::FORMAT.into(),
+        name: "default".into(),
+        accepted: "2026-01-03T00:00:00Z".parse().unwrap(),
+        reason: None,
+        run,
+        since: Vec::new(),
+    }
+}
 
 /// What a synthetic run looks like: every step does `rate` operations a second,
 /// log-uniform within a factor of e² of its latency, every second with its own luck of ±10 %.

@@ -38,8 +38,10 @@ pub(super) enum Verb {
     Compare(CompareArgs),
     /// Render the reports of a stored run again
     Report(ReportArgs),
-    /// Accept, list and show baselines
+    /// Accept, add to, list and show baselines
     Baseline(BaselineArgs),
+    /// Show the runs of a scenario in a row: trends, accepted and detected changes
+    History(HistoryArgs),
     /// Find where a series of figures changed for good
     Changes(ChangesArgs),
     /// Run a scenario against itself: how often it raises a false alarm here, and how small a change it sees
@@ -69,8 +71,8 @@ pub(super) enum Format {
 /// How a run is judged and shown; the same for all verbs that end with a verdict.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Judging {
-    /// Directory of baselines
-    #[arg(long, value_name = "DIR", default_value = "reports/baselines")]
+    /// Baselines: a directory, or s3://bucket/prefix (gs, az) with the feature `object-store`
+    #[arg(long, value_name = "DIR|URL", default_value = "reports/baselines")]
     pub(super) baselines: PathBuf,
     /// Name of the baseline to compare with
     #[arg(long, value_name = "NAME", default_value = "default")]
@@ -299,7 +301,7 @@ pub(super) struct BaselineArgs {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum BaselineVerb {
-    /// Make a run the reference for its scenario
+    /// Make a run the reference for its scenario; a new set of runs begins with it
     Accept {
         /// A directory that holds run.json, or that file
         run: PathBuf,
@@ -309,14 +311,28 @@ pub(super) enum BaselineVerb {
         /// Why, for the record
         #[arg(long)]
         reason: Option<String>,
-        /// Directory of baselines
-        #[arg(long, value_name = "DIR", default_value = "reports/baselines")]
+        /// Baselines: a directory, or the URL of an object store
+        #[arg(long, value_name = "DIR|URL", default_value = "reports/baselines")]
+        baselines: PathBuf,
+    },
+    /// Add a run to the set of the baseline: one of the main branch that passes beside it
+    Add {
+        /// A directory that holds run.json, or that file
+        run: PathBuf,
+        /// Name of the baseline
+        #[arg(long, default_value = "default")]
+        name: String,
+        /// Branches whose runs may be added
+        #[arg(long, value_name = "BRANCH", default_values = ["main", "master"])]
+        branch: Vec<String>,
+        /// Baselines: a directory, or the URL of an object store
+        #[arg(long, value_name = "DIR|URL", default_value = "reports/baselines")]
         baselines: PathBuf,
     },
     /// List all baselines
     List {
-        /// Directory of baselines
-        #[arg(long, value_name = "DIR", default_value = "reports/baselines")]
+        /// Baselines: a directory, or the URL of an object store
+        #[arg(long, value_name = "DIR|URL", default_value = "reports/baselines")]
         baselines: PathBuf,
     },
     /// Show the figures of one baseline
@@ -326,11 +342,45 @@ pub(super) enum BaselineVerb {
         /// Name of the baseline
         #[arg(long, default_value = "default")]
         name: String,
-        /// Directory of baselines
-        #[arg(long, value_name = "DIR", default_value = "reports/baselines")]
+        /// Baselines: a directory, or the URL of an object store
+        #[arg(long, value_name = "DIR|URL", default_value = "reports/baselines")]
         baselines: PathBuf,
     },
 }
+
+#[derive(Debug, Args)]
+#[command(after_help = HISTORY)]
+pub(super) struct HistoryArgs {
+    /// A scenario file, or the name of a scenario
+    pub(super) scenario: String,
+    /// Show this step; all stands for all steps together [default: those with limits]
+    #[arg(long, value_name = "STEP")]
+    pub(super) step: Vec<String>,
+    /// Show this metric, as in p95 or error_rate [default: those with limits]
+    #[arg(long, value_name = "METRIC")]
+    pub(super) metric: Vec<String>,
+    /// Baselines: a directory, or the URL of an object store
+    #[arg(long, value_name = "DIR|URL", default_value = "reports/baselines")]
+    pub(super) baselines: PathBuf,
+    /// Name of the baseline
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub(super) baseline: String,
+    /// Directory of runs that are in no baseline
+    #[arg(long, value_name = "DIR", default_value = "reports/runs")]
+    pub(super) runs: PathBuf,
+    /// What to print on stdout
+    #[arg(long, value_enum, default_value = "text")]
+    pub(super) format: Format,
+    /// Write 11-history.png into this directory
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+}
+
+const HISTORY: &str = "\
+Shows the runs that were accepted as a baseline or added to it, and the newest
+of those in the directory of runs, as far as they did the same work on the same
+class of machine as the baseline. A change for good takes six runs on each side.
+Exits 0; 2 where the name is that of no scenario with runs.";
 
 #[derive(Debug, Args)]
 #[command(after_help = SERIES)]

@@ -1,4 +1,6 @@
-//! `loadgate baseline accept|list|show`.
+//! `loadgate baseline accept|add|list|show`.
+
+use std::path::Path;
 
 use comfy_table::{Table, presets};
 use jiff::Timestamp;
@@ -9,8 +11,12 @@ use super::{
     print::Console,
 };
 use crate::{
-    baseline::{Baseline, Baselines},
-    metric, run,
+    baseline::{Baseline, Baselines, Key, Set},
+    comparison::{self, Comparison, Options, Reference, Verdict},
+    metric,
+    run::{self, Run},
+    threshold::{Limit, Threshold},
+    units::{Unit, format_change},
 };
 
 /// Performs the verb.
@@ -21,40 +27,31 @@ pub(super) fn baseline(args: &BaselineArgs, console: &Console) -> Result<Exit, F
             name,
             reason,
             baselines,
-        } => {
-            let run = run::load(run).map_err(Failure::usage)?;
-            let baselines = Baselines {
-                directory: baselines.clone(),
-            };
-            let path = baselines
-                .accept(&run, name, reason.as_deref(), Timestamp::now())
-                .map_err(Failure::usage)?;
-            console.result(&format!(
-                "accepted run {} of {} as baseline \"{name}\": {}",
-                run.id,
-                run.scenario,
-                path.display()
-            ));
-        }
-        BaselineVerb::List { baselines } => list(
-            &Baselines {
-                directory: baselines.clone(),
-            },
+        } => accept(
+            run,
+            &super::run::baselines(baselines)?,
+            name,
+            reason.as_deref(),
             console,
         )?,
+        BaselineVerb::Add {
+            run,
+            name,
+            branch,
+            baselines,
+        } => add(run, &super::run::baselines(baselines)?, name, branch, console)?,
+        BaselineVerb::List { baselines } => list(&super::run::baselines(baselines)?, console)?,
         BaselineVerb::Show {
             scenario,
             name,
             baselines,
         } => {
-            let baselines = Baselines {
-                directory: baselines.clone(),
-            };
+            let baselines = super::run::baselines(baselines)?;
             let found = baselines.find(scenario, name).map_err(Failure::usage)?;
             let baseline = found.ok_or_else(|| {
                 Failure::usage(format!(
                     "{scenario} has no baseline \"{name}\" in {}",
-                    baselines.directory.display()
+                    baselines.location().display()
                 ))
             })?;
             console.result(&shown(&baseline));
@@ -63,11 +60,90 @@ pub(super) fn baseline(args: &BaselineArgs, console: &Console) -> Result<Exit, F
     Ok(Exit::Pass)
 }
 
+fn accept(
+    run: &Path,
+    baselines: &Baselines,
+    name: &str,
+    reason: Option<&str>,
+    console: &Console,
+) -> Result<(), Failure> {
+    let run = run::load(run).map_err(Failure::usage)?;
+    // A damaged baseline is no reason against another one: it is the mend.
+    let before = baselines.find(&run.scenario, name).unwrap_or_default();
+    let verdict = comparison::compare(&run, before.as_ref(), &Options::default()).verdict;
+    let record = comparison::record(&run, Some(verdict));
+    let path = baselines
+        .accept(&run, record, name, reason, Timestamp::now())
+        .map_err(Failure::usage)?;
+    console.result(&format!(
+        "accepted run {} of {} as baseline \"{name}\": {}",
+        run.id,
+        run.scenario,
+        path.display()
+    ));
+    Ok(())
+}
+
+/// Limits never loosen by themselves: only what passes, on the main branch, becomes part of the set.
+fn add(run: &Path, baselines: &Baselines, name: &str, branches: &[String], console: &Console) -> Result<(), Failure> {
+    let run = run::load(run).map_err(Failure::usage)?;
+    let refused = |why: String| Failure::usage(format!("run {} was not added: {why}", run.id));
+    match &run.environment.branch {
+        Some(branch) if branches.contains(branch) => {}
+        Some(branch) => {
+            return Err(refused(format!(
+                "it is of the branch {branch}, not of {}; --branch names others",
+                branches.join(" or ")
+            )));
+        }
+        None => {
+            return Err(refused(format!(
+                "its branch is not known; measure in a repository with {} checked out (`git checkout -B BRANCH` on a detached head)",
+                branches.join(" or ")
+            )));
+        }
+    }
+    let before = baselines.find(&run.scenario, name).map_err(Failure::usage)?;
+    let comparison = compared(&run, before.as_ref());
+    if before.is_some() && comparison.verdict != Verdict::Pass {
+        return Err(refused(format!(
+            "{}; if that is how it shall be from now on, accept it with a reason",
+            comparison.sentence
+        )));
+    }
+    let record = comparison::record(&run, Some(comparison.verdict));
+    let runs = baselines.add(&run, &record, name).map_err(Failure::usage)?;
+    console.result(&format!(
+        "added run {} of {} to the set of baseline \"{name}\": {runs} runs",
+        run.id, run.scenario
+    ));
+    Ok(())
+}
+
+/// A run beside the baseline. The first of a class of machine is not judged by times from another
+/// one: its own are what later runs there are compared with.
+fn compared(run: &Run, baseline: Option<&Baseline>) -> Comparison {
+    let options = Options::default();
+    let comparison = comparison::compare(run, baseline, &options);
+    let elsewhere = |reference: &Reference| reference.comparable && reference.sessions == 0;
+    if !comparison.baseline.as_ref().is_some_and(elsewhere) {
+        return comparison;
+    }
+    let depends = |threshold: &Threshold| {
+        let limits = [threshold.warning, threshold.critical];
+        let relative = limits.iter().flatten().any(Limit::is_relative);
+        relative && matches!(threshold.metric.unit, Unit::Ns | Unit::PerSecond)
+    };
+    let mut judged = run.clone();
+    judged.thresholds.retain(|threshold| !depends(threshold));
+    comparison::compare(&judged, baseline, &options)
+}
+
 fn list(baselines: &Baselines, console: &Console) -> Result<(), Failure> {
     let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_header(["scenario", "name", "accepted", "run", "commit", "reason"]);
+    table.load_style(presets::NOTHING).set_header([
+        "scenario", "name", "accepted", "run", "commit", "runs", "sessions", "reason",
+    ]);
     for summary in baselines.list().map_err(Failure::usage)? {
         match summary.content {
             Ok(content) => {
@@ -79,6 +155,8 @@ fn list(baselines: &Baselines, console: &Console) -> Result<(), Failure> {
                     content
                         .commit
                         .map_or_else(String::new, |commit| commit.chars().take(10).collect()),
+                    content.runs.to_string(),
+                    content.sessions.to_string(),
                     content.reason.unwrap_or_default(),
                 ]);
             }
@@ -88,7 +166,7 @@ fn list(baselines: &Baselines, console: &Console) -> Result<(), Failure> {
     if table.is_empty() {
         console.note(&format!(
             "no baselines in {}; accept one with: loadgate baseline accept RUN",
-            baselines.directory.display()
+            baselines.location().display()
         ));
     } else {
         console.result(&table.to_string());
@@ -109,6 +187,29 @@ fn shown(baseline: &Baseline) -> String {
     if let Some(reason) = &baseline.reason {
         text.push_str(&format!("  because: {reason}\n"));
     }
+    let set = baseline.set("", &Key::of(run));
+    let (runs, sessions) = (set.ids().len(), set.sessions());
+    text.push_str(&format!(
+        "  {runs} {} in {sessions} {} on this class of machine ({}, {} cores)\n",
+        if runs == 1 { "run" } else { "runs" },
+        if sessions == 1 { "session" } else { "sessions" },
+        run.environment.machine_class().cpu,
+        run.environment.cores,
+    ));
+    let others = baseline.since.len().max(1) - runs.min(baseline.since.len().max(1));
+    if others > 0 {
+        text.push_str(&format!("  {others} more on other machines, or older\n"));
+    }
+    text.push_str(&figures(run));
+    if runs > 1 {
+        text.push_str("\n\n");
+        text.push_str(&spreads(run, &set));
+    }
+    text
+}
+
+/// The figures of the accepted run, a row per step.
+fn figures(run: &Run) -> String {
     let shown: Vec<_> = ["p50", "p95", "p99", "error_rate", "throughput"]
         .iter()
         .filter_map(|name| metric::find(name))
@@ -119,10 +220,35 @@ fn shown(baseline: &Baseline) -> String {
         .set_header(["step"].into_iter().chain(shown.iter().map(|metric| metric.name)));
     for step in &run.steps {
         let figures = shown.iter().map(|metric| {
-            run.value(Some(&step.name), metric)
+            run.value(Some(&step.label()), metric)
                 .map_or_else(|| "–".into(), |value| metric.unit.format(value))
         });
-        table.add_row([step.name.clone()].into_iter().chain(figures));
+        table.add_row([step.label()].into_iter().chain(figures));
     }
-    text + &table.to_string()
+    table.to_string()
+}
+
+/// How much the runs of the set differ, a row per limited metric, or a few of every step.
+fn spreads(run: &Run, set: &Set<'_>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header([
+        "step", "metric", "runs", "centre", "spread", "lowest", "highest", "outliers",
+    ]);
+    for (step, metric) in comparison::gauged(run) {
+        let Some(spread) = set.spread(step.as_deref(), metric) else {
+            continue;
+        };
+        let deviation = spread.deviation();
+        table.add_row([
+            step.unwrap_or_else(|| "all steps".into()),
+            metric.name.to_owned(),
+            spread.runs.to_string(),
+            metric.unit.format(spread.centre),
+            deviation.map_or_else(|| "–".into(), |sd| format_change(sd).trim_start_matches('+').to_owned()),
+            metric.unit.format(spread.range[0]),
+            metric.unit.format(spread.range[1]),
+            spread.outliers.join(", "),
+        ]);
+    }
+    table.to_string()
 }

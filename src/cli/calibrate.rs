@@ -9,7 +9,7 @@ use super::{
     exit::{Exit, Failure},
     interrupt,
     print::Console,
-    run::{compile, conduct, setting},
+    run::{baselines, compile, conduct, setting},
 };
 use crate::{
     baseline::{Baselines, Calibration},
@@ -48,9 +48,7 @@ fn trials(
     fault: Option<Injection>,
     console: &Console,
 ) -> Result<(Calibration, Option<Exit>), Failure> {
-    let store = Baselines {
-        directory: args.baselines.clone(),
-    };
+    let store = baselines(&args.baselines)?;
     let setting = Setting {
         injection: fault,
         ..setting(BTreeMap::new(), 1.0)?

@@ -35,5 +35,6 @@ fn as_baseline(run: Run, name: String) -> Baseline {
         accepted: Timestamp::UNIX_EPOCH,
         reason: None,
         run,
+        since: Vec::new(),
     }
 }

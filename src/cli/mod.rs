@@ -11,6 +11,7 @@ mod check;
 mod compare;
 mod demo;
 mod exit;
+mod history;
 mod interrupt;
 mod oneliner;
 mod print;
@@ -58,6 +59,7 @@ fn perform(verb: Verb, console: &Console) -> Result<Exit, Failure> {
         Verb::Compare(args) => compare::compare(&args, console),
         Verb::Report(args) => report::report(&args, console),
         Verb::Baseline(args) => baseline::baseline(&args, console),
+        Verb::History(args) => history::history(&args, console),
         Verb::Changes(args) => changes::changes_of(&args, console),
         Verb::Calibrate(args) => calibrate::calibrate(&args, console),
         Verb::Demo(args) => demo::demo(&args, console),

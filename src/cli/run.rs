@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -81,11 +82,15 @@ pub(super) fn measure(
 
 /// The baseline of that name for a scenario.
 pub(super) fn find_baseline(judging: &Judging, scenario: &str) -> Result<Option<Baseline>, Failure> {
-    Baselines {
-        directory: judging.baselines.clone(),
-    }
-    .find(scenario, &judging.baseline)
-    .map_err(Failure::usage)
+    baselines(&judging.baselines)?
+        .find(scenario, &judging.baseline)
+        .map_err(Failure::usage)
+}
+
+/// The baselines of a directory or an object store, with the credentials of the environment.
+pub(super) fn baselines(location: &Path) -> Result<Baselines, Failure> {
+    let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    Baselines::at(location, std::env::vars_os().filter_map(text)).map_err(Failure::usage)
 }
 
 /// The verdict on a run.
@@ -149,6 +154,13 @@ impl Output {
 }
 
 fn fresh_directory(scenario: &str) -> PathBuf {
+    let time = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+    let id = ulid::Ulid::new().to_string().to_lowercase();
+    directory_of_runs(Path::new("reports/runs"), scenario).join(format!("{time}-{}", &id[id.len() - 6..]))
+}
+
+/// Where the runs of a scenario are, below the directory of all.
+pub(super) fn directory_of_runs(all: &Path, scenario: &str) -> PathBuf {
     let name: String = scenario
         .chars()
         .map(|c| {
@@ -159,11 +171,7 @@ fn fresh_directory(scenario: &str) -> PathBuf {
             }
         })
         .collect();
-    let time = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
-    let id = ulid::Ulid::new().to_string().to_lowercase();
-    Path::new("reports/runs")
-        .join(name.trim_start_matches('.'))
-        .join(format!("{time}-{}", &id[id.len() - 6..]))
+    all.join(name.trim_start_matches('.'))
 }
 
 fn save(run: &Run, out: Option<&Path>) -> Result<(), Failure> {
@@ -210,11 +218,8 @@ fn inflation(judging: &Judging, workload: &Workload) -> Result<f64, Failure> {
     if workload.others.is_empty() {
         return Ok(1.0);
     }
-    let store = Baselines {
-        directory: judging.baselines.clone(),
-    };
     let machine = observer::environment(variable).machine_class();
-    let known = store
+    let known = baselines(&judging.baselines)?
         .calibration(&workload.name, &machine, None)
         .map_err(Failure::usage)?;
     Ok(known

@@ -2,7 +2,7 @@
 
 use super::{Check, Reference, sentence};
 use crate::{
-    baseline::Baseline,
+    baseline::{Baseline, Key},
     metric::{self, Measure, Span},
     run::{Accounting, ErrorCount, MOST_VARIANTS, Model, Run, Step},
     threshold::{Limit, Threshold},
@@ -127,16 +127,17 @@ fn baseline_notes(run: &Run, baseline: &Baseline, reference: &Reference) -> Vec<
     let name = sentence::baseline_name(Some(baseline));
     let mut notes = Vec::new();
     if !reference.comparable {
-        let parts = baseline.run.fingerprint.differences(&run.fingerprint).join(", ");
+        let parts = Key::of(run).other_work(&Key::of(&baseline.run)).join(", ");
         notes.push(format!(
             "Relative limits are not judged: {name} did other work (different: {parts}); {}.",
             sentence::HOW_TO_ACCEPT
         ));
     }
     let machine = sentence::machine_differences(&baseline.run.environment, &run.environment);
-    if !machine.is_empty() {
+    if !machine.is_empty() && reference.sessions == 0 {
         notes.push(format!(
-            "Another class of machine than that of {name} ({}): times beside it are never critical.",
+            "Another class of machine than that of {name} ({}): times beside it are never critical. \
+             Variants of one run answer the same question on any machine.",
             machine.join("; ")
         ));
     }

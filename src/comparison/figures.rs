@@ -1,5 +1,6 @@
 //! The figures of both sides for one threshold, and the change between them.
 
+use super::between::{Between, hull};
 use crate::{
     metric::{Better, Measure, Metric},
     stats::{Bounds, Estimate, Scale, change_interval},
@@ -10,20 +11,58 @@ pub(super) struct Figures {
     pub(super) metric: &'static Metric,
     pub(super) own: Estimate,
     pub(super) reference: Option<Estimate>,
+    /// What the runs of the baseline say, of a time.
+    pub(super) between: Option<Between>,
 }
 
 impl Figures {
     /// The worsening; `None` where it would be relative to zero, unless both are.
     pub(super) fn change(&self, scale: Scale) -> Option<f64> {
-        change(self.reference.as_ref()?.value, self.own.value, scale, self.metric)
+        change(self.centre()?, self.own.value, scale, self.metric)
+    }
+
+    /// What the change is from: the centre of the baseline's runs, or its only one.
+    pub(super) fn centre(&self) -> Option<f64> {
+        let reference = self.reference.as_ref()?;
+        Some(
+            self.between
+                .as_ref()
+                .map_or(reference.value, |between| between.spread.centre),
+        )
+    }
+
+    /// What the verdict goes by: the interval, where it does not say how much runs differ.
+    pub(super) fn bounds(&self, scale: Scale) -> Option<Bounds> {
+        match &self.between {
+            Some(between) if between.is_known() => Some(self.beside_luck(scale, between.bounds())),
+            _ => self.interval(scale),
+        }
+    }
+
+    /// With what luck between runs may do, by what is known or assumed of it.
+    pub(super) fn beside_luck(&self, scale: Scale, luck: Bounds) -> Bounds {
+        self.interval_of_runs(scale).map_or(luck, |within| hull(within, luck))
     }
 
     /// Its 95 % interval; none for a maximum, a full count, and a count that agrees with itself.
     pub(super) fn interval(&self, scale: Scale) -> Option<Bounds> {
+        match &self.between {
+            Some(between) if between.is_known() => Some(self.beside_luck(scale, between.interval())),
+            _ => self.interval_of_runs(scale),
+        }
+    }
+
+    fn interval_of_runs(&self, scale: Scale) -> Option<Bounds> {
         let reference = self.reference.as_ref()?;
         match self.metric.measure {
             Measure::Counter(_) => counted(reference.exact_bounds()?, self.own.exact_bounds()?, scale),
-            _ => interval(reference, &self.own, scale, self.metric),
+            _ => {
+                let within = interval(reference, &self.own, scale, self.metric)?;
+                Some(match &self.between {
+                    Some(between) => between.recentred(within, reference.value),
+                    None => within,
+                })
+            }
         }
     }
 }

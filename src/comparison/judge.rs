@@ -16,9 +16,13 @@
 //! 5 % *and* 200 µs. A limit of 0 % on a rate means "not one", and is judged
 //! by the count: no sample can prove that errors are impossible. Maxima have
 //! no interval and the dropped rate is a full count: both are judged by value.
+//!
+//! Beside a stored baseline the change of a time is from the centre of its runs;
+//! how much they differ counts as `between` says.
 
 use super::{
     Judgement, Verdict,
+    between::{Between, is_of_time},
     evidence::{Evidence, fewest_for_quantile},
     figures::Figures,
     paired::Decision,
@@ -26,6 +30,7 @@ use super::{
     standing::{Reading, Standing, decide},
 };
 use crate::{
+    baseline::Set,
     metric::{Better, Measure, Metric, Statistic},
     stats::{Bounds, Scale, bootstrap::FEWEST_UNITS},
     threshold::{Limit, Threshold},
@@ -42,6 +47,8 @@ pub(super) struct Judge<'a> {
     pub(super) candidate: Evidence<'a>,
     /// The baseline's run, where comparable.
     pub(super) reference: Option<Evidence<'a>>,
+    /// The runs of the baseline that are of the candidate's class of machine, where it is comparable.
+    pub(super) set: Option<Set<'a>>,
     /// Whether the two were measured on machines of different classes.
     pub(super) other_machine: bool,
     /// What the baseline is called in sentences.
@@ -64,7 +71,10 @@ impl Judge<'_> {
             .as_ref()
             .and_then(|run| run.value(step, threshold.metric));
         match self.figures(threshold) {
-            Ok(figures) => self.fill(&mut judgement, threshold, &figures, decision),
+            Ok(figures) => {
+                judgement.reference = figures.centre().or(judgement.reference);
+                self.fill(&mut judgement, threshold, &figures, decision);
+            }
             Err(reason) => {
                 judgement.verdict = Some(Verdict::Inconclusive);
                 judgement.reason = reason;
@@ -101,7 +111,14 @@ impl Judge<'_> {
             Some(run) => run.estimate(step, metric).map_err(unreadable)?,
             None => None,
         };
-        Ok(Figures { metric, own, reference })
+        let set = self.set.as_ref().filter(|_| reference.is_some());
+        let between = set.and_then(|set| Between::new(set, step, metric, own.value));
+        Ok(Figures {
+            metric,
+            own,
+            reference,
+            between,
+        })
     }
 
     fn nothing_measured(&self, step: Option<&str>, metric: &Metric) -> String {
@@ -142,7 +159,7 @@ impl Judge<'_> {
         });
         let critical = threshold.critical.map(|limit| match decided_critical {
             Some(decided) => decided.standing.clone(),
-            None => self.standing(limit, threshold.warning, threshold, figures),
+            None => self.unless_luck(limit, threshold.warning, threshold, figures),
         });
         let warning = threshold.warning.map(|limit| match decided_warning {
             Some(decided) => decided.standing.clone(),
@@ -201,6 +218,24 @@ impl Judge<'_> {
         }
     }
 
+    /// The same of a critical limit, which luck between runs must not break.
+    fn unless_luck(&self, limit: Limit, below: Option<Limit>, threshold: &Threshold, figures: &Figures) -> Standing {
+        let standing = self.standing(limit, below, threshold, figures);
+        let between = figures.between.as_ref().filter(|between| !between.is_known());
+        let (Standing::Broken, true, Some(between)) = (&standing, limit.is_relative(), between) else {
+            return standing;
+        };
+        let scale = scale_of(limit);
+        let reading = figures.change(scale).map(|estimate| Reading {
+            estimate,
+            bounds: figures.beside_luck(scale, between.bounds()),
+        });
+        match reading.map(|reading| beyond(reading, limit, below, figures)) {
+            Some(Standing::Broken) | None => standing,
+            Some(_) => Standing::Luck(between.luck()),
+        }
+    }
+
     fn change_standing(
         &self,
         limit: Limit,
@@ -226,7 +261,7 @@ impl Judge<'_> {
         };
         let exact = metric.measure.is_exact();
         let from_zero = reference.value == 0.0 && scale == Scale::Relative;
-        let bounds = match figures.interval(scale) {
+        let bounds = match figures.bounds(scale) {
             Some(bounds) => bounds,
             None if exact || from_zero => [estimate, estimate],
             None if metric.measure == Measure::CpuPerOperation => {
@@ -236,9 +271,7 @@ impl Judge<'_> {
             }
             None => return Standing::Unknown(too_short()),
         };
-        let certainly = below.filter(|below| below.is_relative() && scale_of(*below) == scale);
-        let size = |limit| change_limit(limit, reference.value);
-        Reading { estimate, bounds }.against(size(limit), certainly.map_or(0.0, size))
+        beyond(Reading { estimate, bounds }, limit, below, figures)
     }
 
     /// Why there are too few samples for a comparison, when there are.
@@ -288,7 +321,16 @@ impl Judge<'_> {
             }
             _ => sentence::change(judgement, limit, change.unwrap_or(0.0), interval, &self.baseline),
         };
+        let between = figures
+            .between
+            .as_ref()
+            .filter(|between| between.is_known() && limit.is_relative());
         match standing {
+            Standing::Luck(why) => format!("{finding}: {why}"),
+            Standing::Open { .. } if judgement.verdict == Some(Verdict::Inconclusive) && between.is_some() => {
+                let why = between.map(Between::too_wide).unwrap_or_default();
+                format!("{finding}: too uncertain to tell; {why}")
+            }
             Standing::Open { load, .. } if judgement.verdict == Some(Verdict::Inconclusive) => {
                 format!(
                     "{finding}: too uncertain to tell; {}",
@@ -301,10 +343,13 @@ impl Judge<'_> {
 
     /// A time from another class of machine is never critical.
     fn excuse_other_machine(&self, judgement: &mut Judgement, limit: Limit) {
-        let of_time = matches!(judgement.unit, Unit::Ns | Unit::PerSecond);
-        if self.other_machine && limit.is_relative() && of_time && judgement.verdict == Some(Verdict::Critical) {
+        if self.other_machine
+            && limit.is_relative()
+            && is_of_time(judgement.unit)
+            && judgement.verdict == Some(Verdict::Critical)
+        {
             judgement.verdict = Some(Verdict::Warning);
-            judgement.reason += "; not critical, because the baseline was measured on another class of machine";
+            judgement.reason += "; not critical, because the baseline was measured on another class of machine: measure both as variants of one run";
         }
     }
 }
@@ -319,6 +364,14 @@ pub(super) fn scale_of(limit: Limit) -> Scale {
     } else {
         Scale::Relative
     }
+}
+
+/// Where a reading stands to a limit, and to the milder one that it must certainly exceed.
+fn beyond(reading: Reading, limit: Limit, below: Option<Limit>, figures: &Figures) -> Standing {
+    let scale = scale_of(limit);
+    let certainly = below.filter(|below| below.is_relative() && scale_of(*below) == scale);
+    let size = |limit| change_limit(limit, figures.centre().unwrap_or(0.0));
+    reading.against(size(limit), certainly.map_or(0.0, size))
 }
 
 /// How much worse is too much, on the limit's own scale.

@@ -9,22 +9,30 @@
 //! evidence   a run's figures with their uncertainty
 //! figures    both sides of a threshold, and the change between them
 //! judge      one threshold → one judgement
+//! between    how much the runs of a baseline differ, and what that leaves of a change
+//! record     a run as the series of its baseline keeps it
 //! variants   one threshold per variant, beside the first
 //! paired     the change of a variant, from slices that take turns
 //! plans      statements that a variant performs otherwise
+//! history    runs in a row: trends, accepted and detected changes
 //! standing   where a limit stands: broken, ruled out, open
 //! sentence   findings in words
 //! calibration  trials of a scenario against itself → what the machine can see
 //! ```
 
+mod between;
+#[cfg(test)]
+mod between_tests;
 pub mod calibration;
 mod carried;
 mod checks;
 mod evidence;
 mod figures;
+pub mod history;
 mod judge;
 mod paired;
 mod plans;
+mod record;
 mod sentence;
 mod standing;
 #[cfg(test)]
@@ -36,15 +44,16 @@ use std::cmp::Reverse;
 use serde::{Deserialize, Serialize};
 
 pub use self::paired::{Label, Next, Pairing, StepOf, next};
+pub use self::record::{gauged, record};
 use self::{
     evidence::{Evidence, Role},
     judge::Judge,
 };
 use crate::{
-    baseline::Baseline,
+    baseline::{Baseline, Key, Set},
     metric::{Better, Metric},
     run::{Fingerprint, Run},
-    threshold::{Limit, Source},
+    threshold::{Limit, Source, Threshold},
     units::Unit,
 };
 
@@ -115,6 +124,12 @@ pub struct Reference {
     pub fingerprint: Fingerprint,
     /// Whether relative limits were judged against it.
     pub comparable: bool,
+    /// Ids of the runs that times are compared with: those of its set on this class of machine, oldest first.
+    #[serde(default)]
+    pub runs: Vec<String>,
+    /// In how many sessions they were measured.
+    #[serde(default)]
+    pub sessions: usize,
     /// What differs from the run: parts of the fingerprint, the machine.
     pub differences: Vec<String>,
 }
@@ -217,14 +232,37 @@ fn beside_baseline(
     baseline: Option<&Baseline>,
     comparable: Option<&Baseline>,
 ) -> (Vec<Judgement>, Vec<String>) {
+    let set = comparable.map(|baseline| baseline.set(&run.id, &Key::of(run)));
     let mut judge = Judge {
         candidate: Evidence::new(run, Role::Candidate),
         reference: comparable.map(|baseline| Evidence::new(&baseline.run, Role::Reference)),
-        other_machine: comparable.is_some_and(|b| b.run.environment.machine_class() != run.environment.machine_class()),
+        other_machine: set.as_ref().is_some_and(Set::is_empty),
+        set,
         baseline: sentence::baseline_name(baseline),
     };
     let judgements = run.thresholds.iter().map(|threshold| judge.judge(threshold)).collect();
-    (judgements, judge.independence_note().into_iter().collect())
+    let mut notes: Vec<String> = judge.independence_note().into_iter().collect();
+    if let Some(set) = &judge.set {
+        notes.extend(spread_notes(run, set));
+    }
+    (judgements, notes)
+}
+
+/// Of the runs of a baseline, where limits on times are judged beside them.
+fn spread_notes(run: &Run, set: &Set<'_>) -> Vec<String> {
+    let relative = |threshold: &&Threshold| {
+        let limits = [threshold.warning, threshold.critical];
+        limits.iter().flatten().any(Limit::is_relative) && between::is_of_time(threshold.metric.unit)
+    };
+    let judged: Vec<&Threshold> = run.thresholds.iter().filter(relative).collect();
+    let apart = judged.iter().filter_map(|threshold| {
+        let (step, metric) = (threshold.step.as_deref(), threshold.metric);
+        let outliers = set.spread(step, metric)?.outliers;
+        let (subject, ids) = (sentence::subject(step, metric), outliers.join(", "));
+        (!ids.is_empty()).then(|| format!("In {subject} some runs of the baseline lie apart: {ids}. They count."))
+    });
+    let unknown = between::note(set.sessions()).filter(|_| !judged.is_empty());
+    unknown.into_iter().chain(apart).collect()
 }
 
 /// What made the verdict worse than pass, worst first; of equals the one that explains the others first.
@@ -292,9 +330,10 @@ fn reference(run: &Run, baseline: &Baseline) -> Reference {
     let Baseline {
         name, run: accepted, ..
     } = baseline;
-    let other_work = accepted.fingerprint.differences(&run.fingerprint);
-    let comparable = other_work.is_empty();
-    let mut differences: Vec<String> = other_work.into_iter().map(str::to_owned).collect();
+    let key = Key::of(run);
+    let mut differences = key.other_work(&Key::of(accepted));
+    let comparable = differences.is_empty();
+    let set = baseline.set(&run.id, &key);
     differences.extend(sentence::machine_differences(&accepted.environment, &run.environment));
     Reference {
         name: name.clone(),
@@ -304,11 +343,25 @@ fn reference(run: &Run, baseline: &Baseline) -> Reference {
         branch: accepted.environment.branch.clone(),
         fingerprint: accepted.fingerprint.clone(),
         comparable,
+        runs: set.ids().into_iter().map(str::to_owned).collect(),
+        sessions: set.sessions(),
         differences,
     }
 }
 
 impl Verdict {
+    /// The verdict of a word, where it is one.
+    pub fn of_word(word: &str) -> Option<Self> {
+        let all = [
+            Self::Pass,
+            Self::Warning,
+            Self::Inconclusive,
+            Self::Critical,
+            Self::Invalid,
+        ];
+        all.into_iter().find(|verdict| verdict.word() == word)
+    }
+
     /// The word in sentences and JSON: `pass`.
     pub fn word(self) -> &'static str {
         match self {

@@ -25,19 +25,23 @@ pub(super) enum Standing {
     Open { beyond: bool, load: f64 },
     /// Cannot be told at all, and why.
     Unknown(String),
+    /// Broken within the runs, but runs may differ by as much; and why.
+    Luck(String),
     /// Relative, and there is no comparable baseline.
     Unjudged,
 }
 
 /// The verdict, and whether the critical limit (or else the warning limit) decided it.
 pub(super) fn decide(critical: Option<&Standing>, warning: Option<&Standing>) -> (Option<Verdict>, bool) {
-    use Standing::{Broken, Open, RuledOut, Unconfirmed, Unjudged, Unknown};
+    use Standing::{Broken, Luck, Open, RuledOut, Unconfirmed, Unjudged, Unknown};
     match (critical, warning) {
         (Some(Broken), _) => (Some(Verdict::Critical), true),
         (Some(Unconfirmed), _) => (Some(Verdict::Warning), true),
+        // Neither a pass nor a mere warning: what it seems is critical.
+        (Some(Luck(_)), _) => (Some(Verdict::Inconclusive), true),
         (_, Some(Broken | Unconfirmed)) => (Some(Verdict::Warning), false),
         (Some(Unknown(_)), _) => (Some(Verdict::Inconclusive), true),
-        (_, Some(Unknown(_))) => (Some(Verdict::Inconclusive), false),
+        (_, Some(Unknown(_) | Luck(_))) => (Some(Verdict::Inconclusive), false),
         (Some(RuledOut), _) => (Some(Verdict::Pass), true),
         (Some(Open { .. }), _) => (Some(Verdict::Inconclusive), true),
         (_, Some(RuledOut | Open { beyond: false, .. })) => (Some(Verdict::Pass), false),

@@ -4,7 +4,10 @@ use insta::assert_snapshot;
 
 use super::*;
 use crate::{
-    baseline::{Baseline, FORMAT, testing::Shape},
+    baseline::{
+        Baseline,
+        testing::{Shape, accepted},
+    },
     run::{self, Latency, Model, Target},
 };
 
@@ -25,16 +28,6 @@ fn slower(times: f64, shape: Shape) -> Shape {
     let mut steps = shape.steps.clone();
     steps[0].1 *= times;
     Shape { steps, ..shape }
-}
-
-fn accepted(run: Run) -> Baseline {
-    Baseline {
-        format: FORMAT.into(),
-        name: "default".into(),
-        accepted: "2026-01-03T00:00:00Z".parse().unwrap(),
-        reason: None,
-        run,
-    }
 }
 
 fn judged(run: &Run, baseline: Option<&Baseline>) -> Comparison {
@@ -112,7 +105,9 @@ fn wide_limits_pass_and_narrow_ones_on_noise_are_inconclusive() {
         (Verdict::Pass, "pass: 1 of 1 limits hold")
     );
     assert!(
-        comparison.reasons.is_empty() && comparison.notes.is_empty(),
+        comparison.reasons.is_empty()
+            && comparison.notes.len() == 1
+            && comparison.notes[0].contains("1 of the 8 sessions"),
         "{:?}",
         comparison.notes
     );
@@ -226,7 +221,7 @@ fn a_time_from_another_machine_is_at_most_a_warning() {
         "{}",
         comparison.sentence
     );
-    assert_snapshot!(comparison.notes.join("\n"), @"Another class of machine than that of the baseline (cores: 2, was 16): times beside it are never critical.");
+    assert_snapshot!(comparison.notes.join("\n"), @"Another class of machine than that of the baseline (cores: 2, was 16): times beside it are never critical. Variants of one run answer the same question on any machine.");
     // Errors do not care about the machine, and an absolute limit asks no baseline.
     assert_eq!(
         judged(&Shape { failures: 300, ..slow }.run(), Some(&baseline)).verdict,
@@ -381,7 +376,10 @@ fn a_run_of_two_seconds_assumes_independence_and_says_so() {
         ("mean", Verdict::Pass),
     ];
     assert_eq!(verdicts, expected);
-    assert_snapshot!(comparison.notes.join("\n"), @"Too few seconds or samples to resample: the interval of all steps mean response time, pay p95 response time takes operations as independent of each other and may be too narrow.");
+    assert_snapshot!(comparison.notes.join("\n"), @r"
+    Too few seconds or samples to resample: the interval of all steps mean response time, pay p95 response time takes operations as independent of each other and may be too narrow.
+    How much runs differ from one another is not known yet: the baseline has 1 of the 8 sessions that it takes (runs within 4 hours are one). Until then passing is about this run alone, and only a change far beyond an assumed 10 % is critical. `loadgate baseline add RUN` adds runs.
+    ");
     assert_snapshot!(comparison.sentence, @"inconclusive: all steps throughput is 800/s: the measurement is too short for an interval, which takes at least 5 seconds with samples");
 }
 
@@ -399,7 +397,10 @@ fn a_partial_run_never_passes_but_can_be_critical() {
         (Verdict::Inconclusive, Some(Verdict::Pass))
     );
     assert_snapshot!(comparison.sentence, @"inconclusive: the run is partial (interrupted after 20 s), so it cannot pass; run it again to the end");
-    assert_snapshot!(comparison.notes.join("\n"), @"The run is partial (interrupted after 20 s): what was measured until then is shown.");
+    assert_snapshot!(comparison.notes.join("\n"), @r"
+    The run is partial (interrupted after 20 s): what was measured until then is shown.
+    How much runs differ from one another is not known yet: the baseline has 1 of the 8 sessions that it takes (runs within 4 hours are one). Until then passing is about this run alone, and only a change far beyond an assumed 10 % is critical. `loadgate baseline add RUN` adds runs.
+    ");
     assert_eq!(
         judged(&partial(slower(4.0, shape(2, &[limit]))), Some(&baseline)).verdict,
         Verdict::Critical

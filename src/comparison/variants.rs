@@ -27,6 +27,7 @@ pub(super) fn judge(run: &Run) -> (Vec<Judgement>, Vec<String>) {
         let mut judge = Judge {
             candidate: Evidence::new(&candidate, Role::Candidate),
             reference: Some(Evidence::new(&reference, Role::Reference)),
+            set: None,
             other_machine: false,
             baseline: format!("\"{}\"", name.name),
         };

@@ -151,8 +151,10 @@ pub struct SendLag {
 pub struct BaselineSummary {
     /// Name it was accepted under.
     pub name: String,
-    /// Ids of the runs it consists of.
+    /// Ids of the runs that times are compared with, oldest first; of another machine the accepted one.
     pub ids: Vec<String>,
+    /// In how many sessions these were measured; 0 where they are of another class of machine.
+    pub sessions: usize,
     /// Start of its run (UTC).
     #[schemars(with = "String")]
     pub started: Timestamp,

@@ -78,6 +78,8 @@ pub(super) fn comparison() -> Comparison {
             branch: Some("main".into()),
             fingerprint: now.fingerprint.clone(),
             comparable: true,
+            runs: vec![before.id.clone()],
+            sessions: 1,
             differences: vec![],
         }),
         judgements: vec![pay, orders, stock, order, absolute],

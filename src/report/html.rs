@@ -313,6 +313,7 @@ fn baseline(comparison: &Comparison) -> String {
     ];
     parts.extend(words::revision(baseline.branch.as_deref(), baseline.commit.as_deref()));
     parts.push(baseline.started.strftime("%Y-%m-%d %H:%M:%S UTC").to_string());
+    parts.extend(words::set(baseline));
     parts.push(if baseline.comparable {
         "comparable".into()
     } else {

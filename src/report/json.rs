@@ -88,7 +88,11 @@ fn validity(run: &Run, comparison: &Comparison) -> Validity {
 fn baseline(reference: &Reference) -> BaselineSummary {
     BaselineSummary {
         name: reference.name.clone(),
-        ids: vec![reference.run_id.clone()],
+        ids: match reference.runs.as_slice() {
+            [] => vec![reference.run_id.clone()],
+            runs => runs.to_vec(),
+        },
+        sessions: reference.sessions,
         started: reference.started,
         commit: reference.commit.clone(),
         branch: reference.branch.clone(),

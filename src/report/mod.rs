@@ -11,6 +11,7 @@
 //! text      the summary for a terminal
 //! chart     the pictures, as PNG and SVG
 //! html      the page
+//! history   runs in a row, as text and JSON
 //! ```
 
 mod calibration;
@@ -19,6 +20,7 @@ mod counted;
 pub mod document;
 #[cfg(test)]
 mod example;
+mod history;
 mod html;
 mod json;
 mod seen;
@@ -29,14 +31,18 @@ mod words;
 
 use std::path::{Path, PathBuf};
 
-pub use self::{chart::PngError, json::document};
+pub use self::{
+    chart::PngError,
+    history::{history_json, history_text},
+    json::document,
+};
 use self::{
     chart::{Chart, Format, Scene},
     document::Artifact,
 };
 use crate::{
     baseline::Calibration,
-    comparison::{Comparison, calibration::Summary},
+    comparison::{Comparison, calibration::Summary, history::History},
     run::{self, Run, StoreError},
 };
 
@@ -145,6 +151,24 @@ pub fn text(
 ) -> String {
     let document = json::document(run, comparison, exit_code, vec![]);
     text::render(run, comparison, &document, report, colour, width)
+}
+
+/// Name of the chart of a history inside of a directory.
+pub const HISTORY_CHART: &str = "11-history.png";
+
+/// Writes the chart of a history into a directory; gives its path.
+///
+/// # Errors
+/// When it cannot be rendered or written.
+pub fn write_history(out: &Path, history: &History) -> Result<PathBuf, ReportError> {
+    let png = chart::history::draw(history, Format::Wide).png();
+    let png = png.map_err(|source| ReportError::Chart {
+        chart: HISTORY_CHART,
+        source,
+    })?;
+    let path = out.join(HISTORY_CHART);
+    run::write_atomically(&path, &png)?;
+    Ok(path)
 }
 
 /// The reference and the variant that is shown beside it, with their names: that of the worst finding, else the last.

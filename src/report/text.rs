@@ -81,6 +81,7 @@ fn head(run: &Run, comparison: &Comparison, paint: Paint) -> String {
         );
         line.extend(revision.map(|revision| format!(" · {revision}")));
         line.push_str(&format!(" · {}", baseline.started.strftime("%Y-%m-%d %H:%M UTC")));
+        line.extend(words::set(baseline).map(|set| format!(" · {set}")));
         lines.push(line);
     }
     if let Some(partial) = &run.partial {

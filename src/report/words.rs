@@ -5,7 +5,7 @@
 //! (which would reorder a line) never pass [`printable`].
 
 use crate::{
-    comparison::{Judgement, Verdict},
+    comparison::{Judgement, Reference, Verdict},
     run::{Build, Load, Model, Run},
     threshold::Limit,
     units,
@@ -114,6 +114,15 @@ pub(super) fn load(load: &Load) -> String {
 /// A length of time given in seconds, with its unit.
 pub(super) fn seconds(seconds: f64) -> String {
     units::format_ns(seconds * 1e9)
+}
+
+/// How many runs a baseline consists of, where there are several: `12 runs in 9 sessions`.
+pub(super) fn set(reference: &Reference) -> Option<String> {
+    let (runs, sessions) = (reference.runs.len() as u64, reference.sessions as u64);
+    (runs > 1).then(|| {
+        let sessions = counted(sessions, "session", "sessions");
+        format!("{} in {sessions}", counted(runs, "run", "runs"))
+    })
 }
 
 /// A count with thousands grouped.

@@ -2,7 +2,7 @@
 //!
 //! Pure arithmetic between values and pixels; knows nothing of drawing.
 
-use crate::units;
+use crate::units::{self, Unit};
 
 /// How values map to a stretch of pixels.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -162,6 +162,27 @@ pub(super) fn rate(highest: f64) -> Axis {
     }
 }
 
+/// An axis that need not begin at zero, with about five ticks in the unit of a metric.
+pub(super) fn between(low: f64, high: f64, unit: Unit) -> Axis {
+    let high = if high > low { high } else { low + 1.0 };
+    let step = ceil_125((high - low) / 5.0);
+    let (first, last) = ((low / step).floor() as i64, (high / step).ceil() as i64);
+    let value = |n: i64| step * n as f64;
+    Axis {
+        scale: Scale::Linear {
+            low: value(first),
+            high: value(last),
+        },
+        ticks: (first..=last)
+            .map(|n| Tick {
+                value: value(n),
+                label: unit.format(value(n)),
+            })
+            .collect(),
+        title: String::new(),
+    }
+}
+
 /// Seconds since the start of the measured window, labelled in a unit that suits their number.
 pub(super) fn time(end_s: f64) -> Axis {
     let end_s = end_s.max(1e-3);
@@ -231,6 +252,16 @@ mod tests {
         assert_eq!(labels(&rate(0.0)), ["0", "0.2", "0.4", "0.6", "0.8", "1", "1.2"]);
         assert_eq!(labels(&time(21.0)), ["0", "5", "10", "15", "20"]);
         assert_eq!(time(7200.0).title, "minutes since the start of the measured window");
+    }
+
+    #[test]
+    fn an_axis_between_two_values_holds_both() {
+        let axis = between(19.3e6, 26.1e6, Unit::Ns);
+        assert_eq!(labels(&axis), ["18 ms", "20 ms", "22 ms", "24 ms", "26 ms", "28 ms"]);
+        assert_eq!(
+            labels(&between(0.0, 0.0, Unit::Count)),
+            ["0", "0.2", "0.4", "0.6", "0.8", "1"]
+        );
     }
 
     #[test]

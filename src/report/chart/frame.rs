@@ -20,8 +20,8 @@ pub(super) struct Frame {
     pub(super) subtitle: String,
     /// Run and version.
     pub(super) footer: String,
-    /// The answer.
-    pub(super) verdict: Verdict,
+    /// The answer, where there is one.
+    pub(super) verdict: Option<Verdict>,
     /// What each kind of line means.
     pub(super) legend: Vec<Key>,
 }
@@ -84,9 +84,7 @@ impl Plot {
 impl Frame {
     /// Draws all that surrounds the data and says where the data go.
     pub(super) fn draw(&self, canvas: &mut Canvas<'_>, format: Format, x: Axis, y: Axis) -> Plot {
-        let below_head = self.head(canvas, format);
-        let below_legend = self.legend(canvas, format, below_head);
-        self.foot(canvas, format);
+        let (below_legend, _) = self.surround(canvas, format);
         let (width, height) = format.size();
         let (margin, tick) = (format.margin(), format.tick());
         let labels = Text::new(tick, theme::MUTED);
@@ -101,6 +99,15 @@ impl Frame {
         };
         axes(canvas, &plot, labels);
         plot
+    }
+
+    /// Draws title, legend and footer; gives the upper and the lower edge of what is between.
+    pub(super) fn surround(&self, canvas: &mut Canvas<'_>, format: Format) -> (f64, f64) {
+        let below_head = self.head(canvas, format);
+        let below_legend = self.legend(canvas, format, below_head);
+        self.foot(canvas, format);
+        let (_, height) = format.size();
+        (below_legend, height - format.margin() - format.tick() * 1.4)
     }
 
     /// Title and subtitle; gives the lower edge.
@@ -149,19 +156,17 @@ impl Frame {
         let (width, height) = format.size();
         let (margin, style) = (format.margin(), Text::new(format.tick(), theme::MUTED));
         let y = height - margin - style.size * 0.4;
-        let word = words::word(Some(self.verdict));
+        let word = self.verdict.map_or("", |verdict| words::word(Some(verdict)));
         let word_width = style.bold().width(word);
         canvas.text(
             word,
             (width - margin, y),
             Text::new(style.size, theme::INK).bold().at(HPos::Right),
         );
-        verdict_shape(
-            canvas,
-            self.verdict,
-            (width - margin - word_width - style.size * 0.8, y),
-            style.size * 0.42,
-        );
+        if let Some(verdict) = self.verdict {
+            let place = (width - margin - word_width - style.size * 0.8, y);
+            verdict_shape(canvas, verdict, place, style.size * 0.42);
+        }
         let room = width - 2.0 * margin - word_width - style.size * 2.4;
         canvas.text(&style.fit(&self.footer, room), (margin, y), style);
     }

@@ -7,6 +7,7 @@
 mod axis;
 mod canvas;
 mod frame;
+pub(super) mod history;
 mod latency_time;
 mod load_response;
 mod percentiles;
@@ -229,7 +230,7 @@ impl<'a> Scene<'a> {
             title,
             subtitle: subtitle.join(" · "),
             footer,
-            verdict: self.comparison.verdict,
+            verdict: Some(self.comparison.verdict),
             legend,
         }
     }
