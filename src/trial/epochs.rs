@@ -205,7 +205,7 @@ impl Epochs<'_> {
             return Next::GoOn;
         }
         let by_number = self.collector.intervals();
-        let variants: Vec<String> = self.workload.variants().map(|variant| variant_name(variant)).collect();
+        let variants: Vec<String> = self.workload.variants().map(variant_name).collect();
         let steps = self.workload.variants().enumerate().flat_map(|(index, variant)| {
             let steps = variant.measured.iter();
             steps.map(move |step| StepOf {

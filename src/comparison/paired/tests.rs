@@ -198,7 +198,7 @@ impl Machine {
         } = self.shape;
         let planned = f64::from(self.shape.epochs) * 0.5 * f64::from(self.shape.rounds);
         let mut level = mean * (1.0 + drift * self.at_s / planned) * (self.luck[variant] + self.normal(noise)).exp();
-        if round % self.shape.rounds == 0 {
+        if round.is_multiple_of(self.shape.rounds) {
             level *= 1.0 + self.shape.cold;
         }
         if is_second {
@@ -206,7 +206,7 @@ impl Machine {
         }
         if variant == 1 {
             level *= 1.0 + slower;
-            if self.shape.hiccup.is_some_and(|of| round % of == 0) {
+            if self.shape.hiccup.is_some_and(|of| round.is_multiple_of(of)) {
                 level *= 3.0;
             }
         }
