@@ -1,7 +1,7 @@
 //! Files in a directory: read with bounds, written beside and renamed, changed under a lock.
 //!
-//! The lock is the system's (`flock`), on the log beside the file: it ends with
-//! the process that holds it, so none can be left behind.
+//! The lock is the system's (`flock`), on the directory of the file: it ends with
+//! the process that holds it, so nothing of it can be left behind.
 
 use std::{
     fs::{self, File},
@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{BaselineError, Change, LOG};
+use super::{BaselineError, Change};
 use crate::run::{self, StoreError};
 
 /// The content of a file; `None` where there is none.
@@ -41,7 +41,10 @@ pub(super) fn update(path: &Path, limit: u64, change: Change<'_>) -> Result<(), 
 
 /// Appends a line to a log.
 pub(super) fn note(path: &Path, line: &str) -> Result<(), BaselineError> {
-    let appended = lock(path).and_then(|mut log| log.write_all(line.as_bytes()));
+    let appended = lock(path).and_then(|_lock| {
+        let mut log = File::options().create(true).append(true).open(path)?;
+        log.write_all(line.as_bytes())
+    });
     appended.map_err(|source| BaselineError::Log {
         path: path.to_owned(),
         source,
@@ -61,13 +64,13 @@ pub(super) fn list(directory: &Path) -> Result<Vec<String>, BaselineError> {
     Ok(paths)
 }
 
-/// The log beside a file, locked until it is dropped.
+/// The directory of a file, locked until it is dropped.
 fn lock(path: &Path) -> io::Result<File> {
     let directory = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(directory)?;
-    let log = File::options().create(true).append(true).open(directory.join(LOG))?;
-    log.lock()?;
-    Ok(log)
+    let lock = File::open(directory)?;
+    lock.lock()?;
+    Ok(lock)
 }
 
 fn unwritable(path: &Path, source: io::Error) -> BaselineError {

@@ -3,7 +3,9 @@
 //! ```text
 //! units      slices that share their luck → one observation
 //! effect     units → a change, its error and its p values
-//! looks      effects → broken, ruled out or open, at each look and over all limits
+//! questions  each limit of each variant → the effect that answers it
+//! decision   where a limit stands, and by which figures
+//! looks      decisions at each look, over all limits together
 //! balance    were both sides treated alike?
 //! ```
 //!
@@ -13,16 +15,19 @@
 //! and comes to the same end.
 
 mod balance;
+mod decision;
 mod effect;
 mod looks;
+mod questions;
 #[cfg(test)]
 mod tests;
 mod units;
 
-pub use self::looks::Label;
+pub use self::decision::Label;
 pub(super) use self::{
     balance::{changes_by_round, checks, notes},
-    looks::{Decision, decide, study},
+    decision::Decision,
+    looks::{decide, study},
 };
 use crate::{
     run::{Conduct, Interval, Resources, Run, Step, Unit},

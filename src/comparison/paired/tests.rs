@@ -3,7 +3,7 @@
 use rand::{RngExt as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
 use rand_distr::{Distribution as _, Normal};
 
-use super::{looks::Decision, *};
+use super::{decision::Decided, *};
 use crate::{
     comparison::standing::Standing,
     metric,
@@ -244,14 +244,14 @@ impl Machine {
     }
 }
 
-fn standing(decided: Option<&super::looks::Decided>) -> &Standing {
+fn standing(decided: Option<&Decided>) -> &Standing {
     &decided.unwrap().standing
 }
 
 /// Whether any limit is critical, and whether any warns.
 fn alarms(trial: &Simulated) -> [bool; 2] {
     let decisions = trial.decisions();
-    let broken = |limit: fn(&Decision) -> &Option<super::looks::Decided>| {
+    let broken = |limit: fn(&Decision) -> &Option<Decided>| {
         decisions
             .iter()
             .any(|decision| *standing(limit(decision).as_ref()) == Standing::Broken)
@@ -404,6 +404,23 @@ fn the_same_two_instances_all_the_time_are_known_less_well() {
         upper - lower
     };
     assert!(width(false) > width(true) + 0.02);
+}
+
+#[test]
+fn only_relative_limits_end_a_trial_early() {
+    let epochs = |limits: Vec<Threshold>| {
+        let mut trial = conduct(Shape {
+            noise: 0.002,
+            luck: 0.001,
+            ..Shape::default()
+        });
+        trial.thresholds = limits;
+        (1..=24).find(|epoch| next(&trial.pairing(), *epoch) != Next::GoOn)
+    };
+    let relative = || threshold("p50", "+10%", "+20%");
+    assert_eq!(epochs(vec![relative()]), Some(8));
+    assert_eq!(epochs(vec![relative(), threshold("p99", "1s", "2s")]), Some(24));
+    assert_eq!(epochs(Vec::new()), Some(24));
 }
 
 #[test]
