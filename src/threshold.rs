@@ -115,6 +115,11 @@ impl Limit {
         }
     }
 
+    /// Whether it is in points of share.
+    pub fn is_points(&self) -> bool {
+        matches!(self, Self::Points(_))
+    }
+
     /// Whether judging by it needs a reference.
     pub fn is_relative(&self) -> bool {
         !matches!(self, Self::Absolute { .. })

@@ -98,8 +98,16 @@ fn injected_failures_are_found() {
     .concat();
     let told = json(&calibrate(&desk, &arguments));
     assert_eq!(told[0]["injected"], "errors=20%");
-    let critical = &told[0]["summary"]["verdicts"]["critical"];
-    assert_eq!(critical["count"], 1, "{told}");
+    // Of the metric: the whole may be invalid on a busy machine.
+    let directory = fs::read_dir(desk.path().join("kept/rows/calibration")).unwrap();
+    let kept = fs::read_to_string(directory.last().unwrap().unwrap().path()).unwrap();
+    let kept: Value = serde_json::from_str(&kept).unwrap();
+    let errors = &kept["trials"][0]["metrics"][1];
+    assert_eq!(
+        (&errors["id"], &errors["verdict"]),
+        (&"all:error_rate".into(), &"critical".into()),
+        "{kept}"
+    );
     assert!(told[0]["summary"]["inflation"].is_null());
 }
 

@@ -74,8 +74,12 @@ impl Series {
             fits
         });
         let first = lines.len() - kept.count();
+        // Without the run that was accepted last there would be no set any more.
+        let accepted = self.records.iter().rposition(|record| record.accepted.is_some());
+        let accepted = accepted.filter(|at| *at < first).map(|at| &lines[at]);
+        let first = (first + usize::from(accepted.is_some())).min(lines.len());
         let mut text = head + "\n";
-        for line in &lines[first..] {
+        for line in accepted.into_iter().chain(&lines[first..]) {
             text.push_str(line);
             text.push('\n');
         }

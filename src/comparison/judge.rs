@@ -25,7 +25,7 @@ use super::{
     between::{Between, is_of_time},
     evidence::{Evidence, fewest_for_quantile},
     figures::Figures,
-    paired::Decision,
+    paired::{Decision, Label},
     sentence,
     standing::{Reading, Standing, decide},
 };
@@ -167,6 +167,13 @@ impl Judge<'_> {
         });
         let (verdict, by_critical) = decide(critical.as_ref(), warning.as_ref());
         judgement.verdict = verdict;
+        // What is said besides fits a pass only, or a warning that wanted to be more.
+        let unconfirmed = judgement.label == Some(Label::Unconfirmed);
+        judgement.label = judgement.label.filter(|_| match verdict {
+            Some(Verdict::Pass) => !unconfirmed,
+            Some(Verdict::Warning) => unconfirmed,
+            _ => false,
+        });
         let (limit, standing, decided) = if by_critical {
             (threshold.critical, critical, decided_critical)
         } else {

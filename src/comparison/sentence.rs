@@ -113,7 +113,12 @@ pub(super) fn confirmation(decision: Option<&Decision>, verdict: Option<Verdict>
 /// How the trial came to its end, for the notes.
 pub(super) fn conduct(conduct: &Conduct, epochs: u32, whole: bool) -> Vec<String> {
     let mut notes = Vec::new();
-    if whole && epochs < conduct.epochs {
+    if whole && epochs < conduct.epochs && conduct.confirmation.is_some() {
+        notes.push(format!(
+            "Load ended after {epochs} of {} epochs to confirm what was critical in fresh ones; what was open then stayed so.",
+            conduct.epochs
+        ));
+    } else if whole && epochs < conduct.epochs {
         notes.push(format!(
             "The trial ended after {epochs} of {} epochs: nothing that matters was open any more.",
             conduct.epochs

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::hash;
 use crate::threshold::Threshold;
 
+/// No trial looks more often.
+const MOST_LOOKS: usize = 10;
+
 /// How a trial was planned before its load, and how it came to its end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Conduct {
@@ -36,6 +39,11 @@ pub enum Unit {
 }
 
 impl Conduct {
+    /// Whether looks follow each other, and are as few as any trial takes: files can hold anything.
+    pub fn is_possible(&self) -> bool {
+        (1..=MOST_LOOKS).contains(&self.looks.len()) && self.looks.is_sorted_by(|a, b| a < b)
+    }
+
     /// The plan as it stands, to be compared with [`Conduct::plan`].
     pub fn hash(&self, thresholds: &[Threshold], seed: u64) -> String {
         let Self {

@@ -9,6 +9,11 @@ use super::{
 ///
 /// They hold with *at least* 95 % (Clopper & Pearson, Biometrika 26, 1934).
 pub fn share_bounds(hits: u64, trials: u64) -> Option<Bounds> {
+    share_bounds_at(hits, trials, TAIL)
+}
+
+/// The same with another probability on each side than 2.5 %.
+pub fn share_bounds_at(hits: u64, trials: u64, tail: f64) -> Option<Bounds> {
     if trials == 0 || hits > trials {
         return None;
     }
@@ -16,12 +21,12 @@ pub fn share_bounds(hits: u64, trials: u64) -> Option<Bounds> {
     let lower = if hits == 0.0 {
         0.0
     } else {
-        beta_quantile(TAIL, hits, misses + 1.0)
+        beta_quantile(tail, hits, misses + 1.0)
     };
     let upper = if misses == 0.0 {
         1.0
     } else {
-        beta_quantile(1.0 - TAIL, hits + 1.0, misses)
+        beta_quantile(1.0 - tail, hits + 1.0, misses)
     };
     Some([lower, upper])
 }

@@ -3,7 +3,7 @@
 //! They take every trial to be independent of the others. Events that come in
 //! clusters do not fit; see [`super::totals`] for those.
 
-use super::{Bounds, beta::incomplete_beta, binomial::share_bounds, estimate::recovered};
+use super::{Bounds, beta::incomplete_beta, binomial::share_bounds_at, estimate::recovered};
 
 /// The one-sided p value of the hypothesis "the candidate's rate is at most the
 /// reference's", from [events, trials] of both.
@@ -24,13 +24,14 @@ pub fn events_p(reference: [u64; 2], candidate: [u64; 2]) -> f64 {
     incomplete_beta(candidate[0] as f64, reference[0] as f64 + 1.0, share)
 }
 
-/// The 95 % bounds of the candidate's rate − the reference's, from [events, trials] of both.
+/// Bounds of the candidate's rate − the reference's, from [events, trials] of both, each exceeded with a
+/// probability of about `tail`.
 ///
 /// The bounds of the two rates (Clopper & Pearson 1934) combined by the method of
 /// variance estimates recovery (Zou & Donner, Statistics in Medicine 27, 2008).
 /// −1 and 1 where a side has no trials or more events than trials.
-pub fn events_difference(reference: [u64; 2], candidate: [u64; 2]) -> Bounds {
-    let bounds = |[events, trials]: [u64; 2]| share_bounds(events, trials);
+pub fn events_difference(reference: [u64; 2], candidate: [u64; 2], tail: f64) -> Bounds {
+    let bounds = |[events, trials]: [u64; 2]| share_bounds_at(events, trials, tail);
     let rate = |[events, trials]: [u64; 2]| events as f64 / trials as f64;
     match (bounds(reference), bounds(candidate)) {
         (Some(r), Some(c)) => recovered(rate(reference), rate(candidate), r, c),
@@ -59,6 +60,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::stats::TAIL;
 
     #[test]
     fn p_values_and_bounds_agree_with_an_independent_implementation() {
@@ -66,7 +68,7 @@ mod tests {
         assert!((events_p([3, 1_900], [9, 1_000]) - 0.005_005_556_816_916_589_5).abs() < 1e-12);
         assert!((events_p([0, 700], [3, 700]) - 0.125).abs() < 1e-12);
         // binomtest(k, n).proportion_ci(method='exact'), and Zou and Donner's formula by hand
-        let [lower, upper] = events_difference([2, 900], [11, 1_000]);
+        let [lower, upper] = events_difference([2, 900], [11, 1_000], TAIL);
         assert!((lower - 0.000_800_226_270_856_952_6).abs() < 1e-9, "{lower}");
         assert!((upper - 0.017_593_455_665_408_812).abs() < 1e-9, "{upper}");
     }
@@ -93,8 +95,8 @@ mod tests {
         assert_eq!(events_p([0, 100], [0, 100]), 1.0);
         assert_eq!(events_p([0, 0], [5, 100]), 1.0);
         assert_eq!(events_p([0, 100], [5, 4]), 1.0);
-        assert_eq!(events_difference([0, 0], [5, 100]), [-1.0, 1.0]);
-        let [lower, upper] = events_difference([0, 1_000], [0, 1_000]);
+        assert_eq!(events_difference([0, 0], [5, 100], TAIL), [-1.0, 1.0]);
+        let [lower, upper] = events_difference([0, 1_000], [0, 1_000], TAIL);
         assert!(lower < -0.003 && upper > 0.003);
     }
 
@@ -108,8 +110,8 @@ mod tests {
             prop_assert!(events_p([reference, trials], [candidate + 1, trials]) < p);
             prop_assert!(events_p([reference + 1, trials], [candidate, trials]) >= p);
             let ([a, b], [c, d]) = (
-                events_difference([reference, trials], [candidate, trials]),
-                events_difference([candidate, trials], [reference, trials]),
+                events_difference([reference, trials], [candidate, trials], TAIL),
+                events_difference([candidate, trials], [reference, trials], TAIL),
             );
             prop_assert!((a + d).abs() < 1e-12 && (b + c).abs() < 1e-12 && a <= b);
         }

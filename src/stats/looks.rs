@@ -13,6 +13,9 @@ pub const ALPHA: f64 = 0.01;
 /// The chance of passing what is not to be passed, in all looks together.
 pub const ALPHA_PASSING: f64 = 0.05;
 
+/// With fewer units than this nothing can be confirmed: swaps of fewer are no evidence at [`ALPHA`] over two limits.
+const FEWEST_CONFIRMING: usize = 8;
+
 /// With fewer units no finding is critical, however clear it looks.
 pub const FEWEST_UNITS_FOR_CRITICAL: usize = 12;
 
@@ -33,6 +36,11 @@ pub struct Look {
 /// With fewer than three planned units some looks coincide.
 pub fn looks(planned: usize) -> [usize; LOOKS] {
     [planned.div_ceil(3), (2 * planned).div_ceil(3), planned]
+}
+
+/// How many fresh units confirm a finding: half of those planned, rounded up, and no fewer than eight.
+pub fn confirming(planned: usize) -> usize {
+    planned.div_ceil(2).max(FEWEST_CONFIRMING)
 }
 
 /// The level at which a look rejects: .0005, .0030, .0065; 0, so never, after the last.

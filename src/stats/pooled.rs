@@ -101,10 +101,12 @@ impl PooledPair {
     /// candidate's makes no difference": the share of all swaps within units that
     /// raise the ratio of the `q`-quantiles as far as the one observed.
     ///
+    /// And beside it the share of those that raise it no further, for the opposite question.
+    ///
     /// All swaps for up to 12 units, else (hits + 1)/(draws + 1) of 4,095 random
     /// ones (Phipson & Smyth, Stat. Appl. Genet. Mol. Biol. 9, 2010). `None`
     /// where there is no quantile.
-    pub fn permutation(&self, q: f64, seed: u64) -> Option<f64> {
+    pub fn permutation(&self, q: f64, seed: u64) -> Option<[f64; 2]> {
         let once = vec![1; self.units];
         let sides = self.sides(&once);
         // The same weights for both, whatever was swapped: half of all values.
@@ -118,7 +120,8 @@ impl PooledPair {
             observed
         };
         let mut swapped = sides;
-        Some(share_of_signs(self.units, EXACT_SWAPS, seed, |signs| {
+        let mut no_more = 0_u32;
+        let worse = share_of_signs(self.units, EXACT_SWAPS, seed, |signs| {
             for unit in 0..self.units {
                 let swap = (signs[unit / 64] >> (unit % 64) & 1) as u32;
                 for (side, own) in swapped.iter_mut().zip([1 - swap, swap]) {
@@ -127,8 +130,16 @@ impl PooledPair {
                 }
             }
             // A side that a swap leaves empty tells nothing against the hypothesis.
-            self.log_ratio(&weights, &swapped).is_none_or(|change| change >= enough)
-        }))
+            let change = self.log_ratio(&weights, &swapped);
+            no_more += u32::from(change.is_none_or(|change| change <= observed + 1e-12));
+            change.is_none_or(|change| change >= enough)
+        });
+        let (all, own) = match self.units <= EXACT_SWAPS as usize {
+            true => (1_u64 << self.units, 0.0),
+            // The one observed is not among those that are drawn.
+            false => (1_u64 << EXACT_SWAPS, 1.0),
+        };
+        Some([worse, (f64::from(no_more) + own) / all as f64])
     }
 
     fn weights(&self, q: f64) -> Option<[HarrellDavis; 2]> {
@@ -257,10 +268,13 @@ mod tests {
         assert_eq!(quantile(12, 0.99), f64::INFINITY);
         assert_eq!(quantile(1_000, 0.01), f64::INFINITY);
         assert_eq!(PooledPair::new(with(12)).change(0.99, 1), None);
-        assert_eq!(PooledPair::new(with(12)).permutation(0.5, 1), Some(1.0));
+        assert_eq!(PooledPair::new(with(12)).permutation(0.5, 1).map(|p| p[0]), Some(1.0));
         // Infinite beside 10 while more than half of the failures are the candidate's: 15 + 6 + 1 of 64 swaps.
         let failing = vec![[vec![(10, 1_000)], vec![(10, 900), (FAILED, 100)]]; 6];
-        assert_eq!(PooledPair::new(failing).permutation(0.95, 1), Some(22.0 / 64.0));
+        assert_eq!(
+            PooledPair::new(failing).permutation(0.95, 1).map(|p| p[0]),
+            Some(22.0 / 64.0)
+        );
     }
 
     #[test]
@@ -290,7 +304,7 @@ mod tests {
         // The pseudo-values have the autocorrelation −.34. The deviation of an error from 2,000 replicates is 1.6 %.
         assert!((located.error / 0.014_930 - 1.0).abs() < 0.05, "{located:?}");
         assert_eq!(located.freedom, 11.0);
-        assert_eq!(pair.permutation(0.9, 1), Some(0.312_744_140_625));
+        assert_eq!(pair.permutation(0.9, 1).map(|p| p[0]), Some(0.312_744_140_625));
     }
 
     #[test]
@@ -308,14 +322,24 @@ mod tests {
 
     #[test]
     fn swaps_within_units_tell_a_change_from_none() {
-        assert_eq!(PooledPair::new(units(1, 8, 1.5)).permutation(0.9, 1), Some(1.0 / 256.0));
         assert_eq!(
-            PooledPair::new(units(1, 24, 1.5)).permutation(0.9, 1),
+            PooledPair::new(units(1, 8, 1.5)).permutation(0.9, 1).map(|p| p[0]),
+            Some(1.0 / 256.0)
+        );
+        assert_eq!(
+            PooledPair::new(units(1, 24, 1.5)).permutation(0.9, 1).map(|p| p[0]),
             Some(1.0 / 4_096.0)
         );
-        assert!(PooledPair::new(units(1, 24, 1.0 / 1.5)).permutation(0.9, 1).unwrap() > 0.99);
+        assert!(PooledPair::new(units(1, 24, 1.0 / 1.5)).permutation(0.9, 1).unwrap()[0] > 0.99);
+        // The opposite question, of the same swaps.
+        assert_eq!(
+            PooledPair::new(units(1, 8, 1.0 / 1.5))
+                .permutation(0.9, 1)
+                .map(|p| p[1]),
+            Some(1.0 / 256.0)
+        );
         let same: Vec<f64> = (0..60)
-            .map(|seed| PooledPair::new(units(seed, 8, 1.0)).permutation(0.9, seed).unwrap())
+            .map(|seed| PooledPair::new(units(seed, 8, 1.0)).permutation(0.9, seed).unwrap()[0])
             .collect();
         // Uniform: 15 of 60 are expected below .25, with a deviation of 3.4.
         let low = same.iter().filter(|p| **p <= 0.25).count();

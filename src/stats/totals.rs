@@ -15,6 +15,12 @@ pub struct Totals {
     pub candidate: [f64; 2],
 }
 
+/// Of no unit.
+const NOTHING: Totals = Totals {
+    reference: [0.0; 2],
+    candidate: [0.0; 2],
+};
+
 /// ln((Σsum/Σcount of the candidate) / (Σsum/Σcount of the reference)), over units in the order of time.
 ///
 /// The standard error is the jackknife's (see [`pseudo_values`]), with their
@@ -41,15 +47,20 @@ pub fn difference_of_rates(units: &[Totals]) -> Option<Located> {
 /// `None` where a change does not exist or is not finite.
 pub fn pseudo_values(units: &[Totals], scale: Scale) -> Option<Vec<f64>> {
     let n = units.len() as f64;
-    let all = total(units.iter());
-    let estimate = change(&all, scale)?;
-    (0..units.len())
-        .map(|left_out| {
-            // Summed anew: a subtraction would leave rounding errors where zero is due.
-            let others = units[..left_out].iter().chain(&units[left_out + 1..]);
-            Some(n * estimate - (n - 1.0) * change(&total(others), scale)?)
-        })
-        .collect()
+    let estimate = change(&total(units.iter()), scale)?;
+    // What comes before and after each unit is added up: a subtraction would leave rounding errors where zero is due.
+    let mut after = vec![NOTHING; units.len() + 1];
+    for at in (0..units.len()).rev() {
+        after[at] = total([&after[at + 1], &units[at]].into_iter());
+    }
+    let mut before = NOTHING;
+    let mut values = Vec::with_capacity(units.len());
+    for (unit, after) in units.iter().zip(&after[1..]) {
+        let others = total([&before, after].into_iter());
+        values.push(n * estimate - (n - 1.0) * change(&others, scale)?);
+        before = total([&before, unit].into_iter());
+    }
+    Some(values)
 }
 
 fn jackknife(units: &[Totals], scale: Scale) -> Option<Located> {
@@ -68,10 +79,7 @@ fn jackknife(units: &[Totals], scale: Scale) -> Option<Located> {
 }
 
 fn total<'a>(units: impl Iterator<Item = &'a Totals>) -> Totals {
-    let mut sum = Totals {
-        reference: [0.0; 2],
-        candidate: [0.0; 2],
-    };
+    let mut sum = NOTHING;
     for unit in units {
         for at in 0..2 {
             sum.reference[at] += unit.reference[at];

@@ -19,7 +19,7 @@ use crate::{
     executor::{self, Driven, Event, Injection, Plan, SlicePlan, Slices},
     recorder::Collector,
     run::{self, Accounting, Interval, Run},
-    stats::looks::looks,
+    stats::looks::{confirming, looks},
     workload::{End, Load, Workload, stream},
 };
 
@@ -194,7 +194,7 @@ impl Epochs<'_> {
             Next::Stop => epochs,
             Next::Confirm => {
                 self.conduct.confirmation = Some(epochs);
-                epochs + self.conduct.epochs.div_ceil(2)
+                epochs + confirming(self.conduct.epochs as usize) as u32
             }
         }
     }

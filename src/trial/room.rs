@@ -1,8 +1,9 @@
 //! Whether the user's servers have room for all sessions of the load: asked before anything
 //! is made, so that it is not found out in the middle of a run.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
+use tokio::time::timeout;
 use tokio_postgres::{Config, config::Host};
 
 use super::{TrialError, servers::config};
@@ -11,6 +12,12 @@ use crate::{
     target::{Connector, Room, fill},
     workload::{Kind, Profile, Provision, Workload},
 };
+
+/// For so few connections nobody is asked.
+const FEW: u64 = 10;
+
+/// A server that does not answer is met, and told, later.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is needed of one server.
 struct Server {
@@ -48,7 +55,10 @@ pub(super) async fn check(workload: &Arc<Workload>, directory: &Path) -> Result<
     let sessions = executor::sessions(&workload.load.profile);
     let mut notes = Vec::new();
     for server in servers(workload, directory).await {
-        let Ok(Some(room)) = server.connector.room().await else {
+        if server.needed <= FEW {
+            continue;
+        }
+        let Ok(Ok(Some(room))) = timeout(PATIENCE, server.connector.room()).await else {
             continue;
         };
         if server.needed <= room.left() {

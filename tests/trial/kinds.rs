@@ -135,7 +135,7 @@ fn a_process_that_waits_is_found_slower() {
         comparison["reason"]
             .as_str()
             .unwrap()
-            .contains("confirmed by 6 fresh epochs"),
+            .contains("confirmed by 8 fresh epochs"),
         "{comparison}"
     );
 

@@ -81,9 +81,9 @@ fn turns(trial: &Pairing<'_>) -> Check {
 fn order(trial: &Pairing<'_>) -> Option<Check> {
     let worst = (1..trial.variants.len())
         .filter_map(|candidate| period_effect(&rounds(trial, candidate)))
-        .max_by(|a, b| (a.0.abs() / a.1).total_cmp(&(b.0.abs() / b.1)))?;
-    let (effect, error) = worst;
-    let ok = effect.abs() <= ALLOWED_ORDER_EFFECT || effect.abs() <= ORDER_ERRORS * error;
+        .max_by(|a, b| excess(a).total_cmp(&excess(b)))?;
+    let (effect, _) = worst;
+    let ok = excess(&worst) <= 1.0;
     let shown = format_change(libm::expm1(effect));
     Some(Check {
         id: "order".into(),
@@ -99,6 +99,12 @@ fn order(trial: &Pairing<'_>) -> Option<Check> {
         value: Some(effect),
         limit: Some(ALLOWED_ORDER_EFFECT),
     })
+}
+
+/// How often what is allowed goes into an effect with its error: beyond 1 both allowances are exceeded.
+fn excess((effect, error): &(f64, f64)) -> f64 {
+    let allowed = ALLOWED_ORDER_EFFECT.max(ORDER_ERRORS * error);
+    effect.abs() / allowed
 }
 
 /// The first round of an epoch may be this much slower than its last one before a word is said,

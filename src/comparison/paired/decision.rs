@@ -97,6 +97,8 @@ pub(super) fn decided(
     let standing = match () {
         () if beyond && certain => Standing::Broken,
         () if upper < size || upper <= 0.0 => Standing::RuledOut,
+        // "Not one more" is a matter of counting.
+        () if size == 0.0 && limit.is_points() && change <= 0.0 => Standing::RuledOut,
         () => {
             // The width of an interval falls with the root of the load.
             let (width, distance) = match beyond {

@@ -6,7 +6,7 @@ use crate::{
     metric::{Better, Measure, Metric, Span, Statistic},
     run::{Latency, StepInterval},
     stats::{
-        Bounds, Located, Scale,
+        Bounds, Located, Scale, TAIL,
         events::{events_difference, events_p_beyond},
         flips::{capped, sign_flip},
         looks::FEWEST_UNITS_FOR_CRITICAL,
@@ -108,7 +108,12 @@ impl Asked<'_> {
     }
 
     fn ratio(&self, totals: &[Totals]) -> Result<Effect, String> {
-        let located = ratio_of_totals(totals).ok_or_else(|| too_few(totals.len()))?;
+        let complete = rates(totals).iter().all(|rate| rate.is_finite() && *rate > 0.0);
+        let why = || match complete {
+            true => too_few(totals.len()),
+            false => "one side has nothing to compare: no operation completed in it".to_owned(),
+        };
+        let located = ratio_of_totals(totals).ok_or_else(why)?;
         let observations = pseudo_values(totals, Scale::Relative).ok_or_else(|| too_few(totals.len()))?;
         Ok(self.located(located, &observations, rates(totals), totals.len()))
     }
@@ -120,6 +125,18 @@ impl Asked<'_> {
         ];
         let values = rates(totals);
         if self.scale == Scale::Relative {
+            if values == [0.0; 2] {
+                let none = Located {
+                    estimate: 0.0,
+                    error: 0.0,
+                    freedom: f64::INFINITY,
+                };
+                let known = Known::Located {
+                    located: none,
+                    null: [1.0; 2],
+                };
+                return Ok(self.effect(values, totals.len(), known));
+            }
             if values[0] == 0.0 {
                 return Err("a change from zero has no percentage; write the limit as in \"+0.5pp\"".into());
             }
@@ -161,17 +178,18 @@ impl Asked<'_> {
             return Ok(self.located(located, &capped(&changes), values, units.len()));
         }
         let located = pooled.change(q, self.seed).ok_or_else(|| too_few(units.len()))?;
-        let worse = pooled.permutation(q, self.seed).ok_or_else(|| too_few(units.len()))?;
+        let null = pooled.permutation(q, self.seed).ok_or_else(|| too_few(units.len()))?;
         let known = Known::Located {
             located: self.widened(located),
-            null: [worse, 1.0 - worse],
+            null,
         };
         Ok(self.effect(values, units.len(), known))
     }
 
     fn located(&self, located: Located, observations: &[f64], values: [f64; 2], units: usize) -> Effect {
         let mirrored: Vec<f64> = observations.iter().map(|observation| -observation).collect();
-        // Fewer signs cannot be unlikely enough, whatever they are.
+        // The signs of fewer units do not reach the level of a look over several limits, whatever they are;
+        // nothing is critical then, or it is confirmed what more units have said.
         let null = match units {
             0..FEWEST_UNITS_FOR_CRITICAL => [0.0; 2],
             _ => [sign_flip(observations, self.seed), sign_flip(&mirrored, self.seed)],
@@ -217,7 +235,7 @@ impl Effect {
             // Counts that are the same in all units differ by nothing.
             Known::Located { located, .. } if located.error == 0.0 => [self.shown(located.estimate); 2],
             Known::Located { located, .. } => located.interval().map(|bound| self.shown(bound)),
-            Known::Events([reference, candidate]) => events_difference(*reference, *candidate),
+            Known::Events([reference, candidate]) => events_difference(*reference, *candidate, TAIL),
         }
     }
 
@@ -225,7 +243,8 @@ impl Effect {
     pub(super) fn upper(&self, alpha: f64) -> f64 {
         match &self.known {
             Known::Located { located, .. } if located.error > 0.0 => self.shown(located.upper(alpha)),
-            Known::Located { .. } | Known::Events(_) => self.interval()[1],
+            Known::Located { .. } => self.interval()[1],
+            Known::Events([reference, candidate]) => events_difference(*reference, *candidate, alpha)[1],
         }
     }
 
@@ -299,7 +318,8 @@ fn rates(totals: &[Totals]) -> [f64; 2] {
 /// The standard error of the difference of two shares of independent operations.
 fn binomial_error(counts: [[u64; 2]; 2]) -> f64 {
     let variances = counts.map(|[events, trials]| {
-        let share = events as f64 / trials as f64;
+        // Half an event is added: none, or nothing else, is no certainty.
+        let share = (events as f64 + 0.5) / (trials as f64 + 1.0);
         share * (1.0 - share) / trials as f64
     });
     (variances[0] + variances[1]).sqrt()

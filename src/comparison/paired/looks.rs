@@ -40,8 +40,10 @@ pub(in crate::comparison) fn decide(trial: &Pairing<'_>) -> (Vec<Option<Decision
     if let Some(confirmation) = trial.conduct.confirmation {
         confirm(trial, &questions, confirmation, &mut decisions);
     }
-    for decision in decisions.iter_mut().filter(|decision| decision.confirmation.is_none()) {
-        decision.unconfirm();
+    // A run from before trials were planned was never to be confirmed.
+    if !trial.conduct.plan.is_empty() {
+        let unconfirmed = decisions.iter_mut().filter(|decision| decision.confirmation.is_none());
+        unconfirmed.for_each(Decision::unconfirm);
     }
     let mut decisions = questions
         .iter()

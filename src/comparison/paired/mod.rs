@@ -112,7 +112,11 @@ impl Stored {
         Self {
             names: run.variants.iter().map(|variant| variant.name.clone()).collect(),
             steps: steps.collect(),
-            conduct: run.conduct.clone().unwrap_or_else(unplanned),
+            conduct: run
+                .conduct
+                .clone()
+                .filter(Conduct::is_possible)
+                .unwrap_or_else(unplanned),
         }
     }
 

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     comparison::{evidence::fewest_for_quantile, judge::scale_of},
     metric::{Measure, Statistic},
-    run::{Conduct, Unit, hash},
+    run::{Conduct, MOST_VARIANTS, Unit, hash},
     stats::{Scale, events::events_p_beyond},
     threshold::{Limit, Threshold},
 };
@@ -46,7 +46,7 @@ pub(super) fn questions<'a>(trial: &Pairing<'a>) -> Vec<Question<'a>> {
             .any(|limit| limit.is_relative());
         relative && !threshold.metric.measure.is_exact()
     };
-    let variants = 1..trial.variants.len();
+    let variants = 1..trial.variants.len().min(MOST_VARIANTS);
     let questions = variants.flat_map(|variant| {
         let asked = trial.thresholds.iter().filter(of_slices);
         asked.map(move |threshold| Question { variant, threshold })
@@ -175,8 +175,8 @@ pub(super) fn failures_differ(trial: &Pairing<'_>, question: &Question<'_>, epoc
             [step.failed as f64, step.completed as f64 + step.failed as f64]
         });
         for (sum, side) in counts.iter_mut().zip([totals.reference, totals.candidate]) {
-            sum[0] += side[0] as u64;
-            sum[1] += side[1] as u64;
+            sum[0] = sum[0].saturating_add(side[0] as u64);
+            sum[1] = sum[1].saturating_add(side[1] as u64);
         }
     }
     let [reference, candidate] = counts;
@@ -204,20 +204,28 @@ impl Answer {
     pub(super) fn below(&self) -> f64 {
         match (&self.warning, &self.critical) {
             (Some((warning, Ok(effect))), Some((critical, _))) if scale_of(*warning) == scale_of(*critical) => {
-                size(*warning, effect)
+                // With its floor the milder limit may be the larger one.
+                size(*warning, effect).min(size(*critical, effect))
             }
             _ => 0.0,
         }
     }
 
-    /// What a pass says besides.
+    /// What a pass says besides: every limit must be out of the question.
     pub(super) fn label(&self, levels: Levels, better: bool) -> Option<Label> {
-        let mildest = self.warning.as_ref().or(self.critical.as_ref())?;
-        let (limit, Ok(effect)) = mildest else { return None };
-        let size = size(*limit, effect);
+        let sides: Option<Vec<(f64, &Effect)>> = [&self.critical, &self.warning]
+            .into_iter()
+            .flatten()
+            .map(|(limit, effect)| effect.as_ref().ok().map(|effect| (size(*limit, effect), effect)))
+            .collect();
+        let sides = sides?;
+        let least = sides.iter().map(|(size, _)| *size).fold(f64::INFINITY, f64::min);
+        let ruled_out = sides.iter().all(|(size, effect)| effect.upper(levels.pass) < *size);
         match () {
-            () if better && effect.change() <= -size => Some(Label::Improved),
-            () if effect.upper(levels.pass) < size => Some(Label::NoChange),
+            () if better && ruled_out && sides.iter().all(|(_, effect)| effect.change() <= -least) => {
+                Some(Label::Improved)
+            }
+            () if ruled_out => Some(Label::NoChange),
             () => None,
         }
     }

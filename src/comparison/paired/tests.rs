@@ -32,6 +32,8 @@ struct Shape {
     drift: f64,
     /// How much slower the second slice of a round is.
     second: f64,
+    /// Whether p99 is limited too.
+    tail: bool,
     /// How much slower the first round of an epoch is.
     cold: f64,
     /// Share of the candidate's operations that fail.
@@ -55,6 +57,7 @@ impl Default for Shape {
             drift: 0.0,
             second: 0.0,
             cold: 0.0,
+            tail: false,
             failing: 0.0,
             fresh: true,
         }
@@ -68,6 +71,8 @@ struct Simulated {
     steps: Vec<StepOf>,
     intervals: Vec<Interval>,
     conduct: Conduct,
+    /// After how many epochs a look ended the first stage, where one did.
+    ended: Option<u32>,
 }
 
 impl Simulated {
@@ -101,11 +106,14 @@ fn threshold(name: &str, warning: &str, critical: &str) -> Threshold {
 
 /// Loads epoch after epoch, as a trial does, until the verdict stands.
 fn conduct(shape: Shape) -> Simulated {
-    let thresholds = vec![
+    let mut thresholds = vec![
         threshold("mean", "+3%", "+10%"),
         threshold("p50", "+3%", "+10%"),
         threshold("error_rate", "+0.1pp", "+1pp"),
     ];
+    if shape.tail {
+        thresholds.push(threshold("p99", "+10%", "+25%"));
+    }
     let mut looks: Vec<u32> = crate::stats::looks::looks(shape.epochs as usize)
         .map(|look| look as u32)
         .to_vec();
@@ -128,6 +136,7 @@ fn conduct(shape: Shape) -> Simulated {
             plan: String::new(),
             confirmation: None,
         },
+        ended: None,
     };
     trial.conduct.plan = trial.conduct.hash(&trial.thresholds, 7);
     let mut machine = Machine::new(shape);
@@ -136,12 +145,16 @@ fn conduct(shape: Shape) -> Simulated {
         machine.epoch(epoch, &mut trial.intervals);
         epoch += 1;
         if trial.conduct.confirmation.is_none() {
-            match next(&trial.pairing(), epoch) {
+            let next = next(&trial.pairing(), epoch);
+            if next != Next::GoOn {
+                trial.ended = Some(epoch);
+            }
+            match next {
                 Next::GoOn => {}
                 Next::Stop => end = epoch,
                 Next::Confirm => {
                     trial.conduct.confirmation = Some(epoch);
-                    end = epoch + shape.epochs.div_ceil(2);
+                    end = epoch + crate::stats::looks::confirming(shape.epochs as usize) as u32;
                 }
             }
         }
@@ -448,16 +461,100 @@ fn an_interrupted_trial_is_judged_by_what_there_is() {
 }
 
 #[test]
-fn judging_again_comes_to_the_same_end() {
-    for slower in [0.0, 0.05, 0.12] {
-        let trial = conduct(Shape {
+fn judging_again_comes_to_the_end_that_the_trial_came_to() {
+    for slower in [0.0, 0.05, 0.12, 0.3] {
+        let mut trial = conduct(Shape {
             slower,
             noise: 0.05,
             ..Shape::default()
         });
-        let text = |decisions: Vec<Decision>| format!("{decisions:?}");
-        assert_eq!(text(trial.decisions()), text(trial.decisions()));
+        trial.conduct.inflation = 1.215_570_921_796_950_1;
+        trial.conduct.plan = trial.conduct.hash(&trial.thresholds, 7);
+        let before = format!("{:?}", trial.decisions());
+        let stored = serde_json::to_string(&(&trial.conduct, &trial.intervals, &trial.thresholds)).unwrap();
+        let (conduct, intervals, thresholds) = serde_json::from_str(&stored).unwrap();
+        let again = Simulated {
+            conduct,
+            intervals,
+            thresholds,
+            ..trial
+        };
+        assert_eq!(format!("{:?}", again.decisions()), before);
+        assert!(
+            checks(&again.pairing())
+                .iter()
+                .all(|check| check.ok || check.id == "order")
+        );
     }
+    for slower in [0.0, 0.3] {
+        let trial = conduct(Shape {
+            slower,
+            ..Shape::default()
+        });
+        assert_eq!(Some(decide(&trial.pairing()).1), trial.ended);
+    }
+}
+
+#[test]
+fn a_candidate_that_fails_completely_is_critical() {
+    let trial = conduct(Shape {
+        failing: 1.0,
+        ..Shape::default()
+    });
+    let errors = &trial.decisions()[2];
+    assert_eq!(*standing(errors.critical.as_ref()), Standing::Broken);
+    assert_eq!(errors.measured().unwrap().change, 1.0);
+}
+
+#[test]
+fn a_tail_three_times_as_long_is_confirmed_by_few_epochs_too() {
+    let trial = conduct(Shape {
+        tail: true,
+        slower: 2.0,
+        epochs: 12,
+        ..Shape::default()
+    });
+    let p99 = &trial.decisions()[3];
+    assert_eq!(*standing(p99.critical.as_ref()), Standing::Broken);
+    assert_eq!(p99.confirmation, Some(8));
+}
+
+#[test]
+fn no_failure_at_all_breaks_no_limit_on_failures() {
+    let mut trial = conduct(Shape::default());
+    trial.thresholds = vec![
+        threshold("error_rate", "+10%", "+20%"),
+        threshold("error_rate", "+0pp", "+0pp"),
+    ];
+    for decision in trial.decisions() {
+        assert_eq!(*standing(decision.critical.as_ref()), Standing::RuledOut);
+    }
+}
+
+#[test]
+fn a_floor_above_the_critical_limit_does_not_hide_it() {
+    let mut trial = conduct(Shape {
+        slower: 0.3,
+        ..Shape::default()
+    });
+    // 5 ms of 5 ms: the warning begins at twice the time.
+    trial.thresholds = vec![threshold("mean", "+5% and 5ms", "+10%")];
+    let mean = &trial.decisions()[0];
+    assert_eq!(*standing(mean.critical.as_ref()), Standing::Broken);
+    assert_eq!(mean.label, None);
+}
+
+#[test]
+fn looks_that_no_trial_took_are_not_taken() {
+    let trial = conduct(Shape::default());
+    for looks in [vec![1; 1_000_000], vec![8, 8], vec![16, 8], Vec::new()] {
+        let conduct = Conduct {
+            looks,
+            ..trial.conduct.clone()
+        };
+        assert!(!conduct.is_possible());
+    }
+    assert!(trial.conduct.is_possible());
 }
 
 #[test]
