@@ -118,7 +118,7 @@ pub(super) struct CalibrateArgs {
     /// How many trials there are to be in all; those that are kept from before count
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub(super) trials: usize,
-    /// Put trouble into the copy, to see whether it is found: slower=5%, errors=1% or stalls=100ms; may be repeated
+    /// Put trouble into the copy, to see whether it is found: slower=5%, errors=1% or stalls=100ms; may be repeated. The trouble is made by loadgate itself: where it shares cores with the target, `slower` is rough
     #[arg(long, value_name = "TROUBLE")]
     pub(super) inject: Vec<Injection>,
     /// Forget the trials that are kept

@@ -5,7 +5,10 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    task::yield_now,
+    time::{Instant, sleep_until},
+};
 
 use crate::{
     sample::{ErrorClass, Outcome},
@@ -25,7 +28,8 @@ const LONGEST_WORK: Duration = Duration::from_millis(2);
 /// Trouble of one kind.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Injection {
-    /// Operations take longer by this share of their own length, by work: a sleep is no finer than a tick.
+    /// Operations take longer by this share of their own length, by work: a sleep is no finer than a tick. The
+    /// work is the generator's: where it shares cores with the target, more or less than this share may come of it.
     Slower(f64),
     /// This share of operations fails, spread evenly.
     Errors(f64),
@@ -58,8 +62,9 @@ impl Trouble {
                 if longer > LONGEST_WORK {
                     sleep_until(until - LONGEST_WORK).await;
                 }
+                // Other sessions of this thread go on meanwhile.
                 while Instant::now() < until {
-                    std::hint::spin_loop();
+                    yield_now().await;
                 }
                 reply.end = Instant::now();
                 outcome
