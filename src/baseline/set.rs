@@ -7,7 +7,11 @@
 use jiff::Timestamp;
 
 use super::{Baseline, Key, Record};
-use crate::{metric::Metric, run::Run};
+use crate::{
+    metric::Metric,
+    run::Run,
+    stats::{mean, variance},
+};
 
 /// A session ends so many hours after it began.
 pub const SESSION_HOURS: i64 = 4;
@@ -170,10 +174,7 @@ impl<'a> Set<'a> {
 impl Spread {
     /// Standard deviation between sessions, on the log scale: 0.03 is about 3 %. `None` for one session.
     pub fn deviation(&self) -> Option<f64> {
-        let n = self.logs.len() as f64;
-        let centre = mean(&self.logs);
-        let squares: f64 = self.logs.iter().map(|log| (log - centre).powi(2)).sum();
-        (n > 1.0).then(|| (squares / (n - 1.0)).sqrt())
+        variance(&self.logs).map(f64::sqrt)
     }
 }
 
@@ -191,10 +192,6 @@ fn outliers(all: &[(&str, f64)]) -> Vec<String> {
         .filter(|(_, log)| deviation > 0.0 && apart(log))
         .map(|((id, _), _)| (*id).to_owned())
         .collect()
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -15,8 +15,7 @@ use crate::{
     comparison::{self, Comparison, Options, Reference, Verdict},
     metric,
     run::{self, Run},
-    threshold::{Limit, Threshold},
-    units::{Unit, format_change},
+    units::format_change,
 };
 
 /// Performs the verb.
@@ -129,13 +128,10 @@ fn compared(run: &Run, baseline: Option<&Baseline>) -> Comparison {
     if !comparison.baseline.as_ref().is_some_and(elsewhere) {
         return comparison;
     }
-    let depends = |threshold: &Threshold| {
-        let limits = [threshold.warning, threshold.critical];
-        let relative = limits.iter().flatten().any(Limit::is_relative);
-        relative && matches!(threshold.metric.unit, Unit::Ns | Unit::PerSecond)
-    };
     let mut judged = run.clone();
-    judged.thresholds.retain(|threshold| !depends(threshold));
+    judged
+        .thresholds
+        .retain(|threshold| !comparison::depends_on_machine(threshold));
     comparison::compare(&judged, baseline, &options)
 }
 

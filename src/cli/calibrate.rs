@@ -51,7 +51,7 @@ fn trials(
     let store = baselines(&args.baselines)?;
     let setting = Setting {
         injection: fault,
-        ..setting(BTreeMap::new(), 1.0)?
+        ..setting(BTreeMap::new())?
     };
     let first = workload(args, None, console)?;
     let mut calibration = known(args, &store, &first, &setting)?;

@@ -73,7 +73,7 @@ pub(super) fn measure(
 ) -> Result<Exit, Failure> {
     let baseline = find_baseline(judging, &workload.name)?; // before any load: a bad one must not cost a run
     let out = out.prepare()?;
-    let setting = setting(labels, inflation(judging, &workload)?)?;
+    let setting = calibrated(setting(labels)?, judging, &workload)?;
     let run = conduct(workload, &setting, console)?;
     save(&run, out.as_deref())?;
     let comparison = judge(&run, baseline.as_ref(), judging);
@@ -195,7 +195,7 @@ pub(super) fn conduct(workload: Workload, setting: &Setting, console: &Console) 
 }
 
 fn once(workload: &Arc<Workload>, labels: BTreeMap<String, String>, console: &Console) -> Result<Exit, Failure> {
-    let setting = setting(labels, 1.0)?;
+    let setting = setting(labels)?;
     let mut fine = true;
     let mut show = |Exchange { text, ok }: Exchange| {
         fine &= ok;
@@ -213,28 +213,29 @@ fn once(workload: &Arc<Workload>, labels: BTreeMap<String, String>, console: &Co
     Ok(if fine { Exit::Pass } else { Exit::Critical })
 }
 
-/// What standard errors are multiplied by on this class of machine, as its calibration has it; 1 without one.
-fn inflation(judging: &Judging, workload: &Workload) -> Result<f64, Failure> {
+/// With what the calibration of the scenario on this class of machine says, where there is one.
+fn calibrated(setting: Setting, judging: &Judging, workload: &Workload) -> Result<Setting, Failure> {
     if workload.others.is_empty() {
-        return Ok(1.0);
+        return Ok(setting);
     }
-    let machine = observer::environment(variable).machine_class();
     let known = baselines(&judging.baselines)?
-        .calibration(&workload.name, &machine, None)
+        .calibration(&workload.name, &setting.environment.machine_class(), None)
         .map_err(Failure::usage)?;
-    Ok(known
-        .and_then(|known| comparison::calibration::inflation(&known))
-        .unwrap_or(1.0))
+    let inflation = known.and_then(|known| comparison::calibration::inflation(&known));
+    Ok(Setting {
+        inflation: inflation.unwrap_or(setting.inflation),
+        ..setting
+    })
 }
 
 /// What a trial needs besides its workload.
-pub(super) fn setting(labels: BTreeMap<String, String>, inflation: f64) -> Result<Setting, Failure> {
+pub(super) fn setting(labels: BTreeMap<String, String>) -> Result<Setting, Failure> {
     Ok(Setting {
         environment: observer::environment(variable),
         labels,
         executable: std::env::current_exe().map_err(Failure::unexpected)?,
         site: Site::new(variable),
-        inflation,
+        inflation: 1.0,
         injection: None,
         interrupt: interrupt::install(),
     })

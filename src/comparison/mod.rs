@@ -248,13 +248,19 @@ fn beside_baseline(
     (judgements, notes)
 }
 
+/// Whether a threshold compares what depends on the machine and its mood.
+pub fn depends_on_machine(threshold: &Threshold) -> bool {
+    let limits = [threshold.warning, threshold.critical];
+    limits.iter().flatten().any(Limit::is_relative) && between::is_of_time(threshold.metric.unit)
+}
+
 /// Of the runs of a baseline, where limits on times are judged beside them.
 fn spread_notes(run: &Run, set: &Set<'_>) -> Vec<String> {
-    let relative = |threshold: &&Threshold| {
-        let limits = [threshold.warning, threshold.critical];
-        limits.iter().flatten().any(Limit::is_relative) && between::is_of_time(threshold.metric.unit)
-    };
-    let judged: Vec<&Threshold> = run.thresholds.iter().filter(relative).collect();
+    let judged: Vec<&Threshold> = run
+        .thresholds
+        .iter()
+        .filter(|limit| depends_on_machine(limit))
+        .collect();
     let apart = judged.iter().filter_map(|threshold| {
         let (step, metric) = (threshold.step.as_deref(), threshold.metric);
         let outliers = set.spread(step, metric)?.outliers;

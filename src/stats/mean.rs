@@ -22,9 +22,19 @@ pub fn mean_interval(observations: &[f64]) -> Option<(f64, Option<Bounds>)> {
     Some((mean, interval))
 }
 
+/// The arithmetic mean; not a number for no values.
+pub fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// The variance that the values are a sample of; `None` for fewer than two.
+pub fn variance(values: &[f64]) -> Option<f64> {
+    (values.len() > 1).then(|| squares(values) / (values.len() as f64 - 1.0))
+}
+
 /// The sum of squares about the mean.
 pub(super) fn squares(values: &[f64]) -> f64 {
-    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    let mean = mean(values);
     values.iter().map(|value| (value - mean) * (value - mean)).sum()
 }
 

@@ -49,7 +49,7 @@ pub use self::{
     dependence::Dependence,
     estimate::{Estimate, Scale, change_interval},
     located::Located,
-    mean::mean_interval,
+    mean::{mean, mean_interval, variance},
     pool::Pool,
     series::Series,
 };

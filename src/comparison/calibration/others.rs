@@ -6,6 +6,7 @@ use statrs::distribution::{ContinuousCDF as _, StudentsT};
 use crate::{
     baseline::OtherRules,
     run::{Interval, Latency},
+    stats::{mean, variance},
 };
 
 /// What one run against one run calls worse.
@@ -68,20 +69,14 @@ fn paired(reference: &[f64], candidate: &[f64]) -> Option<bool> {
     if changes.len() < 3 {
         return None;
     }
-    let mean = changes.iter().sum::<f64>() / n;
+    let mean = mean(&changes);
     let variance = changes.iter().map(|change| (change - mean).powi(2)).sum::<f64>() / n;
     Some(variance > 0.0 && mean / (variance / n).sqrt() > TWO)
 }
 
 /// The mean and the square of its standard error.
 fn mean_error(values: &[f64]) -> Option<(f64, f64)> {
-    let n = values.len() as f64;
-    if values.len() < 2 {
-        return None;
-    }
-    let mean = values.iter().sum::<f64>() / n;
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    Some((mean, squares / (n - 1.0) / n))
+    Some((mean(values), variance(values)? / values.len() as f64))
 }
 
 /// The mean response time of each slice that holds operations.

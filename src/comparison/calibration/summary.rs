@@ -8,6 +8,7 @@ use statrs::distribution::{Beta, ContinuousCDF as _, Normal, StudentsT};
 use crate::{
     baseline::{Calibration, CalibrationTrial, OtherRules},
     comparison::Verdict,
+    stats::{mean, variance},
 };
 
 /// How much load the smallest effects are told for, in seconds.
@@ -173,7 +174,7 @@ fn metrics(trials: &[CalibrationTrial]) -> Vec<Metric> {
             .unwrap_or(0.0);
         Metric {
             id: (*id).to_owned(),
-            spread: deviation(&changes),
+            spread: variance(&changes).map_or(0.0, f64::sqrt),
             smallest_effects: (!per_second.is_empty() && per_second.len() * 2 > all.len()).then(|| {
                 let variance = mean(&per_second.iter().map(|(_, variance)| *variance).collect::<Vec<_>>());
                 let freedom = median(per_second.iter().map(|(error, _)| error[1]).collect());
@@ -204,19 +205,6 @@ fn rate(count: usize, of: usize) -> Rate {
         at_most: bound(k + 1.0, n - k, CONFIDENCE).unwrap_or(1.0),
         at_least: bound(k, n - k + 1.0, 1.0 - CONFIDENCE).unwrap_or(0.0),
     }
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
-}
-
-fn deviation(values: &[f64]) -> f64 {
-    if values.len() < 2 {
-        return 0.0;
-    }
-    let centre = mean(values);
-    let squares: f64 = values.iter().map(|value| (value - centre).powi(2)).sum();
-    (squares / (values.len() as f64 - 1.0)).sqrt()
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

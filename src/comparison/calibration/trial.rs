@@ -5,6 +5,7 @@ use crate::{
     baseline::{CalibrationMetric, CalibrationTrial},
     comparison::{Comparison, Label, Verdict, paired},
     run::{Interval, Run},
+    stats::{mean, variance},
 };
 
 /// What is kept of a run whose last variant is a copy of its first.
@@ -71,7 +72,6 @@ fn instance_variance(trial: &paired::Pairing<'_>, epochs: u32) -> Option<f64> {
     if groups.len() < 2 {
         return None;
     }
-    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
     let means: Vec<f64> = groups.iter().map(|group| mean(group)).collect();
     let within: f64 = groups
         .iter()
@@ -79,8 +79,7 @@ fn instance_variance(trial: &paired::Pairing<'_>, epochs: u32) -> Option<f64> {
         .flat_map(|(group, mean)| group.iter().map(move |value| (value - mean).powi(2)))
         .sum::<f64>()
         / (pairs - groups.len()) as f64;
-    let centre = mean(&means);
-    let between = means.iter().map(|value| (value - centre).powi(2)).sum::<f64>() / (means.len() - 1) as f64;
+    let between = variance(&means)?;
     let per_group = pairs as f64 / groups.len() as f64;
     Some((between - within / per_group) / 2.0)
 }

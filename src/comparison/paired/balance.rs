@@ -6,7 +6,7 @@ use super::Pairing;
 use crate::{
     comparison::Check,
     run::Slice,
-    stats::{mean_interval, trimmed::trimmed_mean},
+    stats::{mean_interval, trimmed::trimmed_mean, variance},
     units::{format_change, group_thousands},
 };
 
@@ -206,11 +206,8 @@ fn period_effect(rounds: &[(f64, bool)]) -> Option<(f64, f64)> {
         return None;
     }
     let (mean_second, mean_first) = (mean_interval(&second)?.0, mean_interval(&first)?.0);
-    let variance = |values: &[f64], mean: f64| {
-        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-        squares / (values.len() as f64 - 1.0) / values.len() as f64
-    };
-    let error = (variance(&second, mean_second) + variance(&first, mean_first)).sqrt() / 2.0;
+    let of_mean = |values: &[f64]| Some(variance(values)? / values.len() as f64);
+    let error = (of_mean(&second)? + of_mean(&first)?).sqrt() / 2.0;
     Some(((mean_second - mean_first) / 2.0, error))
 }
 

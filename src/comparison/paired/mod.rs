@@ -87,8 +87,7 @@ pub(super) struct Stored {
 
 impl Stored {
     pub(super) fn new(run: &Run) -> Self {
-        let epochs = run.intervals.iter().filter_map(|interval| interval.slice);
-        let epochs = epochs.map(|slice| slice.epoch.saturating_add(1)).max().unwrap_or(0);
+        let epochs = looks::epochs(&run.intervals, None);
         // A run from before trials were planned was looked at once, at its end.
         let unplanned = || Conduct {
             unit: Unit::Epoch,
