@@ -112,10 +112,31 @@ fn injected_failures_are_found() {
 }
 
 #[test]
+fn a_setting_that_only_the_copy_has_is_injected() {
+    let desk = desk();
+    let slower = "flow.read.step.0.sql=SELECT count(*) FROM rows a, rows b";
+    let told = json(&calibrate(
+        &desk,
+        &["--trials", "1", "--inject", slower, "--format", "json"],
+    ));
+    assert_eq!(told[0]["injected"], slower);
+    let directory = fs::read_dir(desk.path().join("kept/rows/calibration")).unwrap();
+    let kept = fs::read_to_string(directory.last().unwrap().unwrap().path()).unwrap();
+    let kept: Value = serde_json::from_str(&kept).unwrap();
+    // 250,000 pairs of rows instead of 500 rows; changes are logarithms.
+    let change = &kept["trials"][0]["metrics"][0]["change"];
+    assert!(change.as_f64().unwrap() > 1.0, "{kept}");
+    let output = calibrate(&desk, &["--inject", "flow.read.step.0.sqll=SELECT 1"]);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("sqll"), "{told}");
+}
+
+#[test]
 fn what_cannot_be_injected_is_told() {
     let desk = desk();
     for (trouble, said) in [
-        ("noise=1%", "slower=5%, errors=1% or stalls=100ms"),
+        ("noise=1%", "slower=5%, errors=1%, stalls=100ms or a setting"),
         ("slower=5", "write for example slower=5%"),
         ("stalls=10s", "at most 1s"),
     ] {

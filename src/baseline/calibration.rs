@@ -157,7 +157,8 @@ impl Baselines {
 fn calibration_path(scenario: &str, machine: &MachineClass, injected: Option<&str>) -> String {
     let class = &run::hash(format!("{machine:?}").as_bytes())[..8];
     let injected = injected.map_or_else(String::new, |injected| {
-        format!("-{}", injected.replace(['=', '%'], "-"))
+        // A trouble of the generator keeps a name that is read easily.
+        format!("-{}", slug(&injected.replace(['=', '%'], "-")))
     });
     format!(
         "{}/calibration/{class}{}.json",

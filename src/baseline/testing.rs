@@ -162,10 +162,13 @@ impl Shape {
                 0
             };
             let luck = 1.0 + 0.2 * (rng.random::<f64>() - 0.5);
-            let mut second = Latency::new();
+            let (mut second, mut missed) = (Latency::new(), Latency::new());
             for at in 0..self.rate {
                 let ns = (lowest * 1e6 * luck * (2.0 * rng.random::<f64>()).exp()) as u64;
                 second.record(ns);
+                if at < failed {
+                    missed.record(ns);
+                }
                 for span in [&mut step.response_time, &mut step.service_time] {
                     if at < failed {
                         span.failed.record(ns);
@@ -180,10 +183,12 @@ impl Shape {
                 step: index,
                 completed: self.rate - failed,
                 failed,
+                unfinished: 0,
                 response_sum_ns: second.sum_ns,
                 response_time: second.encode(),
                 service_sum_ns: second.sum_ns,
                 service_time: second.encode(),
+                missed: (failed > 0).then(|| [missed.encode(), missed.encode()]),
             });
         }
         interval

@@ -1,6 +1,6 @@
 //! What can be typed. The doc comments are the help texts.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -118,9 +118,9 @@ pub(super) struct CalibrateArgs {
     /// How many trials there are to be in all; those that are kept from before count
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub(super) trials: usize,
-    /// Put trouble into the copy, to see whether it is found: slower=5%, errors=1% or stalls=100ms; may be repeated. The trouble is made by loadgate itself: where it shares cores with the target, `slower` is rough
-    #[arg(long, value_name = "TROUBLE")]
-    pub(super) inject: Vec<Injection>,
+    /// Put trouble into the copy, to see whether it is found: slower=5%, errors=1% or stalls=100ms, which loadgate makes itself, or a setting of the scenario that only the copy has, as in "target.api.start=env EXTRA_QUERY=1 ./api"; may be repeated
+    #[arg(long, value_name = "TROUBLE|KEY=VALUE")]
+    pub(super) inject: Vec<Injected>,
     /// Forget the trials that are kept
     #[arg(long)]
     pub(super) fresh: bool,
@@ -421,5 +421,44 @@ fn key_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
         _ => Err("write it as key=value".into()),
+    }
+}
+
+/// What `calibrate --inject` puts into the copy.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Injected {
+    /// Trouble that the generator makes.
+    ByGenerator(Injection),
+    /// `KEY=VALUE` of the scenario.
+    Setting(String),
+}
+
+impl Injected {
+    pub(super) fn by_generator(&self) -> Option<Injection> {
+        match self {
+            Self::ByGenerator(injection) => Some(*injection),
+            Self::Setting(_) => None,
+        }
+    }
+}
+
+impl FromStr for Injected {
+    type Err = String;
+
+    /// A key of a scenario has a dot in it.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((key, _)) if key.contains('.') => Ok(Self::Setting(text.to_owned())),
+            _ => text.parse().map(Self::ByGenerator),
+        }
+    }
+}
+
+impl fmt::Display for Injected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ByGenerator(injection) => injection.fmt(f),
+            Self::Setting(setting) => f.write_str(setting),
+        }
     }
 }

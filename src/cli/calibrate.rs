@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::{
-    args::{CalibrateArgs, Format},
+    args::{CalibrateArgs, Format, Injected},
     exit::{Exit, Failure},
     interrupt,
     print::Console,
@@ -14,8 +14,9 @@ use super::{
 use crate::{
     baseline::{Baselines, Calibration},
     comparison::{self, Options, calibration},
-    executor::Injection,
-    report, scenario,
+    report,
+    run::MachineClass,
+    scenario,
     trial::Setting,
     workload::Workload,
 };
@@ -25,13 +26,13 @@ const SIDES: [&str; 2] = ["reference", "copy"];
 
 /// Performs the verb.
 pub(super) fn calibrate(args: &CalibrateArgs, console: &Console) -> Result<Exit, Failure> {
-    let faults: Vec<Option<Injection>> = match args.inject.as_slice() {
+    let troubles: Vec<Option<&Injected>> = match args.inject.as_slice() {
         [] => vec![None],
-        injected => injected.iter().copied().map(Some).collect(),
+        injected => injected.iter().map(Some).collect(),
     };
     let mut calibrations = Vec::new();
-    for fault in faults {
-        let (calibration, exit) = trials(args, fault, console)?;
+    for trouble in troubles {
+        let (calibration, exit) = trials(args, trouble, console)?;
         calibrations.push(calibration);
         if let Some(exit) = exit {
             show(args, &calibrations, console)?;
@@ -45,24 +46,22 @@ pub(super) fn calibrate(args: &CalibrateArgs, console: &Console) -> Result<Exit,
 /// As many trials as are missing, each kept as soon as it has ended; an exit code where it was interrupted.
 fn trials(
     args: &CalibrateArgs,
-    fault: Option<Injection>,
+    trouble: Option<&Injected>,
     console: &Console,
 ) -> Result<(Calibration, Option<Exit>), Failure> {
     let store = baselines(&args.baselines)?;
     let setting = Setting {
-        injection: fault,
+        injection: trouble.and_then(Injected::by_generator),
         ..setting(BTreeMap::new())?
     };
-    let first = workload(args, None, console)?;
-    let mut calibration = known(args, &store, &first, &setting)?;
+    let first = workload(args, trouble, None, console)?;
+    let machine = setting.environment.machine_class();
+    let mut calibration = known(args, &store, &first, machine, trouble.map(Injected::to_string))?;
     while calibration.trials.len() < args.trials {
         let number = calibration.trials.len();
-        let injected = calibration
-            .injected
-            .as_ref()
-            .map_or_else(String::new, |fault| format!(" with {fault}"));
+        let injected = trouble.map_or_else(String::new, |trouble| format!(" with {trouble}"));
         console.note(&format!("trial {} of {}{injected}", number + 1, args.trials));
-        let workload = workload(args, Some(first.seed + 1 + number as u64), console)?;
+        let workload = workload(args, trouble, Some(first.seed + 1 + number as u64), console)?;
         let run = conduct(workload, &setting, console)?;
         if let Some(exit) = interrupt::exit() {
             return Ok((calibration, Some(exit)));
@@ -75,9 +74,13 @@ fn trials(
 }
 
 /// The trials that there are of this very work on this class of machine.
-fn known(args: &CalibrateArgs, store: &Baselines, first: &Workload, setting: &Setting) -> Result<Calibration, Failure> {
-    let machine = setting.environment.machine_class();
-    let injected = setting.injection.map(|fault| fault.to_string());
+fn known(
+    args: &CalibrateArgs,
+    store: &Baselines,
+    first: &Workload,
+    machine: MachineClass,
+    injected: Option<String>,
+) -> Result<Calibration, Failure> {
     let known = store
         .calibration(&first.name, &machine, injected.as_deref())
         .map_err(Failure::usage)?;
@@ -85,12 +88,25 @@ fn known(args: &CalibrateArgs, store: &Baselines, first: &Workload, setting: &Se
     Ok(same.unwrap_or_else(|| Calibration::new(&first.name, first.fingerprint.clone(), machine, injected)))
 }
 
-/// The scenario with a copy of itself beside it.
-fn workload(args: &CalibrateArgs, seed: Option<u64>, console: &Console) -> Result<Workload, Failure> {
+/// The scenario with a copy of itself beside it, which may have another setting.
+fn workload(
+    args: &CalibrateArgs,
+    trouble: Option<&Injected>,
+    seed: Option<u64>,
+    console: &Console,
+) -> Result<Workload, Failure> {
     let mut set = args.set.clone();
     set.extend(seed.map(|seed| format!("seed={seed}")));
-    let loaded = scenario::load(&args.scenario, &set).map_err(Failure::usage)?;
-    compile(loaded.beside_itself(SIDES), console)
+    let load = |set: &[String]| scenario::load(&args.scenario, set).map_err(Failure::usage);
+    let reference = load(&set)?;
+    if let Some(Injected::Setting(setting)) = trouble {
+        set.push(setting.clone());
+        // Each by itself first: a problem is to be shown in the text that has it.
+        for one in [load(&set[..set.len() - 1])?, load(&set)?] {
+            compile(one, console)?;
+        }
+    }
+    compile(reference.beside(load(&set)?, SIDES), console)
 }
 
 fn show(args: &CalibrateArgs, calibrations: &[Calibration], console: &Console) -> Result<(), Failure> {

@@ -154,31 +154,23 @@ impl<'a> Evidence<'a> {
 
     /// Whether too few units hold samples for resampling them.
     fn too_short(&self, step: Option<&str>) -> bool {
-        let counts = self.by_unit(step, |interval| [ended(interval), 0.0]);
+        let counts = self.by_unit(step, |interval| [interval.started() as f64, 0.0]);
         counts.iter().filter(|unit| unit[0] > 0.0).count() < FEWEST_UNITS
     }
 
     fn means(&self, step: Option<&str>, span: Span) -> Series {
-        let mut units = self.by_unit(step, |interval| {
+        let units = self.by_unit(step, |interval| {
             let sum = match span {
                 Span::ResponseTime => interval.response_sum_ns,
                 Span::ServiceTime => interval.service_sum_ns,
             };
-            [sum as f64, ended(interval)]
+            [sum as f64, interval.started() as f64]
         });
-        for (_, step) in self.run.steps_named(step) {
-            let unfinished = &step.latency(span).unfinished;
-            add(units.last_mut(), [unfinished.sum_ns as f64, unfinished.count() as f64]);
-        }
         Series::Ratio(units)
     }
 
     fn error_rates(&self, step: Option<&str>) -> Series {
-        let mut units = self.by_unit(step, |interval| [interval.failed as f64, ended(interval)]);
-        for (_, step) in self.run.steps_named(step) {
-            add(units.last_mut(), [step.unfinished() as f64; 2]);
-        }
-        Series::Ratio(units)
+        Series::Ratio(self.by_unit(step, |interval| [interval.missed() as f64, interval.started() as f64]))
     }
 
     fn throughputs(&self, step: Option<&str>) -> Series {
@@ -215,11 +207,6 @@ impl<'a> Evidence<'a> {
             };
             if let Some(unit) = units.get_mut(timeline.unit(k)) {
                 unit.extend(decode(encoded).map_err(|error| format!("second {k} of run {}: {error}", self.run.id))?);
-            }
-        }
-        for (_, step) in self.run.steps_named(step) {
-            if let Some(unit) = units.last_mut() {
-                unit.extend(sparse(&step.latency(span).unfinished));
             }
         }
         let pool = Pool::new(&units);
@@ -286,10 +273,6 @@ fn add(unit: Option<&mut [f64; 2]>, figures: [f64; 2]) {
         unit[0] += figures[0];
         unit[1] += figures[1];
     }
-}
-
-fn ended(interval: &StepInterval) -> f64 {
-    interval.completed as f64 + interval.failed as f64
 }
 
 /// How many samples it takes for ten to lie beyond a quantile on either side: 200 for p95, 1,000 for p99.

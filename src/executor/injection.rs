@@ -1,14 +1,11 @@
 //! Trouble put into the operations of one variant on purpose, to see whether the verdict finds it.
 //!
 //! It happens between the session and the recorder, so it needs nothing of the
-//! target and works with any. Nothing here is random.
+//! target, works with any, and is exact. Nothing here is random.
 
 use std::{fmt, str::FromStr, time::Duration};
 
-use tokio::{
-    task::yield_now,
-    time::{Instant, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
 
 use crate::{
     sample::{ErrorClass, Outcome},
@@ -22,14 +19,15 @@ const STALL_EVERY: Duration = Duration::from_secs(2);
 /// A longer stall would be an outage.
 const LONGEST_STALL: Duration = Duration::from_secs(1);
 
-/// What is put off for longer is slept through and not worked through.
-const LONGEST_WORK: Duration = Duration::from_millis(2);
+/// Operations that are to take longer end late by calculation; their sessions make up for it in pieces of this
+/// length at least, since a sleep is no finer than a tick.
+const SHORTEST_SLEEP: Duration = Duration::from_millis(2);
 
 /// Trouble of one kind.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Injection {
-    /// Operations take longer by this share of their own length, by work: a sleep is no finer than a tick. The
-    /// work is the generator's: where it shares cores with the target, more or less than this share may come of it.
+    /// Operations are recorded as longer by exactly this share of their own length, and their sessions
+    /// idle for as long, so that they do less of them.
     Slower(f64),
     /// This share of operations fails, spread evenly.
     Errors(f64),
@@ -42,6 +40,8 @@ pub enum Injection {
 pub(super) struct Trouble {
     injection: Injection,
     operations: u64,
+    /// Seconds that operations took longer and the session has not idled yet; below zero where it has overslept.
+    owed_s: f64,
 }
 
 impl Trouble {
@@ -49,6 +49,7 @@ impl Trouble {
         Self {
             injection,
             operations: 0,
+            owed_s: 0.0,
         }
     }
 
@@ -58,15 +59,13 @@ impl Trouble {
         match self.injection {
             Injection::Slower(share) => {
                 let longer = (reply.end - reply.start).mul_f64(share);
-                let until = reply.end + longer;
-                if longer > LONGEST_WORK {
-                    sleep_until(until - LONGEST_WORK).await;
+                reply.end += longer;
+                self.owed_s += longer.as_secs_f64();
+                if self.owed_s >= SHORTEST_SLEEP.as_secs_f64() {
+                    let began = Instant::now();
+                    sleep_until(began + Duration::from_secs_f64(self.owed_s)).await;
+                    self.owed_s -= began.elapsed().as_secs_f64();
                 }
-                // Other sessions of this thread go on meanwhile.
-                while Instant::now() < until {
-                    yield_now().await;
-                }
-                reply.end = Instant::now();
                 outcome
             }
             Injection::Errors(share) => {
@@ -110,7 +109,7 @@ impl FromStr for Injection {
                 _ => Err("a stall is longer than nothing and at most 1s".into()),
             },
             _ => Err(format!(
-                "\"{kind}\" cannot be injected; use slower=5%, errors=1% or stalls=100ms"
+                "\"{kind}\" cannot be injected; use slower=5%, errors=1%, stalls=100ms or a setting of the scenario"
             )),
         }
     }
@@ -157,13 +156,21 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn an_operation_takes_longer_by_a_share_of_itself() {
-        let mut trouble = Trouble::new(Injection::Slower(0.5));
-        let mut reply = reply(Duration::from_millis(10));
-        let outcome = trouble.meddle(reply.start, &mut reply, Outcome::Completed).await;
-        assert_eq!(outcome, Outcome::Completed);
-        assert!(reply.end - reply.start >= Duration::from_millis(15));
+    #[tokio::test(start_paused = true)]
+    async fn operations_take_longer_by_a_share_of_themselves_and_sessions_idle_for_as_long() {
+        let mut trouble = Trouble::new(Injection::Slower(0.05));
+        let began = Instant::now();
+        for _ in 0..1_000 {
+            let mut reply = reply(Duration::from_millis(10));
+            let outcome = trouble.meddle(began, &mut reply, Outcome::Completed).await;
+            assert_eq!(outcome, Outcome::Completed);
+            assert_eq!(reply.end - reply.start, Duration::from_micros(10_500));
+        }
+        let idle = began.elapsed();
+        assert!(
+            idle.abs_diff(Duration::from_millis(500)) < 2 * SHORTEST_SLEEP,
+            "{idle:?}"
+        );
     }
 
     #[tokio::test]

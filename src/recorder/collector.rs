@@ -449,7 +449,7 @@ impl StepBuffer {
     }
 
     fn second(&self) -> StepSecond {
-        let all = self.ended();
+        let all = Spans::of([&self.completed, &self.failed]);
         StepSecond {
             completed: count(self.completed.as_deref()),
             failed: count(self.failed.as_deref()),
@@ -458,26 +458,21 @@ impl StepBuffer {
         }
     }
 
-    /// Completed and failed operations together.
-    fn ended(&self) -> Spans {
-        let mut all = Spans::default();
-        for spans in [&self.completed, &self.failed].into_iter().flatten() {
-            all.add(spans);
-        }
-        all
-    }
-
-    /// Its form in the run; `None` where nothing ended in this second.
+    /// Its form in the run; `None` where there was no operation in this second.
     fn interval(&self, step: usize) -> Option<StepInterval> {
-        let all = self.ended();
+        let missed = Spans::of([&self.failed, &self.unfinished]);
+        let mut all = Spans::of([&self.completed]);
+        all.add(&missed);
         (!all.response.is_empty()).then(|| StepInterval {
             step,
             completed: count(self.completed.as_deref()),
             failed: count(self.failed.as_deref()),
+            unfinished: count(self.unfinished.as_deref()),
             response_sum_ns: all.response.sum_ns,
             response_time: all.response.encode(),
             service_sum_ns: all.service.sum_ns,
             service_time: all.service.encode(),
+            missed: (!missed.response.is_empty()).then(|| [missed.response.encode(), missed.service.encode()]),
         })
     }
 }
@@ -487,6 +482,15 @@ fn count(spans: Option<&Spans>) -> u64 {
 }
 
 impl Spans {
+    /// Those of some outcomes together.
+    fn of<const N: usize>(outcomes: [&Option<Box<Self>>; N]) -> Self {
+        let mut all = Self::default();
+        for spans in outcomes.into_iter().flatten() {
+            all.add(spans);
+        }
+        all
+    }
+
     fn add(&mut self, from: &Self) {
         self.response.add(&from.response);
         self.service.add(&from.service);
@@ -497,10 +501,19 @@ impl Spans {
 fn merge(known: &mut StepInterval, late: &StepInterval) {
     known.completed += late.completed;
     known.failed += late.failed;
+    known.unfinished += late.unfinished;
     known.response_sum_ns += late.response_sum_ns;
     known.service_sum_ns += late.service_sum_ns;
     merge_encoded(&mut known.response_time, &late.response_time);
     merge_encoded(&mut known.service_time, &late.service_time);
+    match (&mut known.missed, &late.missed) {
+        (Some(known), Some(late)) => {
+            for (known, late) in known.iter_mut().zip(late) {
+                merge_encoded(known, late);
+            }
+        }
+        (known, late) => *known = known.take().or_else(|| late.clone()),
+    }
 }
 
 fn merge_encoded(known: &mut Encoded, late: &Encoded) {

@@ -75,10 +75,12 @@ mod tests {
             step: 3,
             completed: k,
             failed: 1,
+            unfinished: 0,
             response_sum_ns: 5,
             response_time: crate::run::Latency::new().encode(),
             service_sum_ns: 4,
             service_time: crate::run::Latency::new().encode(),
+            missed: None,
         };
         (k, vec![step])
     }

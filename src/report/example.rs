@@ -303,6 +303,7 @@ fn step_second(
 ) -> StepInterval {
     let times = LogNormal::new(median_ns.ln(), 0.55).unwrap();
     let (mut response, mut service) = (Latency::new(), Latency::new());
+    let mut missed = [Latency::new(), Latency::new()];
     let step = &mut run.steps[at];
     for n in 0..count {
         let ns = times.sample(rng) as u64;
@@ -314,6 +315,8 @@ fn step_second(
         if n < failed {
             responses.failed.record(due);
             services.failed.record(ns);
+            missed[0].record(due);
+            missed[1].record(ns);
         } else {
             responses.completed.record(due);
             services.completed.record(ns);
@@ -326,10 +329,12 @@ fn step_second(
         step: at,
         completed: count - failed,
         failed,
+        unfinished: 0,
         response_sum_ns: response.sum_ns,
         response_time: response.encode(),
         service_sum_ns: service.sum_ns,
         service_time: service.encode(),
+        missed: (failed > 0).then(|| missed.map(|latency| latency.encode())),
     }
 }
 

@@ -88,14 +88,32 @@ pub struct StepInterval {
     pub completed: u64,
     /// Operations that failed.
     pub failed: u64,
+    /// Operations still under way when the drain ended.
+    #[serde(default)]
+    pub unfinished: u64,
     /// Sum of the response times in nanoseconds, exact.
     pub response_sum_ns: u64,
-    /// Response times of completed and failed operations.
+    /// Response times of all operations; of unfinished ones what they had reached.
     pub response_time: Encoded,
     /// Sum of the service times in nanoseconds, exact.
     pub service_sum_ns: u64,
-    /// Service times of completed and failed operations.
+    /// Service times of all operations; of unfinished ones what they had reached.
     pub service_time: Encoded,
+    /// Response and service times of the failed and unfinished ones alone; `None` where there were none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missed: Option<[Encoded; 2]>,
+}
+
+impl StepInterval {
+    /// Operations that failed or did not end.
+    pub fn missed(&self) -> u64 {
+        self.failed.saturating_add(self.unfinished)
+    }
+
+    /// All operations.
+    pub fn started(&self) -> u64 {
+        self.completed.saturating_add(self.missed())
+    }
 }
 
 impl Step {

@@ -92,10 +92,12 @@ pub enum LoadError {
 }
 
 impl Loaded {
-    /// The same work twice, as variants of these names: of the first variant, where there are several.
+    /// This scenario and a copy of it, which may have other settings, as variants of these names: of the
+    /// first variant, where there are several. The limits are those of this one.
     #[must_use]
-    pub fn beside_itself(mut self, names: [&str; 2]) -> Self {
-        let first = self.variants.first().unwrap_or(&self.scenario).clone();
+    pub fn beside(mut self, copy: Self, names: [&str; 2]) -> Self {
+        let first = |loaded: &Self| loaded.variants.first().unwrap_or(&loaded.scenario).clone();
+        let sides = [first(&self), first(&copy)];
         let place = At {
             value: (),
             start: 0,
@@ -103,14 +105,14 @@ impl Loaded {
         };
         // What is absolute says nothing of a difference.
         let relative = |limit: &Option<At<String>>| limit.as_ref().is_some_and(|limit| limit.value.starts_with('+'));
-        let threshold: Vec<_> = first
+        let threshold: Vec<_> = sides[0]
             .threshold
             .iter()
             .filter(|at| relative(&at.value.warning) || relative(&at.value.critical))
             .cloned()
             .collect();
-        let named = |name: &str| {
-            let written = first.variant.first();
+        let named = |(side, name): (&Scenario, &str)| {
+            let written = side.variant.first();
             let variant = Variant {
                 name: Some(place.with(name.to_owned())),
                 ..written.map_or_else(Variant::default, |written| written.value.clone())
@@ -118,10 +120,10 @@ impl Loaded {
             Scenario {
                 variant: vec![place.with(variant)],
                 threshold: threshold.clone(),
-                ..first.clone()
+                ..side.clone()
             }
         };
-        self.variants = names.map(named).to_vec();
+        self.variants = sides.iter().zip(names).map(named).collect();
         self.scenario.threshold.clone_from(&threshold);
         self.scenario.variant = self
             .variants

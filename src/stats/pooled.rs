@@ -14,18 +14,12 @@ use super::{
     mean::squares,
 };
 
-/// The value of an operation that failed: slower than any other.
-pub const FAILED: u64 = u64::MAX;
-
 /// Up to so many units all swaps are tried; for more, as many are drawn as there would be.
 const EXACT_SWAPS: u32 = 12;
 
 /// The histograms of both variants, unit by unit in the order of time.
 ///
-/// A quantile is that of Harrell and Davis. Operations that [`FAILED`] have
-/// ranks above all others: where they hold half of its weight or more the
-/// quantile is infinite, which is where the plain quantile becomes infinite
-/// too; where they hold less they count as the largest value that there is.
+/// A quantile is that of Harrell and Davis.
 #[derive(Debug, Clone)]
 pub struct PooledPair {
     /// The units of the reference, then those of the candidate.
@@ -45,8 +39,8 @@ impl PooledPair {
         }
     }
 
-    /// The `q`-quantiles of reference and candidate, infinite where failed
-    /// operations reach them; `None` where one has no values, or `q` is not between 0 and 1.
+    /// The `q`-quantiles of reference and candidate; `None` where one has no values, or `q` is
+    /// not between 0 and 1.
     pub fn quantiles(&self, q: f64) -> Option<[f64; 2]> {
         let sides = self.sides(&vec![1; self.units]);
         self.at(&self.weights(q)?, &sides)
@@ -62,8 +56,7 @@ impl PooledPair {
     /// three among some twenty units would hold only a part of it.
     ///
     /// `None` with fewer than five units, and where the change is infinite in
-    /// any replicate: zeros, no values, failures near the quantile. Its error is
-    /// then unknown.
+    /// any replicate: zeros, no values. Its error is then unknown.
     pub fn change(&self, q: f64, seed: u64) -> Option<Located> {
         if self.units < FEWEST_UNITS {
             return None;
@@ -114,11 +107,7 @@ impl PooledPair {
         let weights = [either.clone(), either];
         let observed = self.log_ratio(&weights, &sides)?;
         // Sums of the same values in another order may differ in their last bits.
-        let enough = if observed.is_finite() {
-            observed - 1e-12
-        } else {
-            observed
-        };
+        let enough = observed - 1e-12;
         let mut swapped = sides;
         let mut no_more = 0_u32;
         let worse = share_of_signs(self.units, EXACT_SWAPS, seed, |signs| {
@@ -178,19 +167,10 @@ fn quantile(pool: &Pool, weights: &HarrellDavis, times: &[u32]) -> Option<f64> {
         return None;
     }
     let first = (weights.start() * total as f64) as u64;
-    let (mut sum, mut before, mut largest) = (0.0, 0.0, 0.0);
+    let (mut sum, mut before) = (0.0, 0.0);
     for (value, seen) in pool.ascending_from(first.max(1), times) {
-        if value == FAILED {
-            let failed = 1.0 - before;
-            return Some(if failed < 0.5 {
-                sum + failed * largest
-            } else {
-                f64::INFINITY
-            });
-        }
         let up_to = weights.up_to(seen as f64 / total as f64);
-        largest = value as f64;
-        sum += largest * (up_to - before);
+        sum += value as f64 * (up_to - before);
         before = up_to;
         if before >= 1.0 {
             break;
@@ -257,24 +237,6 @@ mod tests {
             let [a, b] = pair.quantiles(q).unwrap();
             assert!((a - b).abs() < 1e-9, "{a} {b}");
         }
-    }
-
-    #[test]
-    fn a_quantile_among_failures_is_infinite() {
-        let with = |failed: u64| vec![[vec![(10, 1_000 - failed), (FAILED, failed)], vec![(10, 1_000)]]; 6];
-        let quantile = |failed: u64, q: f64| PooledPair::new(with(failed)).quantiles(q).unwrap()[0];
-        assert_eq!(quantile(1, 0.99), 10.0);
-        assert_eq!(quantile(9, 0.99), 10.0);
-        assert_eq!(quantile(12, 0.99), f64::INFINITY);
-        assert_eq!(quantile(1_000, 0.01), f64::INFINITY);
-        assert_eq!(PooledPair::new(with(12)).change(0.99, 1), None);
-        assert_eq!(PooledPair::new(with(12)).permutation(0.5, 1).map(|p| p[0]), Some(1.0));
-        // Infinite beside 10 while more than half of the failures are the candidate's: 15 + 6 + 1 of 64 swaps.
-        let failing = vec![[vec![(10, 1_000)], vec![(10, 900), (FAILED, 100)]]; 6];
-        assert_eq!(
-            PooledPair::new(failing).permutation(0.95, 1).map(|p| p[0]),
-            Some(22.0 / 64.0)
-        );
     }
 
     #[test]

@@ -83,10 +83,7 @@ fn mean_error(values: &[f64]) -> Option<(f64, f64)> {
 fn means(slices: &[&Interval]) -> Vec<f64> {
     let means = slices.iter().filter_map(|slice| {
         let (sum, count) = slice.steps.iter().fold((0.0, 0.0), |(sum, count), step| {
-            (
-                sum + step.response_sum_ns as f64,
-                count + step.completed as f64 + step.failed as f64,
-            )
+            (sum + step.response_sum_ns as f64, count + step.started() as f64)
         });
         (count > 0.0).then(|| sum / count)
     });

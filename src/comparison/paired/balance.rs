@@ -175,10 +175,7 @@ fn pairs(trial: &Pairing<'_>, candidate: usize) -> BTreeMap<(u32, u32), [Turn; 2
             continue;
         };
         let (sum, count) = interval.steps.iter().fold((0.0, 0.0), |(sum, count), step| {
-            (
-                sum + step.service_sum_ns as f64,
-                count + step.completed as f64 + step.failed as f64,
-            )
+            (sum + step.service_sum_ns as f64, count + step.started() as f64)
         });
         let sides = rounds.entry((slice.epoch, slice.round)).or_default();
         sides[usize::from(slice.variant == candidate)] = (sum > 0.0).then(|| Turn {

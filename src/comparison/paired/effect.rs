@@ -1,10 +1,12 @@
 //! Units → the change of one metric with what is known of it, by the estimator that fits the metric.
 
-use super::units::{Unit, counted};
+use hdrhistogram::Histogram;
+
+use super::units::{Unit, counted, ranked};
 use crate::{
     comparison::evidence::fewest_for_quantile,
     metric::{Better, Measure, Metric, Span, Statistic},
-    run::{Latency, StepInterval},
+    run::StepInterval,
     stats::{
         Bounds, Located, Scale, TAIL,
         events::{events_difference, events_p_beyond},
@@ -73,10 +75,12 @@ impl Asked<'_> {
                     Span::ResponseTime => step.response_sum_ns,
                     Span::ServiceTime => step.service_sum_ns,
                 };
-                [sum as f64, ended(step)]
+                [sum as f64, step.started() as f64]
             })),
             Measure::Latency(span, Statistic::Quantile(q)) => self.quantile(units, span, q),
-            Measure::ErrorRate => self.error_rate(&self.sums(units, |step| [step.failed as f64, ended(step)])),
+            Measure::ErrorRate => {
+                self.error_rate(&self.sums(units, |step| [step.missed() as f64, step.started() as f64]))
+            }
             Measure::Throughput => {
                 let mut totals = self.sums(units, |step| [0.0, step.completed as f64]);
                 for (totals, unit) in totals.iter_mut().zip(units) {
@@ -90,7 +94,7 @@ impl Asked<'_> {
                 })
             }
             Measure::CpuPerOperation => {
-                let mut totals = self.sums(units, |step| [0.0, ended(step)]);
+                let mut totals = self.sums(units, |step| [0.0, step.started() as f64]);
                 for (totals, unit) in totals.iter_mut().zip(units) {
                     let used = (self.cpu_ns)(unit.epoch).ok_or("the CPU time of some epoch is not known")?;
                     [totals.reference[0], totals.candidate[0]] = used;
@@ -156,10 +160,8 @@ impl Asked<'_> {
     }
 
     fn quantile(&self, units: &[Unit<'_>], span: Span, q: f64) -> Result<Effect, String> {
-        let latencies: Result<Vec<[Latency; 2]>, String> =
-            units.iter().map(|unit| unit.latencies(&self.steps, span)).collect();
-        let latencies = latencies?;
-        let fewest = latencies.iter().flatten().map(Latency::count).min().unwrap_or(0);
+        let latencies = ranked(units, &self.steps, span)?;
+        let fewest = latencies.iter().flatten().map(Histogram::len).min().unwrap_or(0);
         let pooled = PooledPair::new(
             latencies
                 .iter()
@@ -168,11 +170,11 @@ impl Asked<'_> {
         );
         let values = pooled.quantiles(q).ok_or_else(|| too_few(units.len()))?;
         if q <= HIGHEST_BY_UNIT && fewest >= fewest_for_quantile(q) {
-            let changes: Option<Vec<f64>> = latencies
+            let changes: Vec<f64> = latencies
                 .iter()
-                .map(|[before, now]| Some((now.quantile(q)? / before.quantile(q)?).ln()))
+                .map(|both| both.each_ref().map(|side| side.value_at_quantile(q) as f64))
+                .map(|[before, now]| (now / before).ln())
                 .collect();
-            let changes = changes.ok_or_else(|| too_few(units.len()))?;
             let located = trimmed_mean(&changes).ok_or_else(|| too_few(units.len()))?;
             // One wild observation must not hide what the trimmed mean sees.
             return Ok(self.located(located, &capped(&changes), values, units.len()));
@@ -297,10 +299,6 @@ impl Effect {
             (Scale::Relative, Better::Higher) => -libm::log1p(-shown),
         }
     }
-}
-
-fn ended(step: &StepInterval) -> f64 {
-    step.completed as f64 + step.failed as f64
 }
 
 /// Both sides' sums per count over all units.

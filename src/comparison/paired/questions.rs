@@ -116,7 +116,7 @@ fn estimate(trial: &Pairing<'_>, question: &Question<'_>, scale: Scale, epochs: 
 fn enough(units: &[units::Unit<'_>], steps: &[Vec<usize>; 2], threshold: &Threshold) -> Result<(), String> {
     let counts = units
         .iter()
-        .map(|unit| unit.totals(steps, |step| [0.0, step.completed as f64 + step.failed as f64]));
+        .map(|unit| unit.totals(steps, |step| [0.0, step.started() as f64]));
     let counts = counts.fold([0.0; 2], |sum, unit| {
         [sum[0] + unit.reference[1], sum[1] + unit.candidate[1]]
     });
@@ -171,9 +171,7 @@ pub(super) fn failures_differ(trial: &Pairing<'_>, question: &Question<'_>, epoc
     let steps = steps(trial, question);
     let mut counts = [[0_u64; 2]; 2];
     for unit in units(trial, question.variant, epochs) {
-        let totals = unit.totals(&steps, |step| {
-            [step.failed as f64, step.completed as f64 + step.failed as f64]
-        });
+        let totals = unit.totals(&steps, |step| [step.missed() as f64, step.started() as f64]);
         for (sum, side) in counts.iter_mut().zip([totals.reference, totals.candidate]) {
             sum[0] = sum[0].saturating_add(side[0] as u64);
             sum[1] = sum[1].saturating_add(side[1] as u64);

@@ -223,16 +223,19 @@ impl Machine {
                 level *= 3.0;
             }
         }
-        let mut latency = Latency::new();
-        for _ in 0..operations {
-            // Exponential with an offset: a tail, but no heavy one.
-            let share = 0.5 - 0.5 * self.rng.random::<f64>().max(1e-9).ln();
-            latency.record((level * share) as u64);
-        }
         let failed = match variant {
             1 => (operations as f64 * self.shape.failing).round() as u64,
             _ => 0,
         };
+        let (mut latency, mut missed) = (Latency::new(), Latency::new());
+        for at in 0..operations {
+            // Exponential with an offset: a tail, but no heavy one.
+            let share = 0.5 - 0.5 * self.rng.random::<f64>().max(1e-9).ln();
+            latency.record((level * share) as u64);
+            if at < failed {
+                missed.record((level * share) as u64);
+            }
+        }
         let slice = Slice {
             epoch,
             round,
@@ -246,10 +249,12 @@ impl Machine {
                 step: variant,
                 completed: operations - failed,
                 failed,
+                unfinished: 0,
                 response_sum_ns: latency.sum_ns,
                 response_time: latency.encode(),
                 service_sum_ns: latency.sum_ns,
                 service_time: latency.encode(),
+                missed: (failed > 0).then(|| [missed.encode(), missed.encode()]),
             }],
             slice: Some(slice),
             ..Interval::default()
@@ -403,6 +408,18 @@ fn failures_are_counted_and_forbid_an_improvement() {
         ..Shape::default()
     });
     assert_eq!(faster.decisions()[0].label, Some(Label::Improved));
+}
+
+#[test]
+fn a_quantile_is_not_fast_because_operations_failed_fast() {
+    let trial = conduct(Shape {
+        tail: true,
+        slower: -0.2,
+        failing: 0.05,
+        ..Shape::default()
+    });
+    let p99 = &trial.decisions()[3];
+    assert_eq!(*standing(p99.critical.as_ref()), Standing::Broken);
 }
 
 #[test]

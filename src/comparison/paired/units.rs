@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
+use hdrhistogram::Histogram;
+
 use super::Pairing;
 use crate::{
     metric::Span,
@@ -66,20 +68,21 @@ impl Unit<'_> {
         })
     }
 
-    /// The latencies of each side.
-    ///
-    /// # Errors
-    /// A sentence, when a slice cannot be read.
-    pub(super) fn latencies(&self, steps: &[Vec<usize>; 2], span: Span) -> Result<[Latency; 2], String> {
-        let mut both = [Latency::new(), Latency::new()];
-        for (side, all) in both.iter_mut().enumerate() {
+    /// The latencies of each side: of all operations, and of those that failed or did not end.
+    fn latencies(&self, steps: &[Vec<usize>; 2], span: Span) -> Result<[[Histogram<u64>; 2]; 2], String> {
+        let empty = || [Latency::new().hdr, Latency::new().hdr];
+        let mut both = [empty(), empty()];
+        for (side, [all, missed]) in both.iter_mut().enumerate() {
             for step in self.steps(side, &steps[side]) {
-                let (encoded, sum_ns) = match span {
-                    Span::ResponseTime => (&step.response_time, step.response_sum_ns),
-                    Span::ServiceTime => (&step.service_time, step.service_sum_ns),
+                let (encoded, of_missed) = match span {
+                    Span::ResponseTime => (&step.response_time, 0),
+                    Span::ServiceTime => (&step.service_time, 1),
                 };
-                all.hdr.add(&encoded.decode()?).map_err(|error| error.to_string())?;
-                all.sum_ns = all.sum_ns.saturating_add(sum_ns);
+                all.add(&encoded.decode()?).map_err(|error| error.to_string())?;
+                if let Some(encoded) = &step.missed {
+                    let decoded = encoded[of_missed].decode()?;
+                    missed.add(&decoded).map_err(|error| error.to_string())?;
+                }
             }
         }
         Ok(both)
@@ -91,9 +94,32 @@ impl Unit<'_> {
     }
 }
 
+/// The latencies of both sides of every unit, for quantiles: what failed or did not end was not fast,
+/// whatever it took, and ranks with the slowest operation of all.
+///
+/// # Errors
+/// A sentence, when a slice cannot be read.
+pub(super) fn ranked(
+    units: &[Unit<'_>],
+    steps: &[Vec<usize>; 2],
+    span: Span,
+) -> Result<Vec<[Histogram<u64>; 2]>, String> {
+    let latencies: Result<Vec<_>, String> = units.iter().map(|unit| unit.latencies(steps, span)).collect();
+    let latencies = latencies?;
+    let slowest = latencies.iter().flatten().map(|[all, _]| all.max()).max().unwrap_or(0);
+    let ranked = |[mut all, missed]: [Histogram<u64>; 2]| -> Result<Histogram<u64>, String> {
+        all.subtract(&missed)
+            .map_err(|_| "more operations missed than there were".to_owned())?;
+        all.saturating_record_n(slowest, missed.len());
+        Ok(all)
+    };
+    let of_unit = |[reference, candidate]: [[Histogram<u64>; 2]; 2]| Ok([ranked(reference)?, ranked(candidate)?]);
+    latencies.into_iter().map(of_unit).collect()
+}
+
 /// The values of a histogram.
-pub(super) fn counted(latency: &Latency) -> Counted {
-    let values = latency.hdr.iter_recorded();
+pub(super) fn counted(latencies: &Histogram<u64>) -> Counted {
+    let values = latencies.iter_recorded();
     values
         .map(|value| (value.value_iterated_to(), value.count_at_value()))
         .collect()
