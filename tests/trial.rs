@@ -20,6 +20,8 @@ mod experiments;
 mod gate;
 #[path = "trial/kinds.rs"]
 mod kinds;
+#[path = "trial/overload.rs"]
+mod overload;
 #[path = "trial/refused.rs"]
 mod refused;
 #[path = "trial/revisions.rs"]
