@@ -15,6 +15,7 @@
 //! paired     the change of a variant, from slices that take turns
 //! plans      statements that a variant performs otherwise
 //! history    runs in a row: trends, accepted and detected changes
+//! shown      changes that no limit is about: to say where a change comes from
 //! standing   where a limit stands: broken, ruled out, open
 //! sentence   findings in words
 //! calibration  trials of a scenario against itself → what the machine can see
@@ -34,6 +35,7 @@ mod paired;
 mod plans;
 mod record;
 mod sentence;
+mod shown;
 mod standing;
 #[cfg(test)]
 mod tests;
@@ -44,10 +46,13 @@ use std::cmp::Reverse;
 use serde::{Deserialize, Serialize};
 
 pub use self::paired::{Label, Next, Pairing, StepOf, next};
-pub use self::record::{gauged, record};
 use self::{
     evidence::{Evidence, Role},
     judge::Judge,
+};
+pub use self::{
+    record::{gauged, record},
+    shown::Shown,
 };
 use crate::{
     baseline::{Baseline, Key, Set},
@@ -90,6 +95,9 @@ pub struct Comparison {
     pub baseline: Option<Reference>,
     /// One per threshold, worst first.
     pub judgements: Vec<Judgement>,
+    /// Changes of variants that no limit is about.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shown: Vec<Shown>,
 }
 
 /// One precondition of a measurement.
@@ -223,6 +231,7 @@ pub fn compare(run: &Run, baseline: Option<&Baseline>, options: &Options) -> Com
         checks,
         baseline: reference,
         judgements,
+        shown: shown::shown(run),
     }
 }
 

@@ -51,6 +51,8 @@ pub struct Document {
     pub baseline: Option<BaselineSummary>,
     /// One entry per threshold, worst first.
     pub comparisons: Vec<ComparisonEntry>,
+    /// Changes of variants that no limit is about; they decide nothing.
+    pub shown: Vec<ShownEntry>,
     /// One entry per measured step, in the order of the scenario.
     pub steps: Vec<StepEntry>,
     /// The variants, the reference first; empty where there are none.
@@ -228,6 +230,29 @@ pub struct LimitEntry {
     pub floor: Option<f64>,
     /// As a scenario writes it.
     pub text: String,
+}
+
+/// A change that no limit is about.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct ShownEntry {
+    /// Name of the variant.
+    pub variant: String,
+    /// Name of the step.
+    pub step: String,
+    /// Key of the metric in scenarios.
+    pub metric: &'static str,
+    /// Always `us`.
+    pub unit: &'static str,
+    /// Value of the reference.
+    pub baseline: Option<f64>,
+    /// Value of the variant.
+    pub candidate: Option<f64>,
+    /// How much more it is, as a share of the reference.
+    pub change: f64,
+    /// 95 % interval of `change`.
+    pub interval: [f64; 2],
+    /// Whether it stands out among all that are shown, with 5 % of such marks expected to be wrong.
+    pub stands_out: bool,
 }
 
 /// What was measured of one step.

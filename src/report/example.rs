@@ -83,6 +83,7 @@ pub(super) fn comparison() -> Comparison {
             differences: vec![],
         }),
         judgements: vec![pay, orders, stock, order, absolute],
+        shown: Vec::new(),
     }
 }
 

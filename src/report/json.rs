@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use super::{
     document::{
         Artifact, BaselineSummary, ComparisonEntry, CounterEntry, Document, ErrorEntry, HdrEntry, Intervals,
-        LatencyEntry, LimitEntry, Limits, RateEntry, RunSummary, SCHEMA, SearchEntry, SendLag, StepEntry, Validity,
+        LatencyEntry, LimitEntry, Limits, RateEntry, RunSummary, SCHEMA, SearchEntry, SendLag, ShownEntry, StepEntry,
+        Validity,
     },
     timeline,
 };
 use crate::{
-    comparison::{Comparison, Judgement, Reference},
+    comparison::{Comparison, Judgement, Reference, Shown},
     metric::{self, Measure, Metric},
     run::{Latency, Run, Search, Step, TriedRate},
     threshold::Limit,
@@ -34,6 +35,7 @@ pub fn document(run: &Run, comparison: &Comparison, exit_code: u8, artifacts: Ve
         validity: validity(run, comparison),
         baseline: comparison.baseline.as_ref().map(baseline),
         comparisons: comparison.judgements.iter().map(comparison_entry).collect(),
+        shown: comparison.shown.iter().map(shown).collect(),
         steps: steps(run),
         variants: run.variants.clone(),
         equivalence: run.equivalence.clone(),
@@ -122,6 +124,23 @@ fn comparison_entry(judgement: &Judgement) -> ComparisonEntry {
         label: judgement.label,
         reason: judgement.reason.clone(),
         source: judgement.source.clone(),
+    }
+}
+
+fn shown(shown: &Shown) -> ShownEntry {
+    let [baseline, candidate] = shown
+        .values
+        .map(|value| value.map(|value| in_unit(value, shown.metric.unit)));
+    ShownEntry {
+        variant: shown.variant.clone(),
+        step: shown.step.clone(),
+        metric: shown.metric.name,
+        unit: unit_key(shown.metric.unit),
+        baseline,
+        candidate,
+        change: shown.change,
+        interval: shown.interval,
+        stands_out: shown.stands_out,
     }
 }
 

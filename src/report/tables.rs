@@ -9,7 +9,7 @@ use super::{
     words::{self, NAME, SENTENCE, UNKNOWN, printable},
 };
 use crate::{
-    comparison::{Comparison, Label, Verdict},
+    comparison::{Comparison, Label, Shown, Verdict},
     run::{Search, TriedRate},
     units,
 };
@@ -62,6 +62,36 @@ pub(super) fn gates(comparison: &Comparison) -> Vec<GateRow> {
         }
     };
     comparison.judgements.iter().map(row).collect()
+}
+
+/// A change that no limit is about, as shown.
+pub(super) struct ShownRow {
+    /// `after: pay`.
+    pub(super) step: String,
+    /// `p50 response time`.
+    pub(super) metric: &'static str,
+    /// Value of the reference, and of the variant.
+    pub(super) values: [String; 2],
+    /// Change with its interval.
+    pub(super) change: String,
+    /// Whether it stands out among all that are shown.
+    pub(super) stands_out: bool,
+}
+
+/// The changes that no limit is about, those that stand out first.
+pub(super) fn shown(comparison: &Comparison) -> Vec<ShownRow> {
+    let row = |shown: &Shown| ShownRow {
+        step: printable(&format!("{}: {}", shown.variant, shown.step), NAME),
+        metric: shown.metric.title,
+        values: shown
+            .values
+            .map(|value| value.map_or(UNKNOWN.to_owned(), |value| shown.metric.unit.format(value))),
+        change: words::change_within(shown.change, shown.interval),
+        stands_out: shown.stands_out,
+    };
+    let mut rows: Vec<ShownRow> = comparison.shown.iter().map(row).collect();
+    rows.sort_by_key(|row| !row.stands_out);
+    rows
 }
 
 /// One rate that a search tried, as shown.

@@ -19,6 +19,9 @@ use crate::{
 /// More errors than this are left to the other reports.
 const MOST_ERRORS: usize = 10;
 
+/// More changes without a limit than this are left to the other reports.
+const MOST_SHOWN: usize = 10;
+
 /// Lays out the summary in `width` columns; `report` is where the files are.
 pub(super) fn render(
     run: &Run,
@@ -36,6 +39,7 @@ pub(super) fn render(
     blocks.extend(counted.map(|counted| counters(&counted, width)));
     blocks.extend(differences(run).and_then(|(_, rows)| answers(run, &rows, width)));
     blocks.extend(gates(run, comparison, paint, width));
+    blocks.extend(shown(run, comparison, width));
     blocks.push(facts(comparison, document, report, paint));
     let exit = format!("[exit {}]", document.exit_code);
     let sentence = paint.verdict(Some(comparison.verdict), &printable(&comparison.sentence, SENTENCE));
@@ -223,6 +227,22 @@ fn gates(run: &Run, comparison: &Comparison, paint: Paint, width: u16) -> Option
         ]);
     }
     (!comparison.judgements.is_empty()).then(|| paint.marks(&lines(&table)))
+}
+
+/// One row per change that stands out and that no limit is about.
+fn shown(run: &Run, comparison: &Comparison, width: u16) -> Option<String> {
+    let reference = words::reference(run);
+    let mut table = table(
+        width,
+        &["also changed", "metric", &reference, "now", "change (95 %)"],
+        2..5,
+    );
+    let rows = tables::shown(comparison);
+    for row in rows.iter().filter(|row| row.stands_out).take(MOST_SHOWN) {
+        let [before, now] = &row.values;
+        table.add_row([&row.step, row.metric, before, now, &row.change]);
+    }
+    (!table.is_empty()).then(|| lines(&table))
 }
 
 /// Load, checks that failed, notes, and where the report is.

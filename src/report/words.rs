@@ -150,10 +150,6 @@ pub(super) fn part(part: u64, whole: u64) -> String {
 
 /// A change with half the width of its interval: `+41 % (+33 … +50 %)`.
 pub(super) fn change(judgement: &Judgement) -> String {
-    let percent = |share: f64| {
-        let text = units::format_change(share);
-        text.trim_end_matches(" %").to_owned()
-    };
     if judgement.in_counts() {
         let change = judgement.change.map(|change| {
             let sign = if change < 0.0 { "" } else { "+" };
@@ -164,13 +160,22 @@ pub(super) fn change(judgement: &Judgement) -> String {
     match (judgement.change, judgement.interval) {
         (None, _) => UNKNOWN.to_owned(),
         (Some(change), None) => units::format_change(change),
-        (Some(change), Some([low, high])) => format!(
-            "{} ({} … {})",
-            units::format_change(change),
-            percent(low),
-            percent(high)
-        ),
+        (Some(change), Some(interval)) => change_within(change, interval),
     }
+}
+
+/// A change as a share, with its interval: `+41 % (+33 … +50)`.
+pub(super) fn change_within(change: f64, [low, high]: [f64; 2]) -> String {
+    let percent = |share: f64| {
+        let text = units::format_change(share);
+        text.trim_end_matches(" %").to_owned()
+    };
+    format!(
+        "{} ({} … {})",
+        units::format_change(change),
+        percent(low),
+        percent(high)
+    )
 }
 
 /// What a judgement is about: `pay`, `all steps`, `after: pay`.

@@ -195,3 +195,63 @@ fn flow_starts_of_each_variant_are_counted_to_the_last() {
     assert!(run.accounting.unfinished >= 1, "{:?}", run.accounting);
     assert_eq!(of_both(|all| all.scheduled), run.accounting.scheduled);
 }
+
+#[test]
+fn a_change_that_no_limit_is_about_is_told_with_its_step() {
+    let scenario = r#"
+name = "one of two steps"
+[target.db]
+sqlite = "ephemeral"
+[load]
+users = 1
+duration = "3s"
+[trial]
+epochs = 6
+slice = "200ms"
+lead_in = "50ms"
+census = 0
+[[threshold]]
+metric = "p99"
+critical = "+1000000%"
+[[variant]]
+name = "before"
+[[variant.flow]]
+name = "read"
+[[variant.flow.step]]
+name = "same"
+sql = "WITH RECURSIVE g(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM g WHERE i < 500) SELECT count(*) FROM g"
+[[variant.flow.step]]
+name = "other"
+sql = "WITH RECURSIVE g(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM g WHERE i < 500) SELECT count(*) FROM g"
+comparable = false
+[[variant]]
+name = "after"
+[[variant.flow]]
+name = "read"
+[[variant.flow.step]]
+name = "same"
+sql = "WITH RECURSIVE g(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM g WHERE i < 500) SELECT count(*) FROM g"
+[[variant.flow.step]]
+name = "other"
+sql = "WITH RECURSIVE g(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM g WHERE i < 5000) SELECT count(*) FROM g"
+comparable = false
+"#;
+    let _slots = Slots::one();
+    let desk = Desk::with_scenario(scenario);
+    let told = Told::of(&desk, "scenario.toml", &[]);
+    let shown = told.report["shown"].as_array().unwrap();
+    let of = |step: &str, metric: &str| {
+        let found = shown
+            .iter()
+            .find(|shown| shown["step"] == step && shown["metric"] == metric);
+        found.unwrap_or_else(|| panic!("{step} {metric}: {shown:?}"))
+    };
+    for metric in ["mean", "p50"] {
+        let other = of("other", metric);
+        assert_eq!(other["stands_out"], true, "{other}");
+        assert!(other["change"].as_f64().unwrap() > 2.0, "{other}");
+        assert!(of("same", metric)["change"].as_f64().unwrap() < 2.0);
+    }
+    assert!(told.ended.stdout.contains("also changed"), "{}", told.ended.printed());
+    assert!(told.page.contains("changes that no limit is about"));
+}
