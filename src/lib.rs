@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! units metric threshold sample    words shared by all
+//! pacer        waiting until an exact moment
 //! scenario     TOML → Scenario, every problem at once
 //! workload     Scenario → Workload, all compiled before load
 //! target       how one operation is done: http, sqlite, postgres
@@ -35,6 +36,7 @@ pub mod executor;
 pub mod lab;
 pub mod metric;
 pub mod observer;
+pub mod pacer;
 pub mod recorder;
 pub mod report;
 pub mod run;

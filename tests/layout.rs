@@ -22,7 +22,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 const LAYERS: &[&[&str]] = &[
     &["units"],
     &["metric"],
-    &["threshold", "sample"],
+    &["threshold", "sample", "pacer"],
     &["scenario", "run", "stats"],
     &["workload", "recorder", "baseline"],
     &["target", "comparison"],
@@ -37,7 +37,7 @@ const JUDGING: &[&str] = &["run", "baseline", "stats", "comparison", "report"];
 
 /// Makes a run.
 const DRIVING: &[&str] = &[
-    "scenario", "workload", "recorder", "target", "executor", "observer", "lab", "trial",
+    "pacer", "scenario", "workload", "recorder", "target", "executor", "observer", "lab", "trial",
 ];
 
 /// Names that say nothing of what is inside.

@@ -129,6 +129,7 @@ impl Shape {
             census: None,
             resources: Vec::new(),
             activity: Vec::new(),
+            links: Vec::new(),
             left_behind: Vec::new(),
             incidents: Vec::new(),
         }

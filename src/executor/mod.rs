@@ -9,7 +9,6 @@ mod attack;
 mod closed;
 mod injection;
 mod open;
-mod pacer;
 mod pass;
 mod schedule;
 mod slices;
@@ -26,7 +25,6 @@ use self::{abort::Aborts, worker::Workers};
 pub use self::{
     injection::Injection,
     open::{Bounds, run as run_open},
-    pacer::Pacer,
     pass::{Performer, Recording},
     schedule::{Arrival, Schedule},
     slices::{Slice, SlicePlan, Slices},

@@ -17,11 +17,10 @@ use tokio::{
 
 use super::{
     Interrupt,
-    pacer::Pacer,
     pass::{Flight, Performer, Recording},
     schedule::Arrival,
 };
-use crate::target::Session;
+use crate::{pacer::Pacer, target::Session};
 
 /// After this many arrivals without a wait the sessions get their turn.
 const ARRIVALS_PER_TURN: usize = 32;

@@ -11,11 +11,11 @@ use tokio::time::Instant;
 use super::{
     Variant,
     injection::Trouble,
-    pacer::Pacer,
     slices::Slices,
     unmeasured::{self, Failed},
 };
 use crate::{
+    pacer::Pacer,
     recorder::Recorder,
     run::Model,
     sample::{ErrorClass, Outcome, Phases, Sample},

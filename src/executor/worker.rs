@@ -21,7 +21,6 @@ use super::{
     attack::Attack,
     closed::{self, Course},
     open::{self, Bounds},
-    pacer::{Pacer, prompt_thread},
     pass::{Performer, Recording},
     schedule::{Arrival, Schedule},
     sessions,
@@ -29,6 +28,7 @@ use super::{
     unmeasured::Failed,
 };
 use crate::{
+    pacer::{Pacer, prompt_thread},
     recorder::{Collector, Recorder},
     run::Model,
     target::Sessions,

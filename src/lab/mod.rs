@@ -1,5 +1,5 @@
 //! Things set up for a run and torn down after it: private directories, managed
-//! processes, databases, programs built from a commit.
+//! processes, databases, programs built from a commit, links between clients and servers.
 //!
 //! Nothing here may outlive a run: a process is stopped with its whole group, a
 //! directory is removed, and what a killed loadgate left behind is swept by the
@@ -9,6 +9,7 @@
 mod build;
 mod directory;
 mod groups;
+mod link;
 mod output;
 pub mod postgres;
 mod probe;
@@ -23,6 +24,7 @@ pub use self::{
     build::{Build, BuildError, BuildSpec},
     directory::RunDirectory,
     groups::kill_all,
+    link::{Link, Switch, Upstream},
     probe::Ready,
     process::{PARENT_PIPE, Process, Spec},
     usage::{Usage, usage},

@@ -15,8 +15,8 @@ use crate::{
     comparison::{Check, Label, Verdict},
     metric::Better,
     run::{
-        Encoded, Environment, Equivalence, Growth, Resources, StatementCensus, StatementPlan, Target, TargetActivity,
-        Variant,
+        Encoded, Environment, Equivalence, Growth, Link, Resources, StatementCensus, StatementPlan, Target,
+        TargetActivity, Variant,
     },
     sample::ErrorClass,
     threshold::Source,
@@ -67,6 +67,10 @@ pub struct Document {
     /// What PostgreSQL was seen doing while load ran.
     #[schemars(with = "Vec<BTreeMap<String, serde_json::Value>>")]
     pub activity: Vec<TargetActivity>,
+    /// What passed the links between clients and targets; absent where there were none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<BTreeMap<String, serde_json::Value>>")]
+    pub links: Vec<Link>,
     /// What a search tried; `null` where there was none.
     pub search: Option<SearchEntry>,
     /// The timeline, all steps together.

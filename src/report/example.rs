@@ -242,6 +242,7 @@ fn build(seed: u64, slower: f64) -> Run {
         census: None,
         resources: Vec::new(),
         activity: Vec::new(),
+        links: Vec::new(),
         left_behind: Vec::new(),
         incidents: vec![],
     };

@@ -23,6 +23,7 @@ mod example;
 mod history;
 mod html;
 mod json;
+mod links;
 mod seen;
 mod tables;
 mod text;

@@ -76,7 +76,7 @@ pub(super) fn seen(run: &Run) -> Vec<SeenRow> {
     run.activity.iter().map(row).collect()
 }
 
-fn label(variant: Option<&str>, target: &str) -> String {
+pub(super) fn label(variant: Option<&str>, target: &str) -> String {
     match variant {
         Some(variant) => printable(&format!("{variant}: {target}"), NAME),
         None => printable(target, NAME),

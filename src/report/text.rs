@@ -8,6 +8,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use super::{
     counted::{Counted, DifferenceRow, counted, differences},
     document::Document,
+    links,
     tables::{self, StepRow},
     words::{self, NAME, SENTENCE, printable},
 };
@@ -37,6 +38,7 @@ pub(super) fn render(
     blocks.extend(run.search.as_ref().map(|search| rates(search, width)));
     let counted = counted(run).filter(|counted| !counted.rows.is_empty() || !counted.notes.is_empty());
     blocks.extend(counted.map(|counted| counters(&counted, width)));
+    blocks.extend(links::block(run, width));
     blocks.extend(differences(run).and_then(|(_, rows)| answers(run, &rows, width)));
     blocks.extend(gates(run, comparison, paint, width));
     blocks.extend(shown(run, comparison, width));

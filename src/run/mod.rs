@@ -12,6 +12,7 @@ mod conduct;
 mod environment;
 mod fingerprint;
 mod latency;
+mod link;
 mod load;
 mod plan;
 mod resources;
@@ -35,6 +36,7 @@ pub use self::{
     environment::{Environment, MachineClass},
     fingerprint::{Fingerprint, hash},
     latency::{Encoded, HIGHEST_NS, Latency, LatencyByOutcome},
+    link::{Link, LinkConnection, LinkFault, Traffic, Wire},
     load::{Accounting, Generator, Load, Model},
     plan::{Plan, PlanNode},
     resources::Resources,
@@ -117,6 +119,9 @@ pub struct Run {
     /// What PostgreSQL was seen doing while load ran.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub activity: Vec<TargetActivity>,
+    /// What passed the links between clients and targets, where there were any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<Link>,
     /// What a rollback did not take back, and how to: on databases that outlast the run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_behind: Vec<String>,

@@ -16,6 +16,7 @@ use super::{
     data::{Data, Scalar},
     flow::{Flow, Step},
     http::Auth,
+    link::Link,
     load::Load,
     variant::{Trial, Variant},
 };
@@ -149,6 +150,8 @@ pub struct Target {
     pub fixture: Option<At<String>>,
     /// What `:scale` is in the SQL of the fixture. Default 1.
     pub scale: Option<At<i64>>,
+    /// What lies between the clients of this target and its server: delays, faults on a schedule, and a tap that counts what PostgreSQL is asked.
+    pub link: Option<At<Link>>,
     /// `true` allows to create databases on a server that is not ephemeral, and drops them at the end; their names begin with `lg_`.
     pub create: Option<At<bool>>,
     /// Command of a managed process: started before the load on a free `{port}`, stopped after it.

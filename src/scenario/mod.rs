@@ -10,6 +10,7 @@ mod data;
 mod file;
 mod flow;
 mod http;
+mod link;
 mod load;
 mod overlay;
 mod overrides;
@@ -28,6 +29,7 @@ pub use self::{
     file::*,
     flow::*,
     http::*,
+    link::*,
     load::*,
     problem::{Problem, Problems},
     schema::json_schema,

@@ -13,7 +13,11 @@ mod postgres;
 mod sqlite;
 mod tls;
 
-use std::{future::Future, path::Path};
+use std::{
+    future::Future,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use tokio::time::{Instant, timeout};
 
@@ -161,6 +165,16 @@ pub enum TargetError {
     },
 }
 
+/// Where to connect instead of the address of a target: something that leads there. All that is
+/// said, and the name that a certificate must have, is as if it were the target itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Via {
+    /// An address.
+    Tcp(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
 /// A target with its address filled in, shared by all workers.
 #[derive(Debug, Clone)]
 pub enum Connector {
@@ -174,7 +188,8 @@ pub enum Connector {
 
 impl Connector {
     /// Fills in `{port}` and `{dir}`; `sessions` bounds what will be used at
-    /// once. `made` is the address of a database that was made for the run.
+    /// once. `made` is the address of a database that was made for the run, `via` where
+    /// to connect in place of the target.
     ///
     /// # Errors
     /// When the address or a certificate file cannot be used.
@@ -183,16 +198,18 @@ impl Connector {
         port: Option<u16>,
         directory: &Path,
         made: Option<&str>,
+        via: Option<Via>,
         sessions: usize,
     ) -> Result<Self, TargetError> {
         let fill = |text: &str| made.map_or_else(|| fill(text, port, directory), str::to_owned);
         Ok(match &target.kind {
-            Kind::Http(http) => Self::Http(http::Connector::bind(target, http, &fill(&http.base)).await?),
+            Kind::Http(http) => Self::Http(http::Connector::bind(target, http, &fill(&http.base), via.as_ref()).await?),
             Kind::Sqlite { path } => Self::Sqlite(sqlite::Connector::bind(target, &fill(path), sessions)?),
             Kind::Postgres(postgres) => Self::Postgres(postgres::Connector::bind(
                 target,
                 postgres,
                 &fill(&postgres.connection),
+                via,
             )?),
         })
     }

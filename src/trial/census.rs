@@ -7,6 +7,7 @@
 mod observed;
 mod plans;
 mod sessions;
+mod tapped;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -136,7 +137,7 @@ pub(super) async fn take(workload: &Arc<Workload>, servers: &Servers, setting: &
 struct Client<'s> {
     stage: &'s Stage,
     sessions: Sessions,
-    observed: Observed,
+    observed: Observed<'s>,
     reply: Reply,
     notes: Vec<String>,
 }

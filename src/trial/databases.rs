@@ -142,7 +142,7 @@ impl Database {
     }
 
     /// The address for managed processes.
-    fn url(&self) -> &str {
+    pub(super) fn url(&self) -> &str {
         match &self.store {
             Store::Postgres(on_server) => &on_server.url,
             Store::Sqlite(path) => path,
@@ -354,11 +354,11 @@ fn with_database(address: &str, name: &str) -> String {
     }
 }
 
-/// The command with every `{target.NAME.url}` filled in.
-pub(super) fn with_urls(command: &str, workload: &Workload, databases: &[Option<Database>]) -> String {
-    let targets = workload.targets.iter().zip(databases);
-    targets.fold(command.to_owned(), |command, (target, database)| match database {
-        Some(database) => command.replace(&format!("{{target.{}.url}}", target.name), database.url()),
+/// The command with every `{target.NAME.url}` filled in, by target.
+pub(super) fn with_urls(command: &str, workload: &Workload, urls: &[Option<String>]) -> String {
+    let targets = workload.targets.iter().zip(urls);
+    targets.fold(command.to_owned(), |command, (target, url)| match url {
+        Some(url) => command.replace(&format!("{{target.{}.url}}", target.name), url),
         None => command,
     })
 }

@@ -10,6 +10,7 @@ use super::{
     Setting, TrialError, assemble,
     generator::Watched,
     interruptible,
+    links::{Switches, add_links},
     lookout::{self, Lookout, add_activity},
     servers::Servers,
     stage::{self, Stage},
@@ -65,6 +66,7 @@ struct Epochs<'t> {
     conduct: run::Conduct,
     resources: Vec<run::Resources>,
     activity: Vec<run::TargetActivity>,
+    links: Vec<run::Link>,
     targets: Vec<run::Target>,
     incidents: Vec<String>,
     left_behind: Vec<String>,
@@ -96,6 +98,7 @@ pub(super) async fn beside(
         conduct: conduct(workload, setting, epochs),
         resources: Vec::new(),
         activity: Vec::new(),
+        links: Vec::new(),
         targets: Vec::new(),
         incidents: Vec::new(),
         left_behind: Vec::new(),
@@ -145,7 +148,9 @@ impl Epochs<'_> {
             interrupt: self.setting.interrupt.clone(),
         };
         let mut lookout = Lookout::begin(&stages, self.servers).await;
+        let switches = Switches::of(&stages, self.loaded);
         let mut look = |event: Event| {
+            switches.look(&event);
             self.watched.look(event);
             lookout.look(event);
             on_event(event);
@@ -231,6 +236,7 @@ impl Epochs<'_> {
         for stage in stages {
             let gone = stage.tear_down().await;
             targets.extend(gone.targets);
+            add_links(&mut self.links, gone.links);
             add_new(&mut self.incidents, gone.incidents);
             add_new(&mut self.left_behind, gone.left_behind);
         }
@@ -274,6 +280,7 @@ impl Epochs<'_> {
             conduct: Some(self.conduct),
             resources: self.resources,
             activity: self.activity,
+            links: self.links,
             targets: self.targets,
             incidents,
             left_behind: self.left_behind,

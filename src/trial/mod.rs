@@ -10,6 +10,7 @@ mod databases;
 mod epochs;
 mod equivalence;
 mod generator;
+mod links;
 mod lookout;
 mod once;
 mod owed;
@@ -25,6 +26,7 @@ use jiff::Timestamp;
 pub use self::once::{Exchange, once};
 use self::{
     generator::Watched,
+    links::Switches,
     lookout::Lookout,
     servers::Servers,
     stage::{Stage, TornDown},
@@ -180,7 +182,9 @@ async fn alone(
         interrupt: setting.interrupt.clone(),
     };
     let mut lookout = Lookout::begin(&stages, servers).await;
+    let switches = Switches::of(&stages, Duration::ZERO);
     let mut look = |event: Event| {
+        switches.look(&event);
         lookout.look(event);
         on_event(event);
     };
@@ -205,6 +209,7 @@ async fn alone(
         left_behind: gone.left_behind,
         resources,
         activity,
+        links: gone.links,
         ..run
     })
 }
@@ -303,6 +308,7 @@ fn assemble(
         census: None,
         resources: Vec::new(),
         activity: Vec::new(),
+        links: Vec::new(),
         left_behind: Vec::new(),
     }
 }

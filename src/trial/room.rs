@@ -96,7 +96,7 @@ async fn servers(workload: &Arc<Workload>, directory: &Path) -> Vec<Server> {
             let at = match servers.iter().position(|server| server.place == place) {
                 Some(at) => at,
                 None => {
-                    let Ok(connector) = Connector::bind(target, None, directory, None, sessions).await else {
+                    let Ok(connector) = Connector::bind(target, None, directory, None, None, sessions).await else {
                         continue;
                     };
                     servers.push(Server {

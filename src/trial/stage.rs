@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::{
     Setting, TrialError,
     databases::{Database, undone_by_hand, with_urls},
+    links::Links,
     servers::{Ending, Servers},
 };
 use crate::{
@@ -32,6 +33,7 @@ const TEARDOWN_BOUND: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub(super) struct TornDown {
     pub(super) targets: Vec<run::Target>,
+    pub(super) links: Vec<run::Link>,
     /// What went wrong.
     pub(super) incidents: Vec<String>,
     /// What is no longer as it was on databases that outlast the run.
@@ -44,6 +46,7 @@ pub(super) struct Stage {
     processes: Vec<(String, Process)>,
     /// By target; after the processes, which use them.
     databases: Vec<Option<Database>>,
+    links: Links,
     connectors: Arc<[Connector]>,
     globals: Arc<[Option<Value>]>,
     targets: Vec<run::Target>,
@@ -62,12 +65,14 @@ impl Stage {
         let directory = RunDirectory::new().map_err(TrialError::Directory)?;
         let databases = databases(workload, servers, directory.path()).await?;
         let secrets = secrets(workload, &databases);
+        let mut links = Links::open(workload)?;
+        let urls = urls(workload, &databases, &mut links, directory.path()).await?;
         let mut processes = Vec::new();
         let mut ports = Vec::new();
         for target in &workload.targets {
             ports.push(match &target.managed {
                 Some(managed) => {
-                    let command = with_urls(&managed.command, workload, &databases);
+                    let command = with_urls(&managed.command, workload, &urls);
                     let command = match servers.built(target) {
                         Some((_, build)) => command.replace("{build}", &build.directory().display().to_string()),
                         None => command,
@@ -86,9 +91,11 @@ impl Stage {
         let mut connectors = Vec::new();
         let mut targets = Vec::new();
         let sessions = executor::sessions(&workload.load.profile);
-        for ((target, port), database) in workload.targets.iter().zip(ports).zip(&databases) {
-            let address = database.as_ref().map(Database::address);
-            let connector = Connector::bind(target, port, directory.path(), address, sessions).await?;
+        for (number, ((target, port), database)) in workload.targets.iter().zip(ports).zip(&databases).enumerate() {
+            let made = database.as_ref().map(Database::address);
+            let address = made.map_or_else(|| filled_in(target, port, directory.path()), str::to_owned);
+            let via = links.way(number, target, &address, directory.path()).await?;
+            let connector = Connector::bind(target, port, directory.path(), made, via, sessions).await?;
             let version = connector.probe().await?;
             let mut described = described(target, &connector, version, workload);
             described.build = servers.built(target).map(|(wanted, build)| run::Build {
@@ -112,6 +119,7 @@ impl Stage {
             workload: Arc::clone(workload),
             processes,
             databases,
+            links,
             connectors: connectors.into(),
             globals: globals.into(),
             targets,
@@ -149,6 +157,10 @@ impl Stage {
     /// By target; `None` for HTTP.
     pub(super) fn databases(&self) -> &[Option<Database>] {
         &self.databases
+    }
+
+    pub(super) fn links(&self) -> &Links {
+        &self.links
     }
 
     /// Each completes when a managed process ends by itself.
@@ -200,6 +212,7 @@ impl Stage {
             told.collect()
         };
         TornDown {
+            links: self.links.into_sums(&workload),
             targets: self.targets,
             incidents: all(self.incidents),
             left_behind: all(left_behind),
@@ -276,6 +289,37 @@ async fn databases(
         database.settle().await?;
     }
     Ok(databases)
+}
+
+/// The addresses that managed processes are told of databases.
+async fn urls(
+    workload: &Workload,
+    databases: &[Option<Database>],
+    links: &mut Links,
+    directory: &Path,
+) -> Result<Vec<Option<String>>, TrialError> {
+    let mut urls = Vec::new();
+    for (number, (target, database)) in workload.targets.iter().zip(databases).enumerate() {
+        let name = format!("{{target.{}.url}}", target.name);
+        let commands = workload.targets.iter().filter_map(|target| target.managed.as_ref());
+        let named = commands
+            .map(|managed| &managed.command)
+            .any(|command| command.contains(&name));
+        urls.push(match database.as_ref().filter(|_| named) {
+            Some(database) => Some(links.url(number, target, database.url(), directory).await?),
+            None => None,
+        });
+    }
+    Ok(urls)
+}
+
+/// The address of a target that is not a database of the run's.
+fn filled_in(target: &Target, port: Option<u16>, directory: &Path) -> String {
+    match &target.kind {
+        Kind::Http(http) => fill(&http.base, port, directory),
+        Kind::Sqlite { path } => fill(path, port, directory),
+        Kind::Postgres(postgres) => fill(&postgres.connection, port, directory),
+    }
 }
 
 /// Takes back what the setup of a variant did. What goes wrong with a database that is gone

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Load, Wait, Workload, data, fingerprint,
+    Load, Wait, Workload, data, fingerprint, link,
     secrets::{Secrets, is_secret_name},
     steps, target, variant,
 };
@@ -132,6 +132,9 @@ impl<'a> Compiler<'a> {
         let counted = !scenario.variant.is_empty() || thresholds.iter().any(counts);
         let trial = self.trial(scenario.trial.as_ref(), counted);
         let variant = self.variant(scenario, &steps.targets, text);
+        if let Some(load) = &load {
+            link::in_time(self, scenario, load);
+        }
         let load = load.filter(|_| self.problems.is_empty())?;
         let fingerprint = fingerprint::compute(self, scenario, &steps, &data, seed);
         Some(Workload {

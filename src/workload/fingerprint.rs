@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Kind, Protocol, Provision, Target, Workload, compile::Compiler, data::DataSet, steps};
+use super::{Kind, Link, Protocol, Provision, Workload, compile::Compiler, data::DataSet, steps};
 use crate::{
     run::{Fingerprint, hash},
     scenario::{self, At, Scenario},
@@ -22,7 +22,11 @@ pub(super) fn compute(
         .iter()
         .zip(&steps.targets)
         .map(|((_, written), target)| {
-            let protocol = with_provision(protocol(&target.kind, &written.value), target);
+            let protocol = with(
+                protocol(&target.kind, &written.value),
+                target.provision.as_ref().map(Provision::words),
+            );
+            let protocol = with(protocol, target.link.as_ref().and_then(Link::words));
             (target.name.as_str(), (target.kind.name(), protocol))
         })
         .collect();
@@ -75,9 +79,9 @@ pub(super) fn of_all(workloads: &[Workload]) -> Fingerprint {
     }
 }
 
-/// A database made for the run is work prepared; settings are no part of it, as no other target's are.
-fn with_provision(protocol: Option<String>, target: &Target) -> Option<String> {
-    let words = target.provision.as_ref().map(Provision::words);
+/// A database made for the run is work prepared (settings are no part of it, as no other target's are);
+/// a link that is slow or faulty is other work.
+fn with(protocol: Option<String>, words: Option<String>) -> Option<String> {
     match (protocol, words) {
         (Some(protocol), Some(words)) => Some(format!("{protocol}, {words}")),
         (protocol, words) => protocol.or(words),

@@ -15,6 +15,7 @@ mod generator;
 mod http;
 mod json_path;
 mod kind;
+mod link;
 mod load;
 mod profile;
 mod provision;
@@ -41,6 +42,7 @@ pub use self::{
     generator::{Draw, Generator, hyphenated, stream},
     http::{Body, Credentials, HttpRequest, HttpTarget, Path, Piece, Tls},
     json_path::JsonPath,
+    link::{Fault, FaultKind, Link},
     profile::{AbortWhen, Arrivals, End, Load, Profile, Rates, Search, Wait},
     provision::{Durability, Fixture, PrivateServer, Provision, Source},
     script::{Script, ScriptStatement},
@@ -125,6 +127,8 @@ pub struct Target {
     pub managed: Option<Managed>,
     /// The database that is made for the run; none: what the address names is used as it is.
     pub provision: Option<Provision>,
+    /// What lies between its clients and its server; none: nothing.
+    pub link: Option<Link>,
     /// The distinct SQL statements of all steps on it; [`Statement::index`] points here.
     pub statements: Vec<String>,
 }

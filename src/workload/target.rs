@@ -6,6 +6,7 @@ use super::{
     BuildWanted, DEFAULT_TIMEOUT, Kind, Managed, PostgresTarget, Protocol, Target, Tls,
     compile::{Compiler, place},
     http::{Inherited, compile_target},
+    link,
     provision::{self, EPHEMERAL, Provision},
 };
 use crate::scenario::{self, At};
@@ -122,12 +123,15 @@ fn one(compiler: &mut Compiler<'_>, name: &str, written: &At<scenario::Target>) 
         .into_iter()
         .find_map(Option::as_ref)
         .and_then(|address| provision::compile(compiler, &kind, address, &written.value));
+    let link = written.value.link.as_ref();
+    let link = link.map(|link| link::compile(compiler, &kind, link));
     Some(Compiled {
         target: Target {
             name: name.to_owned(),
             kind,
             managed,
             provision,
+            link,
             statements: Vec::new(),
         },
         timeout,
@@ -143,6 +147,7 @@ fn misplaced(compiler: &mut Compiler<'_>, kind: &Kind, written: &scenario::Targe
     let keys = [
         ("protocol", place(&written.protocol), !http && !sqlite, "PostgreSQL"),
         ("ca", place(&written.ca), !sqlite, "connections over TLS"),
+        ("link", place(&written.link), !sqlite, "what is reached over a network"),
         ("headers", written.headers.values().next().map(At::span), http, "HTTP"),
         ("auth", place(&written.auth), http, "HTTP"),
         ("host", place(&written.host), http, "HTTP"),

@@ -28,7 +28,7 @@ fn compiled(target: &str, steps: &str) -> Workload {
 }
 
 async fn connector(workload: &Workload) -> Connector {
-    Connector::bind(&workload.targets[0], None, Path::new("."), None, 1)
+    Connector::bind(&workload.targets[0], None, Path::new("."), None, None, 1)
         .await
         .unwrap()
 }

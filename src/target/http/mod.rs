@@ -23,7 +23,7 @@ use rustls::{ClientConfig, pki_types::ServerName};
 use url::Url;
 
 pub(super) use self::session::Session;
-use super::{TargetError, in_time, tls};
+use super::{TargetError, Via, in_time, tls};
 use crate::{
     sample::{ErrorClass, Phases},
     workload::{HttpTarget, Target},
@@ -71,7 +71,12 @@ impl Failure {
 
 impl Connector {
     /// Resolves the address once; later connections go to what was found.
-    pub(super) async fn bind(target: &Target, http: &HttpTarget, base: &str) -> Result<Self, TargetError> {
+    pub(super) async fn bind(
+        target: &Target,
+        http: &HttpTarget,
+        base: &str,
+        via: Option<&Via>,
+    ) -> Result<Self, TargetError> {
         let setting = |reason: String| TargetError::Setting {
             target: target.name.clone(),
             reason,
@@ -84,14 +89,15 @@ impl Connector {
         let secure = uri.scheme_str() == Some("https");
         let host = bare(authority.host());
         let port = authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        let addresses = tokio::net::lookup_host((host, port))
-            .await
-            .map(Iterator::collect)
-            .map_err(|error| TargetError::Unreachable {
-                target: target.name.clone(),
-                address: base.to_owned(),
-                reason: error.to_string(),
-            })?;
+        let addresses = match via {
+            Some(Via::Tcp(address)) => Ok(vec![*address]),
+            _ => tokio::net::lookup_host((host, port)).await.map(Iterator::collect),
+        };
+        let addresses = addresses.map_err(|error| TargetError::Unreachable {
+            target: target.name.clone(),
+            address: base.to_owned(),
+            reason: error.to_string(),
+        })?;
         let named = http.host.as_ref().unwrap_or(authority);
         let tls = if secure {
             let host = bare(named.host()).to_owned();

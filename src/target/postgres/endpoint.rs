@@ -23,7 +23,11 @@ use tokio_postgres::{
 use tokio_rustls::TlsConnector;
 
 use super::{Shared, channel_binding, failure::Failure, wire::Stream};
-use crate::{sample::ErrorClass, target::tls, units::format_duration};
+use crate::{
+    sample::ErrorClass,
+    target::{Via, tls},
+    units::format_duration,
+};
 
 /// One address at which a server may be.
 #[derive(Debug, Clone)]
@@ -76,8 +80,8 @@ pub(super) fn servers(config: &Config) -> Result<Vec<Named<'_>>, Failure> {
 }
 
 impl Named<'_> {
-    /// All addresses of the server.
-    pub(super) async fn endpoints(&self) -> Result<Vec<Endpoint>, Failure> {
+    /// All addresses of the server, or the one that leads there.
+    pub(super) async fn endpoints(&self, via: Option<&Via>) -> Result<Vec<Endpoint>, Failure> {
         let name = match self.host {
             Some(Host::Tcp(name)) => Some(name.as_str()),
             _ => None,
@@ -87,6 +91,11 @@ impl Named<'_> {
             host: name.map(str::to_owned),
         };
         let tcp = |address: SocketAddr| at(Place::Tcp(address));
+        match via {
+            Some(Via::Tcp(address)) => return Ok(vec![tcp(*address)]),
+            Some(Via::Unix(path)) => return Ok(vec![at(Place::Unix(path.clone()))]),
+            None => {}
+        }
         match (self.address, self.host) {
             (Some(address), _) => Ok(vec![tcp((address, self.port).into())]),
             (None, Some(Host::Tcp(name))) => match lookup_host((name.as_str(), self.port)).await {

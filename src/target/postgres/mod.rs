@@ -39,7 +39,7 @@ use self::{
     wire::Wire,
 };
 pub use self::{room::Room, script::with_literals};
-use super::{TargetError, in_time, tls};
+use super::{TargetError, Via, in_time, tls};
 use crate::{
     sample::ErrorClass,
     workload::{PostgresTarget, Protocol, Target},
@@ -56,6 +56,8 @@ pub struct Connector {
 struct Shared {
     name: String,
     config: Config,
+    /// Where to connect in place of the server.
+    via: Option<Via>,
     user: String,
     protocol: Protocol,
     tls: Option<Arc<rustls::ClientConfig>>,
@@ -64,7 +66,12 @@ struct Shared {
 }
 
 impl Connector {
-    pub(super) fn bind(target: &Target, postgres: &PostgresTarget, connection: &str) -> Result<Self, TargetError> {
+    pub(super) fn bind(
+        target: &Target,
+        postgres: &PostgresTarget,
+        connection: &str,
+        via: Option<Via>,
+    ) -> Result<Self, TargetError> {
         let setting = |reason: String| TargetError::Setting {
             target: target.name.clone(),
             reason,
@@ -93,6 +100,7 @@ impl Connector {
         let shared = Shared {
             name: target.name.clone(),
             config,
+            via,
             user,
             protocol: postgres.protocol,
             tls,
@@ -184,7 +192,7 @@ impl Shared {
             servers.shuffle(&mut rand::rng());
         }
         for server in servers {
-            let endpoints = match server.endpoints().await {
+            let endpoints = match server.endpoints(self.via.as_ref()).await {
                 Ok(mut endpoints) => {
                     if random {
                         endpoints.shuffle(&mut rand::rng());

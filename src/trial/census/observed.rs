@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     Tally,
     sessions::{Counted, ServiceSessions},
+    tapped::Tapped,
 };
 use crate::{
     metric::Counter,
@@ -15,9 +16,10 @@ use crate::{
 };
 
 /// The databases of one variant that can be asked.
-pub(super) struct Observed {
+pub(super) struct Observed<'s> {
     databases: Vec<Watched>,
     services: ServiceSessions,
+    tapped: Tapped<'s>,
     notes: Vec<String>,
 }
 
@@ -51,12 +53,13 @@ pub(super) struct Executed {
     pub(super) control: bool,
 }
 
-impl Observed {
+impl<'s> Observed<'s> {
     /// Connects beside every PostgreSQL database; why one cannot be asked becomes a note.
-    pub(super) async fn connect(stage: &Stage) -> Self {
+    pub(super) async fn connect(stage: &'s Stage) -> Self {
         let mut observed = Self {
             databases: Vec::new(),
             services: ServiceSessions::connect(stage).await,
+            tapped: Tapped::new(stage.links()),
             notes: Vec::new(),
         };
         let targets = stage.workload.targets.iter().zip(stage.databases()).enumerate();
@@ -109,6 +112,7 @@ impl Observed {
         }
         if let Request::Http(_) = step.request {
             self.services.begin().await;
+            self.tapped.begin();
         }
     }
 
@@ -118,7 +122,15 @@ impl Observed {
             Request::Http(_) => self.services.end().await,
             _ => Vec::new(),
         };
+        // What passed is known now; what is asked below is asked beside the links.
+        let passed = match step.request {
+            Request::Http(_) => self.tapped.end(),
+            _ => Vec::new(),
+        };
         let executed = self.executed(step).await;
+        // The servers' own counts first: they know of what does not pass a link.
+        let known = |counter| counter == Counter::Queries && executed.is_some();
+        counted.extend(passed.into_iter().filter(|(counter, _)| !known(*counter)));
         if self.databases.iter().any(|watched| watched.concerns(step)) {
             counted.push((Counter::Plans, self.plans(step, executed.as_deref())));
         }

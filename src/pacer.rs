@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep_until};
 /// Makes the calling thread wake up when it asked to: no timer slack (the kernel
 /// may delay a wake-up by 50 µs otherwise), and before others where that is
 /// allowed. A generator that uses little CPU disturbs nobody by being prompt.
-pub(super) fn prompt_thread() {
+pub fn prompt_thread() {
     #[cfg(target_os = "linux")]
     {
         // Where either is refused the send lag will show it.
