@@ -129,6 +129,8 @@ impl Shape {
             census: None,
             resources: Vec::new(),
             activity: Vec::new(),
+            retries: Vec::new(),
+            breakers: Vec::new(),
             left_behind: Vec::new(),
             incidents: Vec::new(),
         }

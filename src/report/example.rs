@@ -241,6 +241,8 @@ fn build(seed: u64, slower: f64) -> Run {
         census: None,
         resources: Vec::new(),
         activity: Vec::new(),
+        retries: Vec::new(),
+        breakers: Vec::new(),
         left_behind: Vec::new(),
         incidents: vec![],
     };

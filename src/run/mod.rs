@@ -13,6 +13,7 @@ mod environment;
 mod fingerprint;
 mod latency;
 mod load;
+mod persistence;
 mod plan;
 mod resources;
 mod search;
@@ -36,6 +37,7 @@ pub use self::{
     fingerprint::{Fingerprint, hash},
     latency::{Encoded, HIGHEST_NS, Latency, LatencyByOutcome},
     load::{Accounting, Generator, Load, Model},
+    persistence::{Breaker, BreakerState, Retries, StepAttempts, Transition},
     plan::{Plan, PlanNode},
     resources::Resources,
     search::{Search, TriedRate},
@@ -117,6 +119,12 @@ pub struct Run {
     /// What PostgreSQL was seen doing while load ran.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub activity: Vec<TargetActivity>,
+    /// How often the operations of steps with a retry policy or a breaker were tried.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retries: Vec<Retries>,
+    /// What circuit breakers did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub breakers: Vec<Breaker>,
     /// What a rollback did not take back, and how to: on databases that outlast the run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_behind: Vec<String>,

@@ -17,6 +17,7 @@ use super::{
     flow::{Flow, Step},
     http::Auth,
     load::Load,
+    persistence::{Breaker, Retry},
     variant::{Trial, Variant},
 };
 
@@ -190,6 +191,10 @@ pub struct Target {
     pub key: Option<At<String>>,
     /// Accept any certificate. For tests against self-signed servers only.
     pub insecure: Option<bool>,
+    /// When operations that fail are tried again: a policy, or a table with its values. Default: never.
+    pub retry: Option<At<Retry>>,
+    /// Reject operations while most of them fail: `true`, or a table with its values.
+    pub breaker: Option<At<Breaker>>,
     /// How PostgreSQL statements are sent: `prepared` (default), `extended` or `simple`.
     pub protocol: Option<At<String>>,
 }

@@ -17,6 +17,7 @@ mod room;
 mod search;
 mod servers;
 mod stage;
+mod tried;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
@@ -231,14 +232,18 @@ async fn measure(plan: &Plan, setting: &Setting, on_event: &mut dyn FnMut(Event)
     let mut collector = Collector::new(plan.steps());
     let driven = executor::drive(plan, &mut collector, &mut watched).await?;
     let recorded = collector.finish();
-    Ok(assemble(
+    let run = assemble(
         plan.workload(),
         &plan.load,
         setting,
         driven,
         recorded,
         clock.generator(),
-    ))
+    );
+    Ok(Run {
+        breakers: tried::breakers(plan),
+        ..run
+    })
 }
 
 /// The run as far as load tells of it.
@@ -286,6 +291,7 @@ fn assemble(
         },
         generator: with_recorded(generator, &recorded, workload),
         incidents: incidents(workload, &recorded),
+        retries: tried::retries(workload, &recorded),
         steps: measured
             .zip(recorded.steps)
             .map(|((variant, measured), recorded)| step(variant, measured, recorded))
@@ -303,6 +309,7 @@ fn assemble(
         census: None,
         resources: Vec::new(),
         activity: Vec::new(),
+        breakers: Vec::new(),
         left_behind: Vec::new(),
     }
 }

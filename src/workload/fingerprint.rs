@@ -23,6 +23,7 @@ pub(super) fn compute(
         .zip(&steps.targets)
         .map(|((_, written), target)| {
             let protocol = with_provision(protocol(&target.kind, &written.value), target);
+            let protocol = with_policies(protocol, &written.value);
             (target.name.as_str(), (target.kind.name(), protocol))
         })
         .collect();
@@ -82,6 +83,19 @@ fn with_provision(protocol: Option<String>, target: &Target) -> Option<String> {
         (Some(protocol), Some(words)) => Some(format!("{protocol}, {words}")),
         (protocol, words) => protocol.or(words),
     }
+}
+
+/// What is tried again, and what is not even tried, is work too; nothing where neither is written.
+fn with_policies(protocol: Option<String>, written: &scenario::Target) -> Option<String> {
+    let scenario::Target { retry, breaker, .. } = written;
+    if retry.is_none() && breaker.is_none() {
+        return protocol;
+    }
+    Some(format!(
+        "{}, policies {}",
+        protocol.unwrap_or_default(),
+        digest(&(retry, breaker))
+    ))
 }
 
 /// What changes the work on a target beside its kind; nothing by default.
