@@ -3,7 +3,7 @@
 //! These are the smallest words of the measured path: plain `Copy` data, no
 //! strings, no clock. Recorders count them, runs store the counts.
 
-use std::{borrow::Cow, fmt, time::Duration};
+use std::{borrow::Cow, fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -58,6 +58,15 @@ pub enum Outcome {
     Unfinished,
 }
 
+/// What became of an operation that was tried more than once, or might have been.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetryEnd {
+    /// It completed, though not at the first try.
+    Recovered,
+    /// It failed at the last try that it had.
+    Exhausted,
+}
+
 /// Why an operation failed: a class and, where the target gave one, its code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ErrorClass {
@@ -91,6 +100,8 @@ pub enum ErrorClass {
     Expectation,
     /// A value to be saved was not in the answer.
     Extraction,
+    /// A circuit breaker did not let it through: it never reached the target.
+    Rejected,
 }
 
 impl fmt::Display for ErrorClass {
@@ -111,6 +122,7 @@ impl fmt::Display for ErrorClass {
             Self::Parameter => f.write_str("parameter"),
             Self::Expectation => f.write_str("expectation"),
             Self::Extraction => f.write_str("extraction"),
+            Self::Rejected => f.write_str("rejected"),
         }
     }
 }
@@ -124,7 +136,16 @@ impl Serialize for ErrorClass {
 impl<'de> Deserialize<'de> for ErrorClass {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<'de, str>::deserialize(deserializer)?;
-        parse_class(&text).ok_or_else(|| serde::de::Error::custom(format!("\"{text}\" is no class of error")))
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl FromStr for ErrorClass {
+    type Err = String;
+
+    /// Reads what `Display` writes.
+    fn from_str(text: &str) -> Result<Self, String> {
+        parse_class(text).ok_or_else(|| format!("\"{text}\" is no class of error"))
     }
 }
 
@@ -146,6 +167,7 @@ fn parse_class(text: &str) -> Option<ErrorClass> {
             "parameter" => ErrorClass::Parameter,
             "expectation" => ErrorClass::Expectation,
             "extraction" => ErrorClass::Extraction,
+            "rejected" => ErrorClass::Rejected,
             _ => return None,
         },
     })
@@ -174,6 +196,7 @@ mod tests {
             Parameter,
             Expectation,
             Extraction,
+            Rejected,
         ] {
             let text = serde_json::to_string(&class).unwrap();
             assert_eq!(serde_json::from_str::<ErrorClass>(&text).unwrap(), class);

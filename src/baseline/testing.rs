@@ -130,6 +130,8 @@ impl Shape {
             resources: Vec::new(),
             activity: Vec::new(),
             links: Vec::new(),
+            retries: Vec::new(),
+            breakers: Vec::new(),
             left_behind: Vec::new(),
             incidents: Vec::new(),
         }

@@ -402,7 +402,10 @@ impl User<'_, '_> {
         self.trace.last_end.set(Some(ended));
         let mut wait = Duration::ZERO;
         // Without it a failure that needs no answer would be all that the thread does.
-        if matches!(outcome, PassEnd::Failed(ErrorClass::Connect | ErrorClass::Parameter)) {
+        if matches!(
+            outcome,
+            PassEnd::Failed(ErrorClass::Connect | ErrorClass::Parameter | ErrorClass::Rejected)
+        ) {
             wait += AFTER_REFUSAL;
         }
         if let Some(think) = &self.course.shared.think {

@@ -32,7 +32,7 @@ pub use self::{
 };
 use crate::{
     recorder::{Collector, Snapshot},
-    target::Connector,
+    target::{Breakers, Connector},
     workload::{End, Load, Profile, Value, Workload},
 };
 
@@ -69,6 +69,8 @@ pub struct Variant {
     pub connectors: Arc<[Connector]>,
     /// What setup saved, by variable.
     pub globals: Arc<[Option<Value>]>,
+    /// Its circuit breakers.
+    pub breakers: Breakers,
     /// Where its measured steps begin among those of all variants.
     pub first_step: usize,
     /// Trouble that is put into its operations on purpose.
@@ -152,6 +154,9 @@ pub async fn drive(
             aborted: None,
         });
     };
+    for variant in plan.variants.iter() {
+        variant.breakers.count_from(t0);
+    }
     tokio::select! {
         () = plan.interrupt.stop.cancelled() => {}
         () = sleep_until(t0) => {}

@@ -219,7 +219,7 @@ mod tests {
         run::Model,
         sample::{ErrorClass, Outcome},
         scenario,
-        target::{Operation, Reply},
+        target::{Breakers, Operation, Reply},
         workload::{Arrivals, Rates, Workload, compile},
     };
 
@@ -285,6 +285,7 @@ mod tests {
             workload: Arc::new(workload()),
             connectors: Arc::from([]),
             globals: Arc::from([]),
+            breakers: Breakers::default(),
             first_step: 0,
             injection: None,
         };

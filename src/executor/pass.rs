@@ -19,7 +19,7 @@ use crate::{
     recorder::Recorder,
     run::Model,
     sample::{ErrorClass, Outcome, Phases, Sample},
-    target::{self, Reply, Session},
+    target::{self, Breakers, Reply, Session},
     workload::{Action, Step, Value, Values, Workload},
 };
 
@@ -133,6 +133,7 @@ pub struct Performer<'w, S> {
     globals: Arc<[Option<Value>]>,
     model: Model,
     session: S,
+    breakers: Breakers,
     /// Whether it is connected and has performed its own setup.
     arrived: bool,
     /// Whether its setup failed: it takes no part.
@@ -161,6 +162,7 @@ impl<'w, S: Session> Performer<'w, S> {
             globals: Arc::clone(&variant.globals),
             model,
             session,
+            breakers: variant.breakers.clone(),
             arrived: false,
             barred: false,
             values: Values::new(&variant.workload),
@@ -361,15 +363,32 @@ impl<'w, S: Session> Performer<'w, S> {
         flight: &Cell<Option<Flight>>,
     ) -> PassEnd {
         let before = flight.get();
+        let index = self.first_step + step.index;
         if let Some(before) = before {
             let now = Instant::now();
             let due = if self.model == Model::Closed { now } else { *due };
             flight.set(Some(Flight {
-                operation: Some((self.first_step + step.index, due, now)),
+                operation: Some((index, due, now)),
                 ..before
             }));
         }
-        let mut outcome = target::perform(&mut self.session, step, &mut self.values, &mut self.reply).await;
+        let count = |counting: &mut dyn FnMut(&mut Recorder, &Place<'_>)| {
+            if let Some(Flight { due, .. }) = before {
+                recording.with(due, counting);
+            }
+        };
+        let on_try = |again| count(&mut |recorder, at| recorder.attempt(at.interval(Instant::now()), index, again));
+        let Self {
+            session,
+            values,
+            reply,
+            breakers,
+            ..
+        } = self;
+        let (mut outcome, retried) = target::persist(session, step, values, reply, breakers, on_try).await;
+        if let Some(end) = retried {
+            count(&mut |recorder, _| recorder.retry_ended(index, end));
+        }
         if let Some(trouble) = &mut self.trouble {
             outcome = trouble.meddle(recording.t0, &mut self.reply, outcome).await;
         }

@@ -9,12 +9,12 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::{
-    Buffer, Depth, ErrorTally, FlowCounts, Handover, PhaseBuffer, Recorder, Rest, Spans, Spares, StepBuffer,
+    Buffer, Depth, ErrorTally, FlowCounts, Handover, PhaseBuffer, Recorder, Rest, Spans, Spares, StepBuffer, Tries,
     UserFailures, UserTimes,
     spill::{ClosedSecond, Spill},
 };
 use crate::{
-    run::{Encoded, ErrorCount, Interval, Latency, LatencyByOutcome, StepInterval},
+    run::{Encoded, ErrorCount, Interval, Latency, LatencyByOutcome, StepAttempts, StepInterval},
     sample::ErrorClass,
 };
 
@@ -34,6 +34,8 @@ pub struct Collector {
     /// Closed seconds that nobody has looked at yet; kept only while somebody watches.
     watched: Option<Watched>,
     timeline: Vec<FlowCounts>,
+    /// Tries by interval and step.
+    attempts: BTreeMap<(u64, usize), u64>,
     send_lag: Latency,
     errors: HashMap<(usize, ErrorClass), ErrorTally>,
     depth: Depth,
@@ -88,6 +90,10 @@ pub struct StepRecorded {
     pub first_byte: Latency,
     /// From the head of the answer to its end.
     pub body: Latency,
+    /// All tries, of a step with a retry policy or a breaker.
+    pub attempts: u64,
+    /// What became of them.
+    pub tries: Tries,
     /// By class, most frequent first.
     pub errors: Vec<ErrorCount>,
 }
@@ -140,6 +146,7 @@ impl Collector {
             closed: Spill::default(),
             watched: None,
             timeline: Vec::new(),
+            attempts: BTreeMap::new(),
             send_lag: Latency::new(),
             errors: HashMap::new(),
             depth: Depth::default(),
@@ -160,6 +167,7 @@ impl Collector {
                 depth: Depth::default(),
                 users: UserTimes::default(),
                 user_failures: BTreeMap::new(),
+                tries: vec![Tries::default(); self.steps],
             },
             to_collector: self.sender.clone(),
             spares: Arc::clone(&self.spares),
@@ -221,6 +229,9 @@ impl Collector {
             }
             self.timeline[second].add(counts);
         }
+        for (place, tried) in &buffer.attempts {
+            *self.attempts.entry(*place).or_default() += tried;
+        }
         let second = buffer.interval;
         match self.open.get_mut(&second) {
             Some(open) => {
@@ -239,6 +250,9 @@ impl Collector {
     fn rest(&mut self, rest: Rest) {
         for (total, phases) in self.totals.iter_mut().zip(&rest.phases) {
             total.add_phases(phases);
+        }
+        for (total, tries) in self.totals.iter_mut().zip(&rest.tries) {
+            total.tries.add(tries);
         }
         self.depth.queue += rest.depth.queue;
         self.depth.in_flight += rest.depth.in_flight;
@@ -309,7 +323,7 @@ impl Collector {
     /// The timeline so far, while no load runs.
     pub fn intervals(&mut self) -> Vec<Interval> {
         self.close_before(u64::MAX);
-        timeline(&self.timeline, by_second(self.closed.seconds()))
+        timeline(&self.timeline, &self.attempts, by_second(self.closed.seconds()))
     }
 
     /// The whole, once all recorders have finished.
@@ -329,9 +343,12 @@ impl Collector {
             step.errors
                 .sort_by(|a, b| b.count.cmp(&a.count).then(a.class.cmp(&b.class)));
         }
+        for ((_, step), tried) in &self.attempts {
+            steps[*step].attempts += tried;
+        }
         let mut flows = FlowCounts::default();
         self.timeline.iter().for_each(|counts| flows.add(counts));
-        let intervals = timeline(&self.timeline, by_second(self.closed.seconds()));
+        let intervals = timeline(&self.timeline, &self.attempts, by_second(self.closed.seconds()));
         Recorded {
             steps,
             intervals,
@@ -360,10 +377,15 @@ fn by_second(closed: Vec<ClosedSecond>) -> BTreeMap<u64, Vec<StepInterval>> {
 }
 
 /// One interval per second, those without operations included.
-fn timeline(flows: &[FlowCounts], mut closed: BTreeMap<u64, Vec<StepInterval>>) -> Vec<Interval> {
+fn timeline(
+    flows: &[FlowCounts],
+    attempts: &BTreeMap<(u64, usize), u64>,
+    mut closed: BTreeMap<u64, Vec<StepInterval>>,
+) -> Vec<Interval> {
     let last = closed
         .last_key_value()
         .map_or(0, |(second, _)| second + 1)
+        .max(attempts.last_key_value().map_or(0, |((second, _), _)| second + 1))
         .max(flows.len() as u64);
     (0..last)
         .map(|k| {
@@ -384,6 +406,13 @@ fn timeline(flows: &[FlowCounts], mut closed: BTreeMap<u64, Vec<StepInterval>>) 
                 failed,
                 unfinished,
                 steps: closed.remove(&k).unwrap_or_default(),
+                attempts: attempts
+                    .range((k, 0)..=(k, usize::MAX))
+                    .map(|((_, step), attempts)| StepAttempts {
+                        step: *step,
+                        attempts: *attempts,
+                    })
+                    .collect(),
                 slice: None,
             }
         })

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 pub use self::collector::{Collector, Recorded, Second, Snapshot, StepRecorded, StepSecond};
 use crate::{
     run::Latency,
-    sample::{ErrorClass, Outcome, Phases, Sample},
+    sample::{ErrorClass, Outcome, Phases, RetryEnd, Sample},
 };
 
 /// Messages of failures are cut to this many characters.
@@ -96,6 +96,8 @@ struct Buffer {
     interval: u64,
     steps: Vec<StepBuffer>,
     flows: Vec<(u64, FlowCounts)>,
+    /// Tries by interval and step, which may be an earlier interval too.
+    attempts: Vec<((u64, usize), u64)>,
     dirty: bool,
 }
 
@@ -105,6 +107,7 @@ impl Buffer {
             interval: 0,
             steps: (0..steps).map(|_| StepBuffer::default()).collect(),
             flows: Vec::with_capacity(4),
+            attempts: Vec::new(),
             dirty: false,
         }
     }
@@ -113,6 +116,7 @@ impl Buffer {
         if self.dirty {
             self.steps.iter_mut().for_each(StepBuffer::clear);
             self.flows.clear();
+            self.attempts.clear();
             self.dirty = false;
         }
     }
@@ -136,6 +140,26 @@ struct Rest {
     depth: Depth,
     users: UserTimes,
     user_failures: BTreeMap<&'static str, UserFailures>,
+    tries: Vec<Tries>,
+}
+
+/// What became of the tries of one step over the whole window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tries {
+    /// Tries that were not the first of their operation.
+    pub retries: u64,
+    /// Operations that completed after a retry.
+    pub recovered: u64,
+    /// Operations that failed at their last try.
+    pub exhausted: u64,
+}
+
+impl Tries {
+    fn add(&mut self, other: &Self) {
+        self.retries += other.retries;
+        self.recovered += other.recovered;
+        self.exhausted += other.exhausted;
+    }
 }
 
 /// The phases of one step over the whole window; made when first needed.
@@ -250,6 +274,26 @@ impl Recorder {
         });
         tally.count += 1;
         tally.last = at;
+    }
+
+    /// Counts a try that begins in that interval, of a step with a retry policy or a breaker.
+    pub fn attempt(&mut self, interval: u64, step: usize, is_retry: bool) {
+        self.rest.tries[step].retries += u64::from(is_retry);
+        let Buffer { attempts, dirty, .. } = &mut self.current;
+        *dirty = true;
+        match attempts.iter_mut().rfind(|(place, _)| *place == (interval, step)) {
+            Some((_, count)) => *count += 1,
+            None => attempts.push(((interval, step), 1)),
+        }
+    }
+
+    /// Counts what became of an operation that might be tried more than once.
+    pub fn retry_ended(&mut self, step: usize, end: RetryEnd) {
+        let tries = &mut self.rest.tries[step];
+        match end {
+            RetryEnd::Recovered => tries.recovered += 1,
+            RetryEnd::Exhausted => tries.exhausted += 1,
+        }
     }
 
     /// How late a flow was dispatched after it was due.

@@ -243,6 +243,8 @@ fn build(seed: u64, slower: f64) -> Run {
         resources: Vec::new(),
         activity: Vec::new(),
         links: Vec::new(),
+        retries: Vec::new(),
+        breakers: Vec::new(),
         left_behind: Vec::new(),
         incidents: vec![],
     };

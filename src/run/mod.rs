@@ -14,6 +14,7 @@ mod fingerprint;
 mod latency;
 mod link;
 mod load;
+mod persistence;
 mod plan;
 mod resources;
 mod search;
@@ -38,6 +39,7 @@ pub use self::{
     latency::{Encoded, HIGHEST_NS, Latency, LatencyByOutcome},
     link::{Link, LinkConnection, LinkFault, Traffic, Wire},
     load::{Accounting, Generator, Load, Model},
+    persistence::{Breaker, BreakerState, Retries, StepAttempts, Transition},
     plan::{Plan, PlanNode},
     resources::Resources,
     search::{Search, TriedRate},
@@ -122,6 +124,12 @@ pub struct Run {
     /// What passed the links between clients and targets, where there were any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<Link>,
+    /// How often the operations of steps with a retry policy or a breaker were tried.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retries: Vec<Retries>,
+    /// What circuit breakers did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub breakers: Vec<Breaker>,
     /// What a rollback did not take back, and how to: on databases that outlast the run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_behind: Vec<String>,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Encoded, Latency, LatencyByOutcome, Slice};
+use super::{Encoded, Latency, LatencyByOutcome, Slice, StepAttempts};
 use crate::{metric::Span, sample::ErrorClass};
 
 /// What was measured of one step.
@@ -74,6 +74,9 @@ pub struct Interval {
     pub unfinished: u64,
     /// Steps that had operations in this second.
     pub steps: Vec<StepInterval>,
+    /// How often steps with a retry policy or a breaker were tried in this second.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<StepAttempts>,
     /// In a run with variants: the slice that it is, instead of a second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slice: Option<Slice>,

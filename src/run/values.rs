@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Accounting, Count, Latency, Run, Step, StepCensus, variant};
+use super::{Accounting, Count, Latency, Retries, Run, Step, StepCensus, variant};
 use crate::metric::{Counter, Measure, Metric, Statistic};
 
 impl Run {
@@ -31,6 +31,17 @@ impl Run {
             duration_s: variant.loaded_s,
             variants: Vec::new(),
             conduct: None,
+            retries: own
+                .iter()
+                .enumerate()
+                .filter_map(|(step, own)| self.retries_of(*own).map(|tried| Retries { step, ..tried }))
+                .collect(),
+            breakers: self
+                .breakers
+                .iter()
+                .filter(|breaker| breaker.variant.as_ref() == Some(&variant.name))
+                .cloned()
+                .collect(),
             census: self.census.as_ref().map(|census| census.of(&own)),
             resources: self
                 .resources
@@ -40,6 +51,11 @@ impl Run {
                 .collect(),
             ..self.clone()
         })
+    }
+
+    /// How often the step with that index was tried, where it has a policy.
+    pub fn retries_of(&self, step: usize) -> Option<Retries> {
+        self.retries.iter().find(|tried| tried.step == step).copied()
     }
 
     /// CPU time of the targets per operation in nanoseconds, over all epochs or in one.

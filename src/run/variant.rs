@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Accounting, Interval, StepInterval};
+use super::{Accounting, Interval, StepAttempts, StepInterval};
 
 /// No run has more: they would take no turns in a time that anybody waits for.
 pub const MOST_VARIANTS: usize = 16;
@@ -80,16 +80,23 @@ pub(super) fn intervals(all: &[Interval], variant: usize, own: &[usize]) -> Vec<
         let Some(slice) = interval.slice.filter(|slice| slice.variant == variant) else {
             continue;
         };
+        let renumbered = |step: usize| own.iter().position(|own| *own == step);
         let steps = interval.steps.iter().filter_map(|step| {
-            let index = own.iter().position(|own| *own == step.step)?;
             Some(StepInterval {
-                step: index,
+                step: renumbered(step.step)?,
                 ..step.clone()
+            })
+        });
+        let attempts = interval.attempts.iter().filter_map(|tried| {
+            Some(StepAttempts {
+                step: renumbered(tried.step)?,
+                ..*tried
             })
         });
         intervals.push(Interval {
             k: loaded_s as u64,
             steps: steps.collect(),
+            attempts: attempts.collect(),
             ..interval.clone()
         });
         loaded_s += slice.length_s;

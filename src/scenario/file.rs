@@ -18,6 +18,7 @@ use super::{
     http::Auth,
     link::Link,
     load::Load,
+    persistence::{Breaker, Retry},
     variant::{Trial, Variant},
 };
 
@@ -193,6 +194,10 @@ pub struct Target {
     pub key: Option<At<String>>,
     /// Accept any certificate. For tests against self-signed servers only.
     pub insecure: Option<bool>,
+    /// When operations that fail are tried again: a policy, or a table with its values. Default: never.
+    pub retry: Option<At<Retry>>,
+    /// Reject operations while most of them fail: `true`, or a table with its values.
+    pub breaker: Option<At<Breaker>>,
     /// How PostgreSQL statements are sent: `prepared` (default), `extended` or `simple`.
     pub protocol: Option<At<String>>,
 }

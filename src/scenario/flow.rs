@@ -10,6 +10,7 @@ use super::{
     file::At,
     http::{Auth, Expect, Part, Save},
     load::Wait,
+    persistence::{Breaker, Retry},
 };
 
 /// A weighted sequence of steps that a virtual user performs.
@@ -96,6 +97,10 @@ pub struct Step {
     pub timeout: Option<At<String>>,
     /// How long the head of the answer may take once the request is sent; overrides the target's.
     pub first_byte_timeout: Option<At<String>>,
+    /// When it is tried again after a failure, instead of the target's `retry`; `none`: never.
+    pub retry: Option<At<Retry>>,
+    /// A circuit breaker of its own, instead of the target's; `false`: none.
+    pub breaker: Option<At<Breaker>>,
 }
 
 /// JSON is written as its text: what is absent and what is empty are two things in a body.

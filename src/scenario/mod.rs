@@ -14,6 +14,7 @@ mod link;
 mod load;
 mod overlay;
 mod overrides;
+mod persistence;
 mod problem;
 mod schema;
 mod shape;
@@ -31,6 +32,7 @@ pub use self::{
     http::*,
     link::*,
     load::*,
+    persistence::*,
     problem::{Problem, Problems},
     schema::json_schema,
     variant::*,

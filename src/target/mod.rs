@@ -1,4 +1,4 @@
-//! How one operation is done: HTTP, SQLite, PostgreSQL.
+//! How one operation is done: HTTP, SQLite, PostgreSQL; once, or as often as its policies allow.
 //!
 //! A [`Connector`] is a target with its address filled in, shared by all
 //! workers; a `TargetSession` is one worker's live connection to it;
@@ -7,9 +7,13 @@
 
 mod administration;
 mod answer;
+mod attempts;
+mod breaker;
 mod deadline;
 mod http;
+mod permit;
 mod postgres;
+mod retry;
 mod sqlite;
 mod tls;
 
@@ -24,6 +28,8 @@ use tokio::time::{Instant, timeout};
 pub use self::{
     administration::{PostgresConnection, connect_postgres, describe_postgres_error},
     answer::{Answer, Row},
+    attempts::persist,
+    permit::Breakers,
     postgres::{Room, with_literals},
 };
 use crate::{

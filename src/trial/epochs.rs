@@ -14,6 +14,7 @@ use super::{
     lookout::{self, Lookout, add_activity},
     servers::Servers,
     stage::{self, Stage},
+    tried,
 };
 use crate::{
     comparison::{self, Next, Pairing, StepOf},
@@ -67,6 +68,7 @@ struct Epochs<'t> {
     resources: Vec<run::Resources>,
     activity: Vec<run::TargetActivity>,
     links: Vec<run::Link>,
+    breakers: Vec<run::Breaker>,
     targets: Vec<run::Target>,
     incidents: Vec<String>,
     left_behind: Vec<String>,
@@ -99,6 +101,7 @@ pub(super) async fn beside(
         resources: Vec::new(),
         activity: Vec::new(),
         links: Vec::new(),
+        breakers: Vec::new(),
         targets: Vec::new(),
         incidents: Vec::new(),
         left_behind: Vec::new(),
@@ -162,6 +165,7 @@ impl Epochs<'_> {
         let (used, seen) = lookout.end(epoch, &loaded, lookout::PATIENCE_OF_EPOCHS).await;
         self.resources.extend(used);
         add_activity(&mut self.activity, seen, self.loaded.as_secs_f64());
+        tried::add_breakers(&mut self.breakers, tried::breakers(&plan), self.loaded.as_secs_f64());
         self.tear_down(stages).await;
         let Driven { started, window, .. } = driven.map_err(|error| TrialError::Drive(error.to_string()))?;
         self.started.get_or_insert(started);
@@ -281,6 +285,7 @@ impl Epochs<'_> {
             resources: self.resources,
             activity: self.activity,
             links: self.links,
+            breakers: self.breakers,
             targets: self.targets,
             incidents,
             left_behind: self.left_behind,

@@ -18,6 +18,7 @@ mod room;
 mod search;
 mod servers;
 mod stage;
+mod tried;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
@@ -236,14 +237,18 @@ async fn measure(plan: &Plan, setting: &Setting, on_event: &mut dyn FnMut(Event)
     let mut collector = Collector::new(plan.steps());
     let driven = executor::drive(plan, &mut collector, &mut watched).await?;
     let recorded = collector.finish();
-    Ok(assemble(
+    let run = assemble(
         plan.workload(),
         &plan.load,
         setting,
         driven,
         recorded,
         clock.generator(),
-    ))
+    );
+    Ok(Run {
+        breakers: tried::breakers(plan),
+        ..run
+    })
 }
 
 /// The run as far as load tells of it.
@@ -291,6 +296,7 @@ fn assemble(
         },
         generator: with_recorded(generator, &recorded, workload),
         incidents: incidents(workload, &recorded),
+        retries: tried::retries(workload, &recorded),
         steps: measured
             .zip(recorded.steps)
             .map(|((variant, measured), recorded)| step(variant, measured, recorded))
@@ -309,6 +315,7 @@ fn assemble(
         resources: Vec::new(),
         activity: Vec::new(),
         links: Vec::new(),
+        breakers: Vec::new(),
         left_behind: Vec::new(),
     }
 }

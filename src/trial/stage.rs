@@ -19,7 +19,7 @@ use crate::{
     },
     lab::{LabError, Process, Ready, RunDirectory, Spec, free_port},
     run,
-    target::{Connector, Reply, Sessions, fill},
+    target::{Breakers, Connector, Reply, Sessions, fill},
     workload::{Action, Kind, Managed, Target, Value, Values, Variant, Workload},
 };
 
@@ -128,12 +128,13 @@ impl Stage {
         })
     }
 
-    /// The variant as load knows it; its steps are numbered from `first_step`.
+    /// The variant as load knows it, all breakers closed; its steps are numbered from `first_step`.
     pub(super) fn variant(&self, first_step: usize) -> executor::Variant {
         executor::Variant {
             workload: Arc::clone(&self.workload),
             connectors: Arc::clone(&self.connectors),
             globals: Arc::clone(&self.globals),
+            breakers: Breakers::new(&self.workload),
             first_step,
             injection: None,
         }

@@ -157,6 +157,7 @@ impl<'a> Compiler<'a> {
             user_setup: steps.user_setup,
             user_teardown: steps.user_teardown,
             measured: steps.measured,
+            breakers: steps.breakers,
             thresholds,
             variables: steps.variables,
             variable_names: steps.variable_names,

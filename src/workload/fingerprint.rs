@@ -22,11 +22,12 @@ pub(super) fn compute(
         .iter()
         .zip(&steps.targets)
         .map(|((_, written), target)| {
-            let protocol = with(
-                protocol(&target.kind, &written.value),
+            let words = [
                 target.provision.as_ref().map(Provision::words),
-            );
-            let protocol = with(protocol, target.link.as_ref().and_then(Link::words));
+                target.link.as_ref().and_then(Link::words),
+                policies(&written.value),
+            ];
+            let protocol = words.into_iter().fold(protocol(&target.kind, &written.value), with);
             (target.name.as_str(), (target.kind.name(), protocol))
         })
         .collect();
@@ -86,6 +87,13 @@ fn with(protocol: Option<String>, words: Option<String>) -> Option<String> {
         (Some(protocol), Some(words)) => Some(format!("{protocol}, {words}")),
         (protocol, words) => protocol.or(words),
     }
+}
+
+/// What is tried again, and what is not even tried, is work too; nothing where neither is written.
+fn policies(written: &scenario::Target) -> Option<String> {
+    let scenario::Target { retry, breaker, .. } = written;
+    let any = retry.is_some() || breaker.is_some();
+    any.then(|| format!("policies {}", digest(&(retry, breaker))))
 }
 
 /// What changes the work on a target beside its kind; nothing by default.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use hyper::header::HeaderName;
 use regex::bytes::Regex;
 
-use super::{http::HttpRequest, json_path::JsonPath, profile::Wait, template::Template, value::Value};
+use super::{http::HttpRequest, json_path::JsonPath, profile::Wait, retry::Retry, template::Template, value::Value};
 
 /// A weighted sequence of actions.
 #[derive(Debug, Clone)]
@@ -46,6 +46,8 @@ pub struct MeasuredStep {
     pub target: usize,
     /// Whether its answers are to be the same in all variants.
     pub comparable: bool,
+    /// Whether its operations may be tried again or be rejected.
+    pub persistent: bool,
 }
 
 /// One request, statement or transaction.
@@ -65,11 +67,20 @@ pub struct Step {
     pub ordered: bool,
     /// Variables to fill from the answer.
     pub save: Vec<Save>,
-    /// How long it may take.
+    /// How long each try may take.
     pub timeout: Duration,
+    /// When it is tried again after a failure.
+    pub retry: Option<Retry>,
+    /// Index into [`super::Workload::breakers`].
+    pub breaker: Option<usize>,
 }
 
 impl Step {
+    /// Whether its operations may be tried again or be rejected.
+    pub fn is_persistent(&self) -> bool {
+        self.retry.is_some() || self.breaker.is_some()
+    }
+
     /// Whether the answer's body is needed after it was received.
     pub fn needs_body(&self) -> bool {
         self.needs_json()

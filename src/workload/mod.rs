@@ -7,6 +7,7 @@
 //! `{dir}`, which the trial fills in once its processes stand.
 
 mod answers;
+mod breaker;
 mod compile;
 mod data;
 mod fingerprint;
@@ -20,6 +21,7 @@ mod load;
 mod profile;
 mod provision;
 mod requests;
+mod retry;
 mod scope;
 mod script;
 mod secrets;
@@ -37,6 +39,7 @@ mod tests;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 pub use self::{
+    breaker::{Breaker, BreakerLimits},
     compile::{Rejected, compile},
     flow::{Action, Expect, Extract, Flow, MeasuredStep, Request, Save, Statement, Step},
     generator::{Draw, Generator, hyphenated, stream},
@@ -45,6 +48,7 @@ pub use self::{
     link::{Fault, FaultKind, Link},
     profile::{AbortWhen, Arrivals, End, Load, Profile, Rates, Search, Wait},
     provision::{Durability, Fixture, PrivateServer, Provision, Source},
+    retry::{Jitter, Retry, Retryable},
     script::{Script, ScriptStatement},
     secrets::Secrets,
     sql::split as split_sql,
@@ -95,6 +99,8 @@ pub struct Workload {
     pub user_teardown: Vec<Action>,
     /// The measured steps; [`Step::index`] points here.
     pub measured: Vec<MeasuredStep>,
+    /// The circuit breakers of targets and steps; [`Step::breaker`] points here.
+    pub breakers: Vec<Breaker>,
     /// Limits.
     pub thresholds: Vec<Threshold>,
     /// All variables that templates use.

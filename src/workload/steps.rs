@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Action, DEFAULT_TIMEOUT, Flow, Kind as TargetKind, MeasuredStep, Request, Step, Target, Variable,
+    Action, Breaker, DEFAULT_TIMEOUT, Flow, Kind as TargetKind, MeasuredStep, Request, Retry, Step, Target, Variable,
     compile::Compiler,
     data::DataSet,
     generator::purpose,
@@ -30,6 +30,7 @@ pub(super) struct Compiled {
     pub(super) user_setup: Vec<Action>,
     pub(super) user_teardown: Vec<Action>,
     pub(super) measured: Vec<MeasuredStep>,
+    pub(super) breakers: Vec<Breaker>,
     /// Names of all steps of flows, those with problems included.
     pub(super) names: Vec<String>,
     pub(super) variables: Vec<Variable>,
@@ -50,6 +51,7 @@ pub(super) fn compile(
         targets,
         scope: Scope::new(data),
         measured: Vec::new(),
+        breakers: Vec::new(),
         names: Vec::new(),
         flow: None,
         pauses: 0,
@@ -75,6 +77,7 @@ pub(super) fn compile(
         user_setup,
         user_teardown,
         measured: steps.measured,
+        breakers: steps.breakers,
         names: steps.names,
         variables,
         variable_names,
@@ -108,6 +111,7 @@ pub(super) struct Steps<'c, 'a> {
     pub(super) targets: Vec<CompiledTarget>,
     pub(super) scope: Scope<'c>,
     measured: Vec<MeasuredStep>,
+    breakers: Vec<Breaker>,
     names: Vec<String>,
     /// The flow being compiled; `None` in setup and teardown.
     flow: Option<String>,
@@ -257,7 +261,7 @@ impl Steps<'_, '_> {
         let sql = matches!(kind, Kind::Sql(_));
         let repeat = matches!(kind, Kind::Repeat(_));
         let several = matches!(kind, Kind::Transaction(_) | Kind::Statements(_));
-        let keys: [(&str, Option<Range<usize>>, bool); 16] = [
+        let keys: [(&str, Option<Range<usize>>, bool); 18] = [
             ("times", step.times.as_ref().map(At::span), several),
             ("params", step.params.as_ref().map(At::span), sql),
             ("headers", first(&step.headers), http),
@@ -278,6 +282,8 @@ impl Steps<'_, '_> {
             ("save", first(&step.save), operation),
             ("timeout", step.timeout.as_ref().map(At::span), operation),
             ("target", step.target.as_ref().map(At::span), operation),
+            ("retry", step.retry.as_ref().map(At::span), operation),
+            ("breaker", step.breaker.as_ref().map(At::span), operation),
         ];
         for (key, place, fits) in keys {
             if let (Some(place), false) = (place, fits) {
@@ -330,9 +336,20 @@ impl Steps<'_, '_> {
         let expect = self.expect(written.expect.as_ref(), http);
         // What a step saves is known to the steps after it, not to itself.
         let save = self.save(&written.save, http);
+        let retry = self.retry(written, target);
+        let breaker = self.breaker(written, &name, target);
         let (target, request) = (target?, request?);
+        let measured = MeasuredStep {
+            name: name.clone(),
+            flow: self.flow.clone().unwrap_or_default(),
+            target,
+            comparable: written.comparable.unwrap_or(true),
+            persistent: retry.is_some() || breaker.is_some(),
+        };
         Some(Step {
-            index: self.measure(&name, target, written.comparable.unwrap_or(true)),
+            index: self.measure(measured),
+            retry,
+            breaker,
             ordered: orders(written),
             name,
             target,
@@ -344,17 +361,51 @@ impl Steps<'_, '_> {
     }
 
     /// The index of a new measured step; past all of them in setup and teardown.
-    fn measure(&mut self, name: &str, target: usize, comparable: bool) -> usize {
-        let Some(flow) = self.flow.clone() else {
+    fn measure(&mut self, step: MeasuredStep) -> usize {
+        if self.flow.is_none() {
             return usize::MAX;
-        };
-        self.measured.push(MeasuredStep {
-            name: name.to_owned(),
-            flow,
-            target,
-            comparable,
-        });
+        }
+        self.measured.push(step);
         self.measured.len() - 1
+    }
+
+    /// The policy of a step of a flow: its own, else the target's.
+    fn retry(&mut self, step: &scenario::Step, target: Option<usize>) -> Option<Retry> {
+        if self.flow.is_none() {
+            self.not_measured("retry", step.retry.as_ref());
+            return None;
+        }
+        let inherited = target.and_then(|target| self.targets[target].retry.as_ref());
+        self.compiler.retry(step.retry.as_ref(), inherited)
+    }
+
+    /// The breaker of a step of a flow: its own, else that of its target, which all share.
+    fn breaker(&mut self, step: &scenario::Step, name: &str, target: Option<usize>) -> Option<usize> {
+        if self.flow.is_none() {
+            self.not_measured("breaker", step.breaker.as_ref());
+            return None;
+        }
+        let own = step.breaker.as_ref().map(|at| self.compiler.breaker(at));
+        let target = target?;
+        let breaker = Breaker {
+            target,
+            step: own.is_some().then(|| name.to_owned()),
+            limits: own.unwrap_or_else(|| self.targets[target].breaker.clone())?,
+        };
+        let known = self.breakers.iter().position(|known| *known == breaker);
+        known.or_else(|| {
+            self.breakers.push(breaker);
+            Some(self.breakers.len() - 1)
+        })
+    }
+
+    /// A failure outside of flows is told, not tried again.
+    fn not_measured<T>(&mut self, key: &str, at: Option<&At<T>>) {
+        if let Some(at) = at {
+            let label = "steps of setup and teardown are performed once, whatever their target's policy";
+            let title = format!("`{key}` does not belong here");
+            self.compiler.problem(at, title, label, None);
+        }
     }
 
     fn step_name(&mut self, at: &At<scenario::Step>, kind: &Kind<'_>) -> String {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    BuildWanted, DEFAULT_TIMEOUT, Kind, Managed, PostgresTarget, Protocol, Target, Tls,
+    BreakerLimits, BuildWanted, DEFAULT_TIMEOUT, Kind, Managed, PostgresTarget, Protocol, Retry, Target, Tls,
     compile::{Compiler, place},
     http::{Inherited, compile_target},
     link,
@@ -15,6 +15,8 @@ use crate::scenario::{self, At};
 pub(super) struct Compiled {
     pub(super) target: Target,
     pub(super) timeout: Duration,
+    pub(super) retry: Option<Retry>,
+    pub(super) breaker: Option<BreakerLimits>,
     /// What only requests inherit.
     pub(super) http: Inherited,
 }
@@ -88,6 +90,8 @@ fn one(compiler: &mut Compiler<'_>, name: &str, written: &At<scenario::Target>) 
         ..
     } = &written.value;
     let timeout = compiler.timeout(timeout.as_ref(), DEFAULT_TIMEOUT);
+    let retry = compiler.retry(written.value.retry.as_ref(), None);
+    let breaker = written.value.breaker.as_ref().and_then(|at| compiler.breaker(at));
     let managed = managed(compiler, &written.value);
     let mut inherited = Inherited::default();
     let kind = match (http, sqlite, postgres) {
@@ -135,6 +139,8 @@ fn one(compiler: &mut Compiler<'_>, name: &str, written: &At<scenario::Target>) 
             statements: Vec::new(),
         },
         timeout,
+        retry,
+        breaker,
         http: inherited,
     })
 }

@@ -122,9 +122,25 @@ impl<'w> Values<'w> {
         self.draw
     }
 
+    /// The seed of all that is drawn.
+    pub fn seed(&self) -> u64 {
+        self.workload.seed
+    }
+
     /// Draws data anew, for the next round of a `repeat`; saved values stay.
     pub fn redraw(&mut self) {
-        self.draw += 1;
+        self.forget_drawn(self.draw + 1);
+    }
+
+    /// Goes back to an earlier draw of the same pass, so that what is done again is done with the same data.
+    pub fn rewind(&mut self, draw: u64) {
+        if draw != self.draw {
+            self.forget_drawn(draw);
+        }
+    }
+
+    fn forget_drawn(&mut self, draw: u64) {
+        self.draw = draw;
         for (cell, variable) in self.cells.iter_mut().zip(&self.workload.variables) {
             if matches!(variable, Variable::Drawn(_)) {
                 *cell = None;
