@@ -34,7 +34,7 @@ pub use self::{
 };
 use crate::{
     recorder::{Collector, Snapshot},
-    target::Connector,
+    target::{Caches, Connector, Sessions},
     workload::{End, Load, Profile, Value, Workload},
 };
 
@@ -69,12 +69,21 @@ pub struct Variant {
     pub workload: Arc<Workload>,
     /// Its targets, addresses filled in.
     pub connectors: Arc<[Connector]>,
+    /// The caches in front of its steps.
+    pub caches: Arc<Caches>,
     /// What setup saved, by variable.
     pub globals: Arc<[Option<Value>]>,
     /// Where its measured steps begin among those of all variants.
     pub first_step: usize,
     /// Trouble that is put into its operations on purpose.
     pub injection: Option<Injection>,
+}
+
+impl Variant {
+    /// Sessions of one virtual user; not connected yet.
+    fn sessions(&self) -> Sessions {
+        Sessions::new(&self.connectors).with_caches(&self.caches)
+    }
 }
 
 impl Plan {

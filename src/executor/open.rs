@@ -285,6 +285,7 @@ mod tests {
         let variant = Variant {
             workload: Arc::new(workload()),
             connectors: Arc::from([]),
+            caches: Arc::new(crate::target::Caches::new(&[])),
             globals: Arc::from([]),
             first_step: 0,
             injection: None,

@@ -15,8 +15,8 @@ use crate::{
     comparison::{Check, Label, Verdict},
     metric::Better,
     run::{
-        Encoded, Environment, Equivalence, Growth, Resources, StatementCensus, StatementPlan, Target, TargetActivity,
-        Variant,
+        Cache, Encoded, Environment, Equivalence, Growth, Resources, StatementCensus, StatementPlan, Target,
+        TargetActivity, Variant,
     },
     sample::ErrorClass,
     threshold::Source,
@@ -65,6 +65,9 @@ pub struct Document {
     /// What PostgreSQL was seen doing while load ran.
     #[schemars(with = "Vec<BTreeMap<String, serde_json::Value>>")]
     pub activity: Vec<TargetActivity>,
+    /// What the caches in front of steps did while load ran; empty where there are none.
+    #[schemars(with = "Vec<BTreeMap<String, serde_json::Value>>")]
+    pub caches: Vec<Cache>,
     /// What a search tried; `null` where there was none.
     pub search: Option<SearchEntry>,
     /// The timeline, all steps together.

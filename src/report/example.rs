@@ -240,6 +240,7 @@ fn build(seed: u64, slower: f64) -> Run {
         equivalence: None,
         census: None,
         resources: Vec::new(),
+        caches: Vec::new(),
         activity: Vec::new(),
         left_behind: Vec::new(),
         incidents: vec![],

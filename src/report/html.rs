@@ -12,7 +12,7 @@ use super::{
     counted::{Counted, DifferenceRow, counted, differences},
     document::{Artifact, Document},
     seen::{self, SeenRow, UsedRow},
-    tables::{self, ErrorRow, GateRow, PhaseRow, RateRow, StepRow},
+    tables::{self, CacheRow, ErrorRow, GateRow, PhaseRow, RateRow, StepRow},
     timeline::Column,
     words::{self, NAME, SENTENCE, UNKNOWN, printable},
 };
@@ -68,6 +68,7 @@ pub(super) fn render(
             ended: printable(&search.ended, SENTENCE),
             rates: tables::rates(search),
         }),
+        caches: tables::caches(document),
         phases: tables::phases(document),
         steps: tables::steps(document),
         columns: scene
@@ -116,6 +117,7 @@ struct Page<'a> {
     used: Vec<UsedRow>,
     seen: Vec<SeenRow>,
     search: Option<SearchSection>,
+    caches: Vec<CacheRow>,
     phases: Vec<PhaseRow>,
     steps: Vec<StepRow>,
     columns: Vec<ColumnRow>,

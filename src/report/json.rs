@@ -39,6 +39,7 @@ pub fn document(run: &Run, comparison: &Comparison, exit_code: u8, artifacts: Ve
         equivalence: run.equivalence.clone(),
         resources: run.resources.clone(),
         activity: run.activity.clone(),
+        caches: run.caches.clone(),
         search: run.search.as_ref().map(search),
         intervals: intervals(run),
         environment: run.environment.clone(),

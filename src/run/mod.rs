@@ -7,6 +7,7 @@
 //! nor whether it is good.
 
 mod activity;
+mod cache;
 mod census;
 mod conduct;
 mod environment;
@@ -30,6 +31,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     activity::{Activity, Event, TargetActivity},
+    cache::Cache,
     census::{Census, Count, Growth, StatementCensus, StatementPlan, StepCensus},
     conduct::{Conduct, Unit},
     environment::{Environment, MachineClass},
@@ -117,6 +119,9 @@ pub struct Run {
     /// What PostgreSQL was seen doing while load ran.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub activity: Vec<TargetActivity>,
+    /// What the caches in front of steps did while load ran.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub caches: Vec<Cache>,
     /// What a rollback did not take back, and how to: on databases that outlast the run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_behind: Vec<String>,

@@ -7,19 +7,22 @@
 
 mod administration;
 mod answer;
+mod cache;
 mod deadline;
+mod fan_out;
 mod http;
 mod postgres;
 mod sqlite;
 mod tls;
 
-use std::{future::Future, path::Path};
+use std::{future::Future, path::Path, sync::Arc};
 
 use tokio::time::{Instant, timeout};
 
 pub use self::{
     administration::{PostgresConnection, connect_postgres, describe_postgres_error},
     answer::{Answer, Row},
+    cache::Caches,
     postgres::{Room, with_literals},
 };
 use crate::{
@@ -41,6 +44,14 @@ pub trait Session {
     /// Performs an operation to its end. Stamps start and end in the reply,
     /// whatever the outcome; does not judge expectations.
     fn perform(&mut self, operation: Operation<'_, '_>, reply: &mut Reply) -> impl Future<Output = Outcome>;
+
+    /// The caches in front of steps, while they are in use.
+    fn caches(&self) -> Option<Arc<Caches>> {
+        None
+    }
+
+    /// Begins or ends to use the caches in front of steps.
+    fn use_caches(&mut self, _used: bool) {}
 
     /// What the connections know of their user now (cookies), they will know after every [`Session::renew`].
     fn settle(&mut self) {}
@@ -121,7 +132,23 @@ async fn in_time<T>(connect: impl Future<Output = Result<T, String>>) -> Result<
 }
 
 /// Performs an operation and judges the answer by what the step expects, saving what it saves.
+///
+/// Where the step has a cache, and the session uses caches, an answer that is in it is not asked of the target.
 pub async fn perform<S: Session>(session: &mut S, step: &Step, values: &mut Values<'_>, reply: &mut Reply) -> Outcome {
+    let touches_caches = step.cache.is_some() || !step.writes.is_empty();
+    match touches_caches.then(|| session.caches()).flatten() {
+        Some(caches) => cache::perform(&caches, session, step, values, reply).await,
+        None => perform_itself(session, step, values, reply).await,
+    }
+}
+
+/// The same past all caches.
+async fn perform_itself<S: Session>(
+    session: &mut S,
+    step: &Step,
+    values: &mut Values<'_>,
+    reply: &mut Reply,
+) -> Outcome {
     match session.perform(Operation { step, values }, reply).await {
         Outcome::Completed => answer::examine(step, values, reply),
         failed => failed,
@@ -275,6 +302,8 @@ enum TargetSession {
 #[derive(Debug)]
 pub struct Sessions {
     by_target: Vec<TargetSession>,
+    caches: Option<Arc<Caches>>,
+    uses_caches: bool,
 }
 
 impl Sessions {
@@ -282,6 +311,17 @@ impl Sessions {
     pub fn new(connectors: &[Connector]) -> Self {
         Self {
             by_target: connectors.iter().map(Connector::session).collect(),
+            caches: None,
+            uses_caches: false,
+        }
+    }
+
+    /// The same with caches in front of steps; [`Session::use_caches`] begins to use them.
+    #[must_use]
+    pub fn with_caches(self, caches: &Arc<Caches>) -> Self {
+        Self {
+            caches: Some(Arc::clone(caches)),
+            ..self
         }
     }
 
@@ -305,6 +345,14 @@ impl Session for Sessions {
             TargetSession::Sqlite(session) => session.perform(operation, reply).await,
             TargetSession::Postgres(session) => session.perform(operation, reply).await,
         }
+    }
+
+    fn caches(&self) -> Option<Arc<Caches>> {
+        self.caches.clone().filter(|_| self.uses_caches)
+    }
+
+    fn use_caches(&mut self, used: bool) {
+        self.uses_caches = used;
     }
 
     fn settle(&mut self) {

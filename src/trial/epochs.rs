@@ -65,6 +65,7 @@ struct Epochs<'t> {
     conduct: run::Conduct,
     resources: Vec<run::Resources>,
     activity: Vec<run::TargetActivity>,
+    caches: Vec<run::Cache>,
     targets: Vec<run::Target>,
     incidents: Vec<String>,
     left_behind: Vec<String>,
@@ -96,6 +97,7 @@ pub(super) async fn beside(
         conduct: conduct(workload, setting, epochs),
         resources: Vec::new(),
         activity: Vec::new(),
+        caches: Vec::new(),
         targets: Vec::new(),
         incidents: Vec::new(),
         left_behind: Vec::new(),
@@ -231,6 +233,7 @@ impl Epochs<'_> {
         for stage in stages {
             let gone = stage.tear_down().await;
             targets.extend(gone.targets);
+            add_caches(&mut self.caches, gone.caches);
             add_new(&mut self.incidents, gone.incidents);
             add_new(&mut self.left_behind, gone.left_behind);
         }
@@ -274,6 +277,7 @@ impl Epochs<'_> {
             conduct: Some(self.conduct),
             resources: self.resources,
             activity: self.activity,
+            caches: self.caches,
             targets: self.targets,
             incidents,
             left_behind: self.left_behind,
@@ -332,6 +336,17 @@ pub(super) async fn set_up_all(
     }
     stages.sort_by_key(|(index, _)| *index);
     Ok(stages.into_iter().map(|(_, stage)| stage).collect())
+}
+
+/// Adds what caches did to what those of earlier epochs did.
+fn add_caches(known: &mut Vec<run::Cache>, more: Vec<run::Cache>) {
+    for cache in more {
+        let same = |known: &&mut run::Cache| known.step == cache.step && known.variant == cache.variant;
+        match known.iter_mut().find(same) {
+            Some(known) => known.add(&cache),
+            None => known.push(cache),
+        }
+    }
 }
 
 /// Adds what was not told before.

@@ -203,6 +203,7 @@ async fn alone(
         targets: gone.targets,
         incidents,
         left_behind: gone.left_behind,
+        caches: gone.caches,
         resources,
         activity,
         ..run
@@ -303,6 +304,7 @@ fn assemble(
         census: None,
         resources: Vec::new(),
         activity: Vec::new(),
+        caches: Vec::new(),
         left_behind: Vec::new(),
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     },
     lab::{LabError, Process, Ready, RunDirectory, Spec, free_port},
     run,
-    target::{Connector, Reply, Sessions, fill},
+    target::{Caches, Connector, Reply, Sessions, fill},
     workload::{Action, Kind, Managed, Target, Value, Values, Variant, Workload},
 };
 
@@ -36,6 +36,8 @@ pub(super) struct TornDown {
     pub(super) incidents: Vec<String>,
     /// What is no longer as it was on databases that outlast the run.
     pub(super) left_behind: Vec<String>,
+    /// What its caches did.
+    pub(super) caches: Vec<run::Cache>,
 }
 
 /// What stands for one variant.
@@ -45,6 +47,7 @@ pub(super) struct Stage {
     /// By target; after the processes, which use them.
     databases: Vec<Option<Database>>,
     connectors: Arc<[Connector]>,
+    caches: Arc<Caches>,
     globals: Arc<[Option<Value>]>,
     targets: Vec<run::Target>,
     incidents: Vec<String>,
@@ -113,6 +116,7 @@ impl Stage {
             processes,
             databases,
             connectors: connectors.into(),
+            caches: Arc::new(Caches::new(&workload.caches)),
             globals: globals.into(),
             targets,
             incidents: Vec::new(),
@@ -125,6 +129,7 @@ impl Stage {
         executor::Variant {
             workload: Arc::clone(&self.workload),
             connectors: Arc::clone(&self.connectors),
+            caches: Arc::clone(&self.caches),
             globals: Arc::clone(&self.globals),
             first_step,
             injection: None,
@@ -199,7 +204,12 @@ impl Stage {
             let told = told.into_iter().map(|told| workload.secrets.mask(&named(told)));
             told.collect()
         };
+        let caches = self.caches.counts().into_iter().map(|cache| run::Cache {
+            variant: workload.variant_name().map(str::to_owned),
+            ..cache
+        });
         TornDown {
+            caches: caches.collect(),
             targets: self.targets,
             incidents: all(self.incidents),
             left_behind: all(left_behind),

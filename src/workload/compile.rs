@@ -154,6 +154,7 @@ impl<'a> Compiler<'a> {
             user_setup: steps.user_setup,
             user_teardown: steps.user_teardown,
             measured: steps.measured,
+            caches: steps.caches,
             thresholds,
             variables: steps.variables,
             variable_names: steps.variable_names,

@@ -7,6 +7,7 @@
 //! `{dir}`, which the trial fills in once its processes stand.
 
 mod answers;
+mod caching;
 mod compile;
 mod data;
 mod fingerprint;
@@ -37,7 +38,10 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 pub use self::{
     compile::{Rejected, compile},
-    flow::{Action, Expect, Extract, Flow, MeasuredStep, Request, Save, Statement, Step},
+    flow::{
+        Action, Cache, CacheUse, CacheWrite, CopyIn, Expect, Extract, Flow, ForEach, MeasuredStep, Request, Save,
+        Statement, Step,
+    },
     generator::{Draw, Generator, hyphenated, stream},
     http::{Body, Credentials, HttpRequest, HttpTarget, Path, Piece, Tls},
     json_path::JsonPath,
@@ -93,6 +97,8 @@ pub struct Workload {
     pub user_teardown: Vec<Action>,
     /// The measured steps; [`Step::index`] points here.
     pub measured: Vec<MeasuredStep>,
+    /// The caches in front of steps; [`CacheUse::cache`] points here.
+    pub caches: Vec<Cache>,
     /// Limits.
     pub thresholds: Vec<Threshold>,
     /// All variables that templates use.
@@ -163,6 +169,8 @@ pub struct PostgresTarget {
     pub protocol: Protocol,
     /// Whom to trust.
     pub tls: Tls,
+    /// Settings that every session asks for when it begins, by name: the server's own timeouts.
+    pub settings: Vec<(&'static str, String)>,
 }
 
 /// How PostgreSQL statements are sent.
@@ -170,10 +178,19 @@ pub struct PostgresTarget {
 pub enum Protocol {
     /// Parsed once per connection, then bound and executed.
     Prepared,
+    /// The same, but all statements of a step are sent in one go and answered in one.
+    Pipelined,
     /// Parsed, bound and executed each time.
     Extended,
     /// As one text, parameters written into it as literals.
     Simple,
+}
+
+impl Protocol {
+    /// Whether statements are parsed once per connection.
+    pub fn prepares(self) -> bool {
+        matches!(self, Self::Prepared | Self::Pipelined)
+    }
 }
 
 /// A process that loadgate starts and stops.
@@ -254,13 +271,12 @@ impl Workload {
 fn collect_statements(actions: &[Action], target: usize, found: &mut Vec<usize>) {
     for action in actions {
         match action {
-            Action::Step(step) if step.target == target => match &step.request {
-                Request::Sql(statement) => found.push(statement.index),
-                Request::Transaction(statements) | Request::Statements(statements) => {
-                    found.extend(statements.iter().map(|statement| statement.index));
+            Action::Step(step) if step.target == target => {
+                found.extend(step.request.statements().iter().map(|statement| statement.index));
+                if let Request::Copy(copy) = &step.request {
+                    found.push(copy.check);
                 }
-                Request::Http(_) => {}
-            },
+            }
             Action::Repeat { actions, .. } => collect_statements(actions, target, found),
             Action::Step(_) | Action::Pause(..) => {}
         }
