@@ -128,6 +128,7 @@ impl Shape {
             equivalence: None,
             census: None,
             resources: Vec::new(),
+            caches: Vec::new(),
             activity: Vec::new(),
             links: Vec::new(),
             retries: Vec::new(),

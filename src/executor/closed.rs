@@ -378,8 +378,7 @@ impl User<'_, '_> {
             let result = performer.tear_down(self.number).await;
             self.recording.user_failed("user_teardown", &result);
             // Its connections and cookies go with it.
-            let session = Sessions::new(&variant.connectors);
-            performer.replace(session, Arc::clone(&variant.globals));
+            performer.replace(variant.sessions(), Arc::clone(&variant.globals));
         }
     }
 

@@ -32,7 +32,7 @@ pub use self::{
 };
 use crate::{
     recorder::{Collector, Snapshot},
-    target::{Breakers, Connector},
+    target::{Breakers, Caches, Connector, Sessions},
     workload::{End, Load, Profile, Value, Workload},
 };
 
@@ -67,6 +67,8 @@ pub struct Variant {
     pub workload: Arc<Workload>,
     /// Its targets, addresses filled in.
     pub connectors: Arc<[Connector]>,
+    /// The caches in front of its steps.
+    pub caches: Arc<Caches>,
     /// What setup saved, by variable.
     pub globals: Arc<[Option<Value>]>,
     /// Its circuit breakers.
@@ -75,6 +77,13 @@ pub struct Variant {
     pub first_step: usize,
     /// Trouble that is put into its operations on purpose.
     pub injection: Option<Injection>,
+}
+
+impl Variant {
+    /// Sessions of one virtual user; not connected yet.
+    fn sessions(&self) -> Sessions {
+        Sessions::new(&self.connectors).with_caches(&self.caches)
+    }
 }
 
 impl Plan {

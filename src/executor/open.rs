@@ -284,6 +284,7 @@ mod tests {
         let variant = Variant {
             workload: Arc::new(workload()),
             connectors: Arc::from([]),
+            caches: Arc::new(crate::target::Caches::new(&[])),
             globals: Arc::from([]),
             breakers: Breakers::default(),
             first_step: 0,

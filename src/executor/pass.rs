@@ -274,6 +274,9 @@ impl<'w, S: Session> Performer<'w, S> {
             // Arrivals are strangers to each other, whichever session serves them.
             self.session.renew();
         }
+        // What comes before the window finds no cache, and leaves none behind.
+        self.session
+            .use_caches(recording.recorder.is_some() && due >= recording.t0);
         self.values.begin(number, &self.globals);
         // A user of the closed model starts when it is due.
         let start = if self.model == Model::Closed {

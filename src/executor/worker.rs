@@ -245,7 +245,7 @@ impl Worker {
     /// Virtual users of this thread, those of all threads being dealt out in turn; each once for every variant.
     fn performers(&self, model: Model) -> Vec<Vec<Performer<'_, Sessions>>> {
         let Plan { variants, load, .. } = &self.plan;
-        let one = |variant| Performer::new(variant, model, Sessions::new(&variant.connectors), true);
+        let one = |variant| Performer::new(variant, model, variant.sessions(), true);
         (self.index..sessions(&load.profile))
             .step_by(self.count)
             .map(|_| variants.iter().map(one).collect())

@@ -15,7 +15,7 @@ use crate::{
     comparison::{Check, Label, Verdict},
     metric::Better,
     run::{
-        Encoded, Environment, Equivalence, Growth, Link, Resources, StatementCensus, StatementPlan, Target,
+        Cache, Encoded, Environment, Equivalence, Growth, Link, Resources, StatementCensus, StatementPlan, Target,
         TargetActivity, Variant,
     },
     sample::ErrorClass,
@@ -71,6 +71,9 @@ pub struct Document {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<BTreeMap<String, serde_json::Value>>")]
     pub links: Vec<Link>,
+    /// What the caches in front of steps did while load ran; empty where there are none.
+    #[schemars(with = "Vec<BTreeMap<String, serde_json::Value>>")]
+    pub caches: Vec<Cache>,
     /// What a search tried; `null` where there was none.
     pub search: Option<SearchEntry>,
     /// The timeline, all steps together.

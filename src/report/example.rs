@@ -241,6 +241,7 @@ fn build(seed: u64, slower: f64) -> Run {
         equivalence: None,
         census: None,
         resources: Vec::new(),
+        caches: Vec::new(),
         activity: Vec::new(),
         links: Vec::new(),
         retries: Vec::new(),

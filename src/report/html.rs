@@ -13,7 +13,7 @@ use super::{
     document::{Artifact, Document},
     links::{self, LinkRow},
     seen::{self, SeenRow, UsedRow},
-    tables::{self, ErrorRow, GateRow, PhaseRow, RateRow, ShownRow, StepRow},
+    tables::{self, CacheRow, ErrorRow, GateRow, PhaseRow, RateRow, ShownRow, StepRow},
     timeline::Column,
     words::{self, NAME, SENTENCE, UNKNOWN, printable},
 };
@@ -72,6 +72,7 @@ pub(super) fn render(
             ended: printable(&search.ended, SENTENCE),
             rates: tables::rates(search),
         }),
+        caches: tables::caches(document),
         phases: tables::phases(document),
         steps: tables::steps(document),
         columns: scene
@@ -123,6 +124,7 @@ struct Page<'a> {
     links: Vec<LinkRow>,
     link_figures: [&'static str; 6],
     search: Option<SearchSection>,
+    caches: Vec<CacheRow>,
     phases: Vec<PhaseRow>,
     steps: Vec<StepRow>,
     columns: Vec<ColumnRow>,

@@ -42,6 +42,7 @@ pub fn document(run: &Run, comparison: &Comparison, exit_code: u8, artifacts: Ve
         resources: run.resources.clone(),
         activity: run.activity.clone(),
         links: run.links.clone(),
+        caches: run.caches.clone(),
         search: run.search.as_ref().map(search),
         intervals: intervals(run),
         environment: run.environment.clone(),

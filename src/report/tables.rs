@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     comparison::{Comparison, Label, Shown, Verdict},
-    run::{Search, TriedRate},
+    run::{Cache, Search, TriedRate},
     units,
 };
 
@@ -92,6 +92,42 @@ pub(super) fn shown(comparison: &Comparison) -> Vec<ShownRow> {
     let mut rows: Vec<ShownRow> = comparison.shown.iter().map(row).collect();
     rows.sort_by_key(|row| !row.stands_out);
     rows
+}
+
+/// What one cache did, as shown.
+pub(super) struct CacheRow {
+    /// `session`, or `after: session`.
+    pub(super) step: String,
+    /// `78.2 %`.
+    pub(super) ratio: String,
+    /// Hits, misses, evictions, expirations, invalidations, stale reads.
+    pub(super) counts: [String; 6],
+}
+
+/// What the caches in front of steps did.
+pub(super) fn caches(document: &Document) -> Vec<CacheRow> {
+    let row = |cache: &Cache| {
+        let variant = cache
+            .variant
+            .iter()
+            .map(|variant| format!("{}: ", printable(variant, NAME)));
+        let counts = [
+            cache.hits,
+            cache.misses,
+            cache.evictions,
+            cache.expirations,
+            cache.invalidations,
+            cache.stale_reads,
+        ];
+        CacheRow {
+            step: variant.chain([printable(&cache.step, NAME)]).collect(),
+            ratio: cache
+                .hit_ratio()
+                .map_or(UNKNOWN.to_owned(), |ratio| format!("{:.1} %", 100.0 * ratio)),
+            counts: counts.map(words::count),
+        }
+    };
+    document.caches.iter().map(row).collect()
 }
 
 /// One rate that a search tried, as shown.

@@ -36,6 +36,7 @@ pub(super) fn render(
     let mut blocks = vec![head(run, comparison, paint), steps(document, width)];
     blocks.extend(errors(document, width));
     blocks.extend(run.search.as_ref().map(|search| rates(search, width)));
+    blocks.extend(caches(document, width));
     let counted = counted(run).filter(|counted| !counted.rows.is_empty() || !counted.notes.is_empty());
     blocks.extend(counted.map(|counted| counters(&counted, width)));
     blocks.extend(links::block(run, width));
@@ -170,6 +171,27 @@ fn rates(search: &Search, width: u16) -> String {
         table.add_row([row.rate, row.achieved, row.p50, row.p99, printable(&held, 60)]);
     }
     lines(&table)
+}
+
+/// One row per cache.
+fn caches(document: &Document, width: u16) -> Option<String> {
+    let header = [
+        "cache",
+        "hit ratio",
+        "hits",
+        "misses",
+        "evicted",
+        "expired",
+        "invalidated",
+        "stale reads",
+    ];
+    let mut table = table(width, &header, 1..8);
+    let rows = tables::caches(document);
+    for row in &rows {
+        let cells = [row.step.clone(), row.ratio.clone()].into_iter();
+        table.add_row(cells.chain(row.counts.clone()));
+    }
+    (!rows.is_empty()).then(|| lines(&table))
 }
 
 /// One row per step and counter, a column per variant.

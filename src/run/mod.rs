@@ -7,6 +7,7 @@
 //! nor whether it is good.
 
 mod activity;
+mod cache;
 mod census;
 mod conduct;
 mod environment;
@@ -32,6 +33,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     activity::{Activity, Event, TargetActivity},
+    cache::Cache,
     census::{Census, Count, Growth, StatementCensus, StatementPlan, StepCensus},
     conduct::{Conduct, Unit},
     environment::{Environment, MachineClass},
@@ -130,6 +132,9 @@ pub struct Run {
     /// What circuit breakers did.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub breakers: Vec<Breaker>,
+    /// What the caches in front of steps did while load ran.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub caches: Vec<Cache>,
     /// What a rollback did not take back, and how to: on databases that outlast the run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_behind: Vec<String>,

@@ -198,8 +198,14 @@ pub struct Target {
     pub retry: Option<At<Retry>>,
     /// Reject operations while most of them fail: `true`, or a table with its values.
     pub breaker: Option<At<Breaker>>,
-    /// How PostgreSQL statements are sent: `prepared` (default), `extended` or `simple`.
+    /// How PostgreSQL statements are sent: `prepared` (default), `pipelined`, `extended` or `simple`.
     pub protocol: Option<At<String>>,
+    /// How long PostgreSQL lets one statement take before it cancels it.
+    pub statement_timeout: Option<At<String>>,
+    /// How long PostgreSQL lets a statement wait for a lock.
+    pub lock_timeout: Option<At<String>>,
+    /// How long PostgreSQL lets a transaction do nothing before it ends the session.
+    pub idle_in_transaction_session_timeout: Option<At<String>>,
 }
 
 /// A database as it is before the load: exactly one of `sql`, `file`.

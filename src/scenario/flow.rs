@@ -27,7 +27,7 @@ pub struct Flow {
     pub step: Vec<At<Step>>,
 }
 
-/// One step: exactly one of an HTTP method, `sql`, `transaction`, `pause`, `repeat`.
+/// One step: exactly one of an HTTP method, `sql`, `transaction`, `statements`, `copy`, `pause`, `repeat`.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(!default)]
@@ -73,6 +73,10 @@ pub struct Step {
     pub sql: Option<At<String>>,
     /// Parameters of the statement, templates allowed.
     pub params: Option<At<Vec<At<Scalar>>>>,
+    /// One statement more for every row of the statement's answer, all in one operation: N+1 on purpose.
+    pub for_each: Option<At<ForEach>>,
+    /// Rows written with COPY … FROM STDIN; PostgreSQL only.
+    pub copy: Option<At<CopyIn>>,
     /// Several statements in one transaction, rolled back on an error.
     pub transaction: Option<At<Vec<At<Statement>>>>,
     /// Several statements one after the other, each a transaction of its own; one operation.
@@ -91,6 +95,11 @@ pub struct Step {
     /// Values to keep for later steps: name = JSON path, as in `$.items[0].id`, or `{ regex = … }`, or `{ header = … }`.
     #[serde(default)]
     pub save: BTreeMap<String, At<Save>>,
+    /// A cache in front of this step, as an application has one: what is in it is not asked of the target.
+    pub cache: Option<At<Cache>>,
+    /// What this step changes of what caches hold.
+    #[serde(default)]
+    pub writes: Vec<At<Write>>,
     /// `false`: variants may answer this step differently.
     pub comparable: Option<bool>,
     /// How long this step may take; overrides the target's.
@@ -118,6 +127,63 @@ pub struct Statement {
     pub sql: Option<At<String>>,
     /// Parameters, templates allowed.
     pub params: Option<At<Vec<At<Scalar>>>>,
+}
+
+/// What is performed for every row of an answer.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(!default)]
+pub struct ForEach {
+    /// The SQL with `$1`, `$2`, … for parameters.
+    #[schemars(required)]
+    pub sql: Option<At<String>>,
+    /// Parameters, templates allowed; `{{ row.NAME }}` is the column of that name.
+    pub params: Option<At<Vec<At<Scalar>>>>,
+}
+
+/// Rows for COPY … FROM STDIN.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(!default)]
+pub struct CopyIn {
+    /// The table and its columns, as in `emissions (organization_id, facility_id)`.
+    #[schemars(required)]
+    pub into: Option<At<String>>,
+    /// The values of a row, one for each column, templates allowed.
+    #[schemars(required)]
+    pub row: Option<At<Vec<At<Scalar>>>>,
+    /// How many rows; data is drawn anew for each. Default 1.
+    pub times: Option<At<i64>>,
+}
+
+/// A cache of answers, shared by all sessions of a variant.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(!default)]
+pub struct Cache {
+    /// What an answer is kept under, templates allowed.
+    #[schemars(required)]
+    pub key: Option<At<String>>,
+    /// How long an answer is used after it came, as in `60s`.
+    #[schemars(required)]
+    pub ttl: Option<At<String>>,
+    /// Beyond so many answers the least recently used one goes. Default 10,000.
+    pub max: Option<At<i64>>,
+}
+
+/// What a step changes of what a cache holds.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(!default)]
+pub struct Write {
+    /// Name of the step that has the cache.
+    #[schemars(required)]
+    pub cache: Option<At<String>>,
+    /// The key whose answer is no longer true, templates allowed.
+    #[schemars(required)]
+    pub key: Option<At<String>>,
+    /// `true` removes the answer. Else it stays, and those who get it are counted as stale reads.
+    pub invalidate: Option<bool>,
 }
 
 /// One integer or several.

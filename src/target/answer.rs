@@ -27,7 +27,7 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// Body, kept where it is needed.
     pub body: Bytes,
-    /// Bytes of the body, kept or not.
+    /// Bytes of the body, kept or not; of the rows of PostgreSQL that are kept.
     pub body_bytes: u64,
     /// Rows, kept where they are needed.
     pub rows: Vec<Row>,

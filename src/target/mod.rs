@@ -9,7 +9,9 @@ mod administration;
 mod answer;
 mod attempts;
 mod breaker;
+mod cache;
 mod deadline;
+mod fan_out;
 mod http;
 mod permit;
 mod postgres;
@@ -21,6 +23,7 @@ use std::{
     future::Future,
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use tokio::time::{Instant, timeout};
@@ -29,6 +32,7 @@ pub use self::{
     administration::{PostgresConnection, connect_postgres, describe_postgres_error},
     answer::{Answer, Row},
     attempts::persist,
+    cache::Caches,
     permit::Breakers,
     postgres::{Room, with_literals},
 };
@@ -51,6 +55,14 @@ pub trait Session {
     /// Performs an operation to its end. Stamps start and end in the reply,
     /// whatever the outcome; does not judge expectations.
     fn perform(&mut self, operation: Operation<'_, '_>, reply: &mut Reply) -> impl Future<Output = Outcome>;
+
+    /// The caches in front of steps, while they are in use.
+    fn caches(&self) -> Option<Arc<Caches>> {
+        None
+    }
+
+    /// Begins or ends to use the caches in front of steps.
+    fn use_caches(&mut self, _used: bool) {}
 
     /// What the connections know of their user now (cookies), they will know after every [`Session::renew`].
     fn settle(&mut self) {}
@@ -131,7 +143,23 @@ async fn in_time<T>(connect: impl Future<Output = Result<T, String>>) -> Result<
 }
 
 /// Performs an operation and judges the answer by what the step expects, saving what it saves.
+///
+/// Where the step has a cache, and the session uses caches, an answer that is in it is not asked of the target.
 pub async fn perform<S: Session>(session: &mut S, step: &Step, values: &mut Values<'_>, reply: &mut Reply) -> Outcome {
+    let touches_caches = step.cache.is_some() || !step.writes.is_empty();
+    match touches_caches.then(|| session.caches()).flatten() {
+        Some(caches) => cache::perform(&caches, session, step, values, reply).await,
+        None => perform_itself(session, step, values, reply).await,
+    }
+}
+
+/// The same past all caches.
+async fn perform_itself<S: Session>(
+    session: &mut S,
+    step: &Step,
+    values: &mut Values<'_>,
+    reply: &mut Reply,
+) -> Outcome {
     match session.perform(Operation { step, values }, reply).await {
         Outcome::Completed => answer::examine(step, values, reply),
         failed => failed,
@@ -298,6 +326,8 @@ enum TargetSession {
 #[derive(Debug)]
 pub struct Sessions {
     by_target: Vec<TargetSession>,
+    caches: Option<Arc<Caches>>,
+    uses_caches: bool,
 }
 
 impl Sessions {
@@ -305,6 +335,17 @@ impl Sessions {
     pub fn new(connectors: &[Connector]) -> Self {
         Self {
             by_target: connectors.iter().map(Connector::session).collect(),
+            caches: None,
+            uses_caches: false,
+        }
+    }
+
+    /// The same with caches in front of steps; [`Session::use_caches`] begins to use them.
+    #[must_use]
+    pub fn with_caches(self, caches: &Arc<Caches>) -> Self {
+        Self {
+            caches: Some(Arc::clone(caches)),
+            ..self
         }
     }
 
@@ -328,6 +369,14 @@ impl Session for Sessions {
             TargetSession::Sqlite(session) => session.perform(operation, reply).await,
             TargetSession::Postgres(session) => session.perform(operation, reply).await,
         }
+    }
+
+    fn caches(&self) -> Option<Arc<Caches>> {
+        self.caches.clone().filter(|_| self.uses_caches)
+    }
+
+    fn use_caches(&mut self, used: bool) {
+        self.uses_caches = used;
     }
 
     fn settle(&mut self) {

@@ -19,13 +19,17 @@ use rusqlite::{
 use serde_json::Value as Json;
 use tokio::{
     sync::oneshot,
-    time::{Instant, timeout},
+    time::{Instant, timeout_at},
 };
 
-use super::{Answer, Operation, Reply, TargetError, answer::Row};
+use super::{
+    Answer, Operation, Reply, TargetError,
+    answer::Row,
+    fan_out::{self, Together},
+};
 use crate::{
     sample::{ErrorClass, Outcome},
-    workload::{Request, Statement, Step, Target, Value, Values},
+    workload::{ForEach, Request, Statement, Step, Target, Value, Values},
 };
 
 /// No more threads than this, whatever the number of sessions: SQLite has one writer at a time.
@@ -52,14 +56,21 @@ enum Job {
 
 /// An operation on its way to a thread.
 struct Work {
-    /// Index of each statement, with its parameters.
-    calls: Vec<(usize, Vec<Value>)>,
-    transaction: bool,
+    calls: Calls,
     keep: bool,
     /// How long to wait for another connection's lock.
     patience: Duration,
     state: Arc<Mutex<State>>,
     done: oneshot::Sender<Done>,
+}
+
+/// Statements to be performed one after the other.
+struct Calls {
+    /// Index of each statement, with its parameters.
+    calls: Vec<(usize, Vec<Value>)>,
+    transaction: bool,
+    /// Whether the answer is that of all together; else that of the last.
+    together: bool,
 }
 
 /// How far an operation is.
@@ -217,12 +228,13 @@ fn execute(
     transactions: &mut u32,
 ) -> Result<Answer, (ErrorClass, String)> {
     let mut answer = Answer::default();
+    let mut together = Together::default();
     let mut run = |answer: &mut Answer| {
         connection.busy_timeout(work.patience)?;
-        if work.transaction {
+        if work.calls.transaction {
             connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         }
-        for (index, parameters) in &work.calls {
+        for (index, parameters) in &work.calls.calls {
             // Between two statements there is nothing that could be interrupted.
             if matches!(*lock(&work.state), State::Abandoned) {
                 return Err(interrupted());
@@ -230,8 +242,14 @@ fn execute(
             let done = call(connection, &statements[*index], parameters, work.keep, answer);
             *transactions += u32::from(connection.is_autocommit());
             done?;
+            if work.calls.together {
+                together.add(std::mem::take(answer));
+            }
         }
-        if work.transaction {
+        if work.calls.together {
+            *answer = std::mem::take(&mut together).into_answer();
+        }
+        if work.calls.transaction {
             connection.prepare_cached("COMMIT")?.execute([])?;
             *transactions += 1;
         }
@@ -328,21 +346,44 @@ pub(super) struct Session {
 impl Session {
     pub(super) async fn perform(&mut self, operation: Operation<'_, '_>, reply: &mut Reply) -> Outcome {
         let Operation { step, values } = operation;
-        let (calls, transaction) = calls(step, values);
+        let calls = Calls::first(step, values);
+        reply.begin();
+        let deadline = reply.start + step.timeout;
+        let keep = reply.keep || step.needs_body();
+        let Request::ForEach(fan_out) = &step.request else {
+            return self.submit(calls, keep, step, deadline, reply).await;
+        };
+        let outcome = self.submit(calls, true, step, deadline, reply).await;
+        if outcome != Outcome::Completed {
+            return outcome;
+        }
+        let rows = std::mem::take(&mut reply.answer).rows;
+        let begun = reply.start;
+        let outcome = match Calls::of_rows(fan_out, &rows, values) {
+            Ok(calls) if calls.calls.is_empty() => outcome,
+            Ok(calls) => self.submit(calls, keep, step, deadline, reply).await,
+            Err((class, reason)) => reply.failed(class, reason),
+        };
+        reply.start = begun;
+        outcome
+    }
+
+    /// Has a thread perform statements, and waits for their end.
+    async fn submit(&mut self, calls: Calls, keep: bool, step: &Step, deadline: Instant, reply: &mut Reply) -> Outcome {
         let (done, ended) = oneshot::channel();
         let claim = Claim(Arc::new(Mutex::new(State::Waiting)));
-        reply.begin();
-        reply.queries = u32::try_from(calls.len()).unwrap_or(u32::MAX);
+        reply.queries = reply
+            .queries
+            .saturating_add(u32::try_from(calls.calls.len()).unwrap_or(u32::MAX));
         let sent = self.jobs.send(Job::Perform(Work {
             calls,
-            transaction,
-            keep: reply.keep || step.needs_body(),
+            keep,
             patience: BUSY_TIMEOUT.min(step.timeout / 2),
             state: Arc::clone(&claim.0),
             done,
         }));
         let ended = match sent {
-            Ok(()) => timeout(step.timeout, ended).await,
+            Ok(()) => timeout_at(deadline, ended).await,
             Err(_) => return reply.failed(ErrorClass::Disconnected, "the SQLite threads are gone"),
         };
         match ended {
@@ -353,7 +394,7 @@ impl Session {
                 result,
             })) => {
                 (reply.start, reply.end) = (start, end);
-                reply.transactions = transactions;
+                reply.transactions += transactions;
                 match result {
                     Ok(answer) => {
                         reply.answer = answer;
@@ -374,22 +415,43 @@ impl Session {
     }
 }
 
-fn calls(step: &Step, values: &mut Values<'_>) -> (Vec<(usize, Vec<Value>)>, bool) {
-    let mut call = |statement: &Statement| {
-        if statement.redraw {
-            values.redraw();
+impl Calls {
+    /// What an operation performs first; of a fan-out that is its first statement.
+    fn first(step: &Step, values: &mut Values<'_>) -> Self {
+        let statements = match &step.request {
+            Request::ForEach(fan_out) => &fan_out.statements[..1],
+            // There is no COPY on SQLite, which compiling a scenario tells.
+            Request::Copy(_) => &[],
+            request => request.statements(),
+        };
+        Self {
+            calls: statements.iter().map(|statement| call_of(statement, values)).collect(),
+            transaction: matches!(step.request, Request::Transaction(_)),
+            together: false,
         }
-        let parameters = statement
-            .parameters
-            .iter()
-            .map(|parameter| parameter.value(values))
-            .collect();
-        (statement.index, parameters)
-    };
-    match &step.request {
-        Request::Sql(statement) => (vec![call(statement)], false),
-        Request::Transaction(statements) => (statements.iter().map(call).collect(), true),
-        Request::Statements(statements) => (statements.iter().map(call).collect(), false),
-        Request::Http(_) => (Vec::new(), false),
     }
+
+    /// What a fan-out performs for these rows.
+    fn of_rows(fan_out: &ForEach, rows: &[Row], values: &mut Values<'_>) -> Result<Self, (ErrorClass, String)> {
+        fan_out::check(rows).map_err(|reason| (ErrorClass::TooLarge, reason))?;
+        let mut calls = Vec::new();
+        for row in rows {
+            fan_out::bind(fan_out, row, values).map_err(|reason| (ErrorClass::Extraction, reason))?;
+            calls.push(call_of(&fan_out.statements[1], values));
+        }
+        Ok(Self {
+            calls,
+            transaction: false,
+            together: true,
+        })
+    }
+}
+
+fn call_of(statement: &Statement, values: &mut Values<'_>) -> (usize, Vec<Value>) {
+    if statement.redraw {
+        values.redraw();
+    }
+    let parameters = statement.parameters.iter();
+    let parameters = parameters.map(|parameter| parameter.value(values)).collect();
+    (statement.index, parameters)
 }

@@ -69,6 +69,7 @@ struct Epochs<'t> {
     activity: Vec<run::TargetActivity>,
     links: Vec<run::Link>,
     breakers: Vec<run::Breaker>,
+    caches: Vec<run::Cache>,
     targets: Vec<run::Target>,
     incidents: Vec<String>,
     left_behind: Vec<String>,
@@ -102,6 +103,7 @@ pub(super) async fn beside(
         activity: Vec::new(),
         links: Vec::new(),
         breakers: Vec::new(),
+        caches: Vec::new(),
         targets: Vec::new(),
         incidents: Vec::new(),
         left_behind: Vec::new(),
@@ -241,6 +243,7 @@ impl Epochs<'_> {
             let gone = stage.tear_down().await;
             targets.extend(gone.targets);
             add_links(&mut self.links, gone.links);
+            add_caches(&mut self.caches, gone.caches);
             add_new(&mut self.incidents, gone.incidents);
             add_new(&mut self.left_behind, gone.left_behind);
         }
@@ -286,6 +289,7 @@ impl Epochs<'_> {
             activity: self.activity,
             links: self.links,
             breakers: self.breakers,
+            caches: self.caches,
             targets: self.targets,
             incidents,
             left_behind: self.left_behind,
@@ -344,6 +348,17 @@ pub(super) async fn set_up_all(
     }
     stages.sort_by_key(|(index, _)| *index);
     Ok(stages.into_iter().map(|(_, stage)| stage).collect())
+}
+
+/// Adds what caches did to what those of earlier epochs did.
+fn add_caches(known: &mut Vec<run::Cache>, more: Vec<run::Cache>) {
+    for cache in more {
+        let same = |known: &&mut run::Cache| known.step == cache.step && known.variant == cache.variant;
+        match known.iter_mut().find(same) {
+            Some(known) => known.add(&cache),
+            None => known.push(cache),
+        }
+    }
 }
 
 /// Adds what was not told before.

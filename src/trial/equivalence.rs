@@ -156,9 +156,10 @@ fn input(step: &Step, values: &mut Values<'_>) -> String {
             text.push(' ');
             http.path.render(values, &mut text);
         }
-        Request::Sql(statement) => parameters(&statement.parameters, values, &mut text),
-        Request::Transaction(statements) | Request::Statements(statements) => {
-            for statement in statements {
+        // What is performed for each row is given by what was answered.
+        Request::ForEach(fan_out) => parameters(&fan_out.statements[0].parameters, values, &mut text),
+        request => {
+            for statement in request.statements() {
                 parameters(&statement.parameters, values, &mut text);
             }
         }

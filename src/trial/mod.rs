@@ -208,6 +208,7 @@ async fn alone(
         targets: gone.targets,
         incidents,
         left_behind: gone.left_behind,
+        caches: gone.caches,
         resources,
         activity,
         links: gone.links,
@@ -316,6 +317,7 @@ fn assemble(
         activity: Vec::new(),
         links: Vec::new(),
         breakers: Vec::new(),
+        caches: Vec::new(),
         left_behind: Vec::new(),
     }
 }

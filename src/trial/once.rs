@@ -162,12 +162,35 @@ impl Debugger<'_, '_> {
     fn write_request(&mut self, step: &Step, text: &mut String) {
         match &step.request {
             Request::Http(http) => self.write_http(http, text),
-            Request::Sql(statement) => self.write_statement(step, statement, text),
-            Request::Transaction(statements) | Request::Statements(statements) => {
-                for statement in statements {
+            Request::ForEach(fan_out) => {
+                let [first, each] = &fan_out.statements;
+                self.write_statement(step, first, text);
+                let sql = &self.workload.targets[step.target].statements[each.index];
+                let _ = writeln!(text, "  > for each row: {sql}");
+            }
+            Request::Copy(copy) => {
+                self.write_statement(step, &copy.statement, text);
+                let _ = writeln!(text, "  > {} such rows", copy.times);
+            }
+            request => {
+                for statement in request.statements() {
                     self.write_statement(step, statement, text);
                 }
             }
+        }
+        self.write_caches(step, text);
+    }
+
+    /// Nothing is cached here: every request is shown with its answer.
+    fn write_caches(&mut self, step: &Step, text: &mut String) {
+        if let Some(used) = &step.cache {
+            let key = self.render(&used.key);
+            let _ = writeln!(text, "  cache: the key would be \"{key}\"");
+        }
+        for write in &step.writes {
+            let (key, name) = (self.render(&write.key), &self.workload.caches[write.cache].name);
+            let what = if write.invalidate { "remove" } else { "make stale" };
+            let _ = writeln!(text, "  cache: it would {what} \"{key}\" of {name}");
         }
     }
 

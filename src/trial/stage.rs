@@ -19,7 +19,7 @@ use crate::{
     },
     lab::{LabError, Process, Ready, RunDirectory, Spec, free_port},
     run,
-    target::{Breakers, Connector, Reply, Sessions, fill},
+    target::{Breakers, Caches, Connector, Reply, Sessions, fill},
     workload::{Action, Kind, Managed, Target, Value, Values, Variant, Workload},
 };
 
@@ -38,6 +38,8 @@ pub(super) struct TornDown {
     pub(super) incidents: Vec<String>,
     /// What is no longer as it was on databases that outlast the run.
     pub(super) left_behind: Vec<String>,
+    /// What its caches did.
+    pub(super) caches: Vec<run::Cache>,
 }
 
 /// What stands for one variant.
@@ -48,6 +50,7 @@ pub(super) struct Stage {
     databases: Vec<Option<Database>>,
     links: Links,
     connectors: Arc<[Connector]>,
+    caches: Arc<Caches>,
     globals: Arc<[Option<Value>]>,
     targets: Vec<run::Target>,
     incidents: Vec<String>,
@@ -121,6 +124,7 @@ impl Stage {
             databases,
             links,
             connectors: connectors.into(),
+            caches: Arc::new(Caches::new(&workload.caches)),
             globals: globals.into(),
             targets,
             incidents: Vec::new(),
@@ -133,6 +137,7 @@ impl Stage {
         executor::Variant {
             workload: Arc::clone(&self.workload),
             connectors: Arc::clone(&self.connectors),
+            caches: Arc::clone(&self.caches),
             globals: Arc::clone(&self.globals),
             breakers: Breakers::new(&self.workload),
             first_step,
@@ -212,8 +217,13 @@ impl Stage {
             let told = told.into_iter().map(|told| workload.secrets.mask(&named(told)));
             told.collect()
         };
+        let caches = self.caches.counts().into_iter().map(|cache| run::Cache {
+            variant: workload.variant_name().map(str::to_owned),
+            ..cache
+        });
         TornDown {
             links: self.links.into_sums(&workload),
+            caches: caches.collect(),
             targets: self.targets,
             incidents: all(self.incidents),
             left_behind: all(left_behind),

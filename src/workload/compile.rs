@@ -158,6 +158,7 @@ impl<'a> Compiler<'a> {
             user_teardown: steps.user_teardown,
             measured: steps.measured,
             breakers: steps.breakers,
+            caches: steps.caches,
             thresholds,
             variables: steps.variables,
             variable_names: steps.variable_names,

@@ -102,6 +102,7 @@ fn protocol(kind: &Kind, written: &scenario::Target) -> Option<String> {
         Kind::Postgres(postgres) => Some(
             match postgres.protocol {
                 Protocol::Prepared => "prepared",
+                Protocol::Pipelined => "pipelined",
                 Protocol::Extended => "extended",
                 Protocol::Simple => "simple",
             }

@@ -73,6 +73,41 @@ pub struct Step {
     pub retry: Option<Retry>,
     /// Index into [`super::Workload::breakers`].
     pub breaker: Option<usize>,
+    /// The cache in front of it.
+    pub cache: Option<CacheUse>,
+    /// What it changes of what caches hold.
+    pub writes: Vec<CacheWrite>,
+}
+
+/// A step's place in its cache.
+#[derive(Debug, Clone)]
+pub struct CacheUse {
+    /// Index into [`super::Workload::caches`].
+    pub cache: usize,
+    /// What its answer is kept under.
+    pub key: Template,
+}
+
+/// What a step changes of what a cache holds.
+#[derive(Debug, Clone)]
+pub struct CacheWrite {
+    /// Index into [`super::Workload::caches`].
+    pub cache: usize,
+    /// The key whose answer is no longer true.
+    pub key: Template,
+    /// Whether the answer is removed.
+    pub invalidate: bool,
+}
+
+/// A cache of answers, as an application has one in front of a database or service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cache {
+    /// Name of its step.
+    pub name: String,
+    /// How long an answer is used after it came.
+    pub ttl: Duration,
+    /// Beyond so many answers the least recently used one goes.
+    pub max: usize,
 }
 
 impl Step {
@@ -139,6 +174,44 @@ pub enum Request {
     Transaction(Vec<Statement>),
     /// Statements one after the other, each a transaction of its own.
     Statements(Vec<Statement>),
+    /// A statement, and another one for every row of its answer.
+    ForEach(ForEach),
+    /// Rows for COPY … FROM STDIN.
+    Copy(CopyIn),
+}
+
+impl Request {
+    /// Its statements in order; none of HTTP.
+    pub fn statements(&self) -> &[Statement] {
+        match self {
+            Self::Http(_) => &[],
+            Self::Sql(statement) => std::slice::from_ref(statement),
+            Self::Transaction(statements) | Self::Statements(statements) => statements,
+            Self::ForEach(fan_out) => &fan_out.statements,
+            Self::Copy(copy) => std::slice::from_ref(&copy.statement),
+        }
+    }
+}
+
+/// A statement, and another one for every row of its answer.
+#[derive(Debug, Clone)]
+pub struct ForEach {
+    /// That which is performed once, and that which is performed for every row.
+    pub statements: [Statement; 2],
+    /// The variables of the second that are columns of a row, with their names.
+    pub columns: Vec<(usize, Box<str>)>,
+}
+
+/// Rows for COPY … FROM STDIN.
+#[derive(Debug, Clone)]
+pub struct CopyIn {
+    /// The command, and as its parameters the values of a row.
+    pub statement: Statement,
+    /// An INSERT into the same columns: whether they are there is told when it is prepared, which
+    /// COPY, a command without a plan, does not tell. It is never executed.
+    pub check: usize,
+    /// How many rows, each with data drawn anew.
+    pub times: u64,
 }
 
 /// An SQL statement with its parameters.

@@ -13,13 +13,14 @@ pub(super) enum Kind<'s> {
     Sql(&'s At<String>),
     Transaction(&'s At<Vec<At<scenario::Statement>>>),
     Statements(&'s At<Vec<At<scenario::Statement>>>),
+    Copy(&'s At<scenario::CopyIn>),
     Pause(&'s At<scenario::Wait>),
     Repeat(&'s At<i64>),
 }
 
 /// The keys of all kinds, for messages.
 pub(super) const KINDS: &str =
-    "get, post, put, patch, delete, head, options, sql, transaction, statements, pause, repeat";
+    "get, post, put, patch, delete, head, options, sql, transaction, statements, copy, pause, repeat";
 
 impl<'s> Kind<'s> {
     /// All kinds that a step has; it should be one.
@@ -38,6 +39,7 @@ impl<'s> Kind<'s> {
             .chain(step.sql.as_ref().map(Self::Sql))
             .chain(step.transaction.as_ref().map(Self::Transaction))
             .chain(step.statements.as_ref().map(Self::Statements))
+            .chain(step.copy.as_ref().map(Self::Copy))
             .chain(step.pause.as_ref().map(Self::Pause))
             .chain(step.repeat.as_ref().map(Self::Repeat))
             .collect()
@@ -49,6 +51,7 @@ impl<'s> Kind<'s> {
             Self::Sql(_) => "sql",
             Self::Transaction(_) => "transaction",
             Self::Statements(_) => "statements",
+            Self::Copy(_) => "copy",
             Self::Pause(_) => "pause",
             Self::Repeat(_) => "repeat",
         }

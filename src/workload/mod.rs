@@ -8,6 +8,7 @@
 
 mod answers;
 mod breaker;
+mod caching;
 mod compile;
 mod data;
 mod fingerprint;
@@ -41,7 +42,10 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 pub use self::{
     breaker::{Breaker, BreakerLimits},
     compile::{Rejected, compile},
-    flow::{Action, Expect, Extract, Flow, MeasuredStep, Request, Save, Statement, Step},
+    flow::{
+        Action, Cache, CacheUse, CacheWrite, CopyIn, Expect, Extract, Flow, ForEach, MeasuredStep, Request, Save,
+        Statement, Step,
+    },
     generator::{Draw, Generator, hyphenated, stream},
     http::{Body, Credentials, HttpRequest, HttpTarget, Path, Piece, Tls},
     json_path::JsonPath,
@@ -101,6 +105,8 @@ pub struct Workload {
     pub measured: Vec<MeasuredStep>,
     /// The circuit breakers of targets and steps; [`Step::breaker`] points here.
     pub breakers: Vec<Breaker>,
+    /// The caches in front of steps; [`CacheUse::cache`] points here.
+    pub caches: Vec<Cache>,
     /// Limits.
     pub thresholds: Vec<Threshold>,
     /// All variables that templates use.
@@ -173,6 +179,8 @@ pub struct PostgresTarget {
     pub protocol: Protocol,
     /// Whom to trust.
     pub tls: Tls,
+    /// Settings that every session asks for when it begins, by name: the server's own timeouts.
+    pub settings: Vec<(&'static str, String)>,
 }
 
 /// How PostgreSQL statements are sent.
@@ -180,10 +188,19 @@ pub struct PostgresTarget {
 pub enum Protocol {
     /// Parsed once per connection, then bound and executed.
     Prepared,
+    /// The same, but all statements of a step are sent in one go and answered in one.
+    Pipelined,
     /// Parsed, bound and executed each time.
     Extended,
     /// As one text, parameters written into it as literals.
     Simple,
+}
+
+impl Protocol {
+    /// Whether statements are parsed once per connection.
+    pub fn prepares(self) -> bool {
+        matches!(self, Self::Prepared | Self::Pipelined)
+    }
 }
 
 /// A process that loadgate starts and stops.
@@ -264,13 +281,12 @@ impl Workload {
 fn collect_statements(actions: &[Action], target: usize, found: &mut Vec<usize>) {
     for action in actions {
         match action {
-            Action::Step(step) if step.target == target => match &step.request {
-                Request::Sql(statement) => found.push(statement.index),
-                Request::Transaction(statements) | Request::Statements(statements) => {
-                    found.extend(statements.iter().map(|statement| statement.index));
+            Action::Step(step) if step.target == target => {
+                found.extend(step.request.statements().iter().map(|statement| statement.index));
+                if let Request::Copy(copy) = &step.request {
+                    found.push(copy.check);
                 }
-                Request::Http(_) => {}
-            },
+            }
             Action::Repeat { actions, .. } => collect_statements(actions, target, found),
             Action::Step(_) | Action::Pause(..) => {}
         }

@@ -2,8 +2,14 @@
 
 use serde_json::Value as Json;
 
-use super::{Encoding, Kind, Statement, Template, TemplateError, sql, steps::Steps, value::write_json_string};
+use super::{
+    CopyIn, Encoding, ForEach, Kind, Request, Statement, Template, TemplateError, sql, steps::Steps,
+    value::write_json_string,
+};
 use crate::scenario::{self, At, Scalar};
+
+/// What columns of a row are called in templates, with their names behind it.
+const ROW: &str = "row.";
 
 /// A step performs its statements so often at most.
 const MOST_TIMES: i64 = 10_000;
@@ -61,22 +67,141 @@ impl Steps<'_, '_> {
         let text = self.compiler.resolve(sql)?;
         self.check_sql(sql, &text);
         self.check_count(sql, &text, params);
-        let target = &mut self.targets[target?].target;
+        let index = self.index_of(target?, text);
+        Some(Statement {
+            redraw: false,
+            index,
+            parameters: parameters.into_iter().collect::<Option<_>>()?,
+        })
+    }
+
+    /// The place of a statement among those of its target.
+    fn index_of(&mut self, target: usize, text: String) -> usize {
+        let target = &mut self.targets[target].target;
         let text = if matches!(target.kind, Kind::Sqlite { .. }) {
             sql::for_sqlite(&text)
         } else {
             text
         };
         let known = target.statements.iter().position(|known| *known == text);
-        let index = known.unwrap_or_else(|| {
+        known.unwrap_or_else(|| {
             target.statements.push(text);
             target.statements.len() - 1
-        });
-        Some(Statement {
-            redraw: false,
-            index,
-            parameters: parameters.into_iter().collect::<Option<_>>()?,
         })
+    }
+
+    /// A statement, and another one for every row of its answer.
+    pub(super) fn for_each(
+        &mut self,
+        target: Option<usize>,
+        first: Option<Statement>,
+        at: &At<scenario::ForEach>,
+    ) -> Option<Request> {
+        let scenario::ForEach { sql, params } = &at.value;
+        let Some(sql) = sql else {
+            let help = Some("write for_each = { sql = \"… WHERE id = $1\", params = [\"{{ row.id }}\"] }".into());
+            self.compiler
+                .problems
+                .add_missing(at.span(), "nothing to do for each row", "`sql` is missing", help);
+            return None;
+        };
+        let columns = self.columns_of_a_row(params.as_ref());
+        let each = self.statement(target, sql, params.as_ref());
+        for (_, column) in &columns {
+            self.scope.forget(&format!("{ROW}{column}"));
+        }
+        Some(Request::ForEach(ForEach {
+            statements: [first?, each?],
+            columns,
+        }))
+    }
+
+    /// Makes the columns that the parameters name known, with their variables.
+    fn columns_of_a_row(&mut self, params: Option<&At<Vec<At<Scalar>>>>) -> Vec<(usize, Box<str>)> {
+        let mut columns: Vec<(usize, Box<str>)> = Vec::new();
+        for at in params.map_or(&[][..], |params| &params.value) {
+            let Scalar::Text(text) = &at.value else { continue };
+            let mut named = Vec::new();
+            // What is wrong with it is told where it is compiled in earnest.
+            let _ = Template::compile(text, Encoding::Plain, &mut |name| {
+                named.extend(name.strip_prefix(ROW).map(str::to_owned));
+                Some(0)
+            });
+            for column in named {
+                let Some(variable) = self.scope.save(&format!("{ROW}{column}")) else {
+                    let title = format!("\"{ROW}{column}\" is already the name of data");
+                    let help = Some("give the data another name".into());
+                    self.compiler
+                        .problem(at, title, "here `row` is a row of the answer", help);
+                    continue;
+                };
+                if !columns.iter().any(|(known, _)| *known == variable) {
+                    columns.push((variable, column.into()));
+                }
+            }
+        }
+        columns
+    }
+
+    /// Rows for COPY … FROM STDIN.
+    pub(super) fn copy(&mut self, target: Option<usize>, at: &At<scenario::CopyIn>) -> Option<Request> {
+        let scenario::CopyIn { into, row, times } = &at.value;
+        let times = self.compiler.integer(times.as_ref(), "`times`", 1..=MOST_TIMES, 1) as u64;
+        let (Some(into), Some(row)) = (into, row) else {
+            let help = Some("write copy = { into = \"orders (id, kind)\", row = [\"{{ id }}\", \"new\"] }".into());
+            self.compiler
+                .problems
+                .add_missing(at.span(), "a COPY of nothing", "it needs `into` and `row`", help);
+            return None;
+        };
+        let parameters: Vec<_> = row.value.iter().map(|value| self.parameter(value)).collect();
+        let text = self.compiler.resolve(into)?;
+        self.check_copy(into, &text, row);
+        let target = target?;
+        if !matches!(self.targets[target].target.kind, Kind::Postgres(_)) {
+            let title = format!("the target \"{}\" has no COPY", self.targets[target].target.name);
+            let help = Some("write the rows with a `transaction` and `times`".into());
+            self.compiler.problem(at, title, "it is for PostgreSQL", help);
+            return None;
+        }
+        let placeholders: Vec<String> = (1..=row.value.len()).map(|number| format!("${number}")).collect();
+        let check = format!(
+            "INSERT INTO {text} OVERRIDING SYSTEM VALUE VALUES ({})",
+            placeholders.join(", ")
+        );
+        Some(Request::Copy(CopyIn {
+            check: self.index_of(target, check),
+            statement: Statement {
+                redraw: false,
+                index: self.index_of(target, format!("COPY {text} FROM STDIN")),
+                parameters: parameters.into_iter().collect::<Option<_>>()?,
+            },
+            times,
+        }))
+    }
+
+    /// What can be said of a COPY without its database.
+    fn check_copy(&mut self, into: &At<String>, text: &str, row: &At<Vec<At<Scalar>>>) {
+        if text.trim().is_empty() || text.contains(';') || text.contains("{{") {
+            let help = Some("write a table and its columns, as in \"orders (id, kind)\"".into());
+            self.compiler
+                .problem(into, "not a table to copy into", "no SQL and no template", help);
+            return;
+        }
+        let given = row.value.len();
+        let columns = text
+            .split_once('(')
+            .map_or(given, |(_, names)| names.split(',').count());
+        if given == 0 {
+            let help = Some("write row = [\"{{ … }}\"], a value for each column".into());
+            self.compiler
+                .problems
+                .add_missing(row.span(), "a row of nothing", "no values", help);
+        } else if columns != given && !text.contains('"') {
+            let label = format!("`into` has {columns} columns, `row` has {given} values");
+            self.compiler
+                .problem(row, "columns and values do not match", label, None);
+        }
     }
 
     fn check_sql(&mut self, at: &At<String>, text: &str) {

@@ -45,6 +45,11 @@ impl<'d> Scope<'d> {
         Some(self.index(name, Variable::Saved))
     }
 
+    /// Makes a name that was saved unknown again.
+    pub(super) fn forget(&mut self, name: &str) {
+        self.saved.remove(name);
+    }
+
     /// What was saved so far.
     pub(super) fn saved(&self) -> BTreeSet<String> {
         self.saved.clone()

@@ -8,7 +8,8 @@ use std::{
 };
 
 use super::{
-    Action, Breaker, DEFAULT_TIMEOUT, Flow, Kind as TargetKind, MeasuredStep, Request, Retry, Step, Target, Variable,
+    Action, Breaker, Cache, DEFAULT_TIMEOUT, Flow, Kind as TargetKind, MeasuredStep, Request, Retry, Step, Target,
+    Variable, caching,
     compile::Compiler,
     data::DataSet,
     generator::purpose,
@@ -31,6 +32,7 @@ pub(super) struct Compiled {
     pub(super) user_teardown: Vec<Action>,
     pub(super) measured: Vec<MeasuredStep>,
     pub(super) breakers: Vec<Breaker>,
+    pub(super) caches: Vec<Cache>,
     /// Names of all steps of flows, those with problems included.
     pub(super) names: Vec<String>,
     pub(super) variables: Vec<Variable>,
@@ -52,6 +54,7 @@ pub(super) fn compile(
         scope: Scope::new(data),
         measured: Vec::new(),
         breakers: Vec::new(),
+        caches: caching::announced(&scenario.flow),
         names: Vec::new(),
         flow: None,
         pauses: 0,
@@ -78,6 +81,7 @@ pub(super) fn compile(
         user_teardown,
         measured: steps.measured,
         breakers: steps.breakers,
+        caches: steps.caches,
         names: steps.names,
         variables,
         variable_names,
@@ -96,10 +100,8 @@ fn rounds(actions: &[Action]) -> u64 {
 
 fn redraws(step: &Step) -> u64 {
     match &step.request {
-        Request::Transaction(statements) | Request::Statements(statements) => {
-            statements.iter().filter(|statement| statement.redraw).count() as u64
-        }
-        Request::Http(_) | Request::Sql(_) => 0,
+        Request::Copy(copy) => copy.times - 1,
+        request => request.statements().iter().filter(|statement| statement.redraw).count() as u64,
     }
 }
 
@@ -112,6 +114,7 @@ pub(super) struct Steps<'c, 'a> {
     pub(super) scope: Scope<'c>,
     measured: Vec<MeasuredStep>,
     breakers: Vec<Breaker>,
+    pub(super) caches: Vec<Cache>,
     names: Vec<String>,
     /// The flow being compiled; `None` in setup and teardown.
     flow: Option<String>,
@@ -261,7 +264,10 @@ impl Steps<'_, '_> {
         let sql = matches!(kind, Kind::Sql(_));
         let repeat = matches!(kind, Kind::Repeat(_));
         let several = matches!(kind, Kind::Transaction(_) | Kind::Statements(_));
-        let keys: [(&str, Option<Range<usize>>, bool); 18] = [
+        let keys: [(&str, Option<Range<usize>>, bool); 21] = [
+            ("for_each", step.for_each.as_ref().map(At::span), sql),
+            ("cache", step.cache.as_ref().map(At::span), operation),
+            ("writes", step.writes.first().map(At::span), operation),
             ("times", step.times.as_ref().map(At::span), several),
             ("params", step.params.as_ref().map(At::span), sql),
             ("headers", first(&step.headers), http),
@@ -322,7 +328,14 @@ impl Steps<'_, '_> {
             Kind::Http(_, method, path) => self
                 .http(method, path, written, target)
                 .map(|request| Request::Http(Box::new(request))),
-            Kind::Sql(sql) => self.statement(target, sql, written.params.as_ref()).map(Request::Sql),
+            Kind::Sql(sql) => {
+                let statement = self.statement(target, sql, written.params.as_ref());
+                match &written.for_each {
+                    Some(for_each) => self.for_each(target, statement, for_each),
+                    None => statement.map(Request::Sql),
+                }
+            }
+            Kind::Copy(copy) => self.copy(target, copy),
             Kind::Transaction(statements) => {
                 let statements = self.statements(target, statements, written.times.as_ref());
                 Some(Request::Transaction(statements))
@@ -334,6 +347,8 @@ impl Steps<'_, '_> {
             Kind::Pause(_) | Kind::Repeat(_) => None,
         };
         let expect = self.expect(written.expect.as_ref(), http);
+        let cache = self.cache(&name, written.cache.as_ref());
+        let writes = self.writes(&written.writes);
         // What a step saves is known to the steps after it, not to itself.
         let save = self.save(&written.save, http);
         let retry = self.retry(written, target);
@@ -357,7 +372,14 @@ impl Steps<'_, '_> {
             expect,
             save,
             timeout,
+            cache,
+            writes,
         })
+    }
+
+    /// Whether the step at hand is one of a flow.
+    pub(super) fn is_in_flow(&self) -> bool {
+        self.flow.is_some()
     }
 
     /// The index of a new measured step; past all of them in setup and teardown.

@@ -9,7 +9,10 @@ use super::{
     link,
     provision::{self, EPHEMERAL, Provision},
 };
-use crate::scenario::{self, At};
+use crate::{
+    scenario::{self, At},
+    units,
+};
 
 /// A compiled target and what its steps inherit.
 pub(super) struct Compiled {
@@ -149,9 +152,23 @@ fn one(compiler: &mut Compiler<'_>, name: &str, written: &At<scenario::Target>) 
 fn misplaced(compiler: &mut Compiler<'_>, kind: &Kind, written: &scenario::Target) {
     let built = written.build.is_some();
     let (http, sqlite) = (matches!(kind, Kind::Http(_)), matches!(kind, Kind::Sqlite { .. }));
+    let postgres = matches!(kind, Kind::Postgres(_));
     let (managed, service) = (written.start.is_some(), http && written.start.is_some());
     let keys = [
-        ("protocol", place(&written.protocol), !http && !sqlite, "PostgreSQL"),
+        ("protocol", place(&written.protocol), postgres, "PostgreSQL"),
+        (
+            "statement_timeout",
+            place(&written.statement_timeout),
+            postgres,
+            "PostgreSQL",
+        ),
+        ("lock_timeout", place(&written.lock_timeout), postgres, "PostgreSQL"),
+        (
+            "idle_in_transaction_session_timeout",
+            place(&written.idle_in_transaction_session_timeout),
+            postgres,
+            "PostgreSQL",
+        ),
         ("ca", place(&written.ca), !sqlite, "connections over TLS"),
         ("link", place(&written.link), !sqlite, "what is reached over a network"),
         ("headers", written.headers.values().next().map(At::span), http, "HTTP"),
@@ -253,6 +270,7 @@ fn sqlite(compiler: &mut Compiler<'_>, at: &At<String>) -> Option<Kind> {
 fn postgres(compiler: &mut Compiler<'_>, at: &At<String>, written: &scenario::Target) -> Option<Kind> {
     let protocols = [
         ("prepared", Protocol::Prepared),
+        ("pipelined", Protocol::Pipelined),
         ("extended", Protocol::Extended),
         ("simple", Protocol::Simple),
     ];
@@ -278,7 +296,29 @@ fn postgres(compiler: &mut Compiler<'_>, at: &At<String>, written: &scenario::Ta
             insecure: written.insecure.unwrap_or(false),
             ..Tls::default()
         },
+        settings: server_timeouts(compiler, written),
     }))
+}
+
+/// The timeouts that PostgreSQL itself keeps, in its milliseconds.
+fn server_timeouts(compiler: &mut Compiler<'_>, written: &scenario::Target) -> Vec<(&'static str, String)> {
+    let written = [
+        ("statement_timeout", &written.statement_timeout),
+        ("lock_timeout", &written.lock_timeout),
+        (
+            "idle_in_transaction_session_timeout",
+            &written.idle_in_transaction_session_timeout,
+        ),
+    ];
+    let milliseconds = |text: &str| match units::parse_duration(text)?.as_millis() {
+        0 => Err("it must be at least 1ms; without the key there is no limit".into()),
+        milliseconds => Ok(milliseconds.to_string()),
+    };
+    let settings = written.into_iter().filter_map(|(name, at)| {
+        let value = compiler.quantity(at.as_ref()?, "timeout", milliseconds)?;
+        Some((name, value))
+    });
+    settings.collect()
 }
 
 fn check_postgres(compiler: &mut Compiler<'_>, connection: &str, managed: bool) -> Result<(), String> {

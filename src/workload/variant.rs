@@ -307,9 +307,9 @@ impl Workload {
         actions.iter().all(|action| match action {
             Action::Step(step) => match &step.request {
                 Request::Http(http) => http.method.is_safe(),
-                Request::Sql(statement) => self.is_query(step.target, statement),
-                Request::Transaction(statements) | Request::Statements(statements) => {
-                    statements.iter().all(|statement| self.is_query(step.target, statement))
+                request => {
+                    let mut statements = request.statements().iter();
+                    statements.all(|statement| self.is_query(step.target, statement))
                 }
             },
             Action::Repeat { actions, .. } => self.reads(actions),

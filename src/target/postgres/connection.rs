@@ -12,18 +12,19 @@ use super::{
     cancel::Key,
     failure::{Failure, Refusal},
     message::{self, Column},
+    pipeline::Sent,
     script::{Script, unwritable},
     values::row_to_json,
-    wire::{LONGEST_MESSAGE, Wire, too_large},
+    wire::{Head, LONGEST_MESSAGE, Wire, too_large},
 };
 use crate::{
     target::{Answer, Reply, answer::Row},
-    workload::{Protocol, Statement},
+    workload::{Protocol, Request, Statement, Values},
 };
 
 /// A connection and what was prepared on it.
 pub(super) struct Connection {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     pub(super) wire: Wire,
     /// Lets the server give up what it does for this connection.
     key: Option<Key>,
@@ -62,18 +63,39 @@ impl Connection {
         self.key.as_ref().map(|key| key.process)
     }
 
-    /// Performs the statements of an operation; their messages are in the script.
+    /// Performs an operation; its messages are in the script, but those that depend on an answer.
     pub(super) async fn perform(
         &mut self,
+        request: &Request,
+        script: &mut Script,
+        values: &mut Values<'_>,
+        keep: bool,
+        reply: &mut Reply,
+    ) -> Result<(), Failure> {
+        let pipelined = self.shared.protocol == Protocol::Pipelined;
+        match request {
+            Request::Transaction(statements) if pipelined => {
+                let sent = Sent::transaction(statements);
+                self.in_one_go(statements, sent, script, keep, reply).await
+            }
+            Request::Statements(statements) if pipelined => {
+                let sent = Sent::one_by_one(statements.len());
+                self.in_one_go(statements, sent, script, keep, reply).await
+            }
+            Request::Transaction(statements) => self.transaction(statements, script, keep, reply).await,
+            Request::ForEach(fan_out) => self.fan_out(fan_out, script, values, keep, reply).await,
+            Request::Copy(_) => self.copy(script, reply).await,
+            request => self.all(request.statements(), script, keep, reply).await,
+        }
+    }
+
+    async fn transaction(
+        &mut self,
         statements: &[Statement],
-        transaction: bool,
         script: &mut Script,
         keep: bool,
         reply: &mut Reply,
     ) -> Result<(), Failure> {
-        if !transaction {
-            return self.all(statements, script, keep, reply).await;
-        }
         self.command("BEGIN", reply).await?;
         let mut result = self.all(statements, script, keep, reply).await;
         if result.is_ok() {
@@ -86,7 +108,8 @@ impl Connection {
         result
     }
 
-    async fn all(
+    /// Statements one after the other, each sent when the one before was answered.
+    pub(super) async fn all(
         &mut self,
         statements: &[Statement],
         script: &mut Script,
@@ -98,16 +121,15 @@ impl Connection {
                 // What a transaction answers is what its last statement answers.
                 reply.answer = Answer::default();
             }
-            if self.shared.protocol == Protocol::Prepared && self.prepared[statement.index].is_none() {
-                reply.round_trips += 1;
-                self.prepare(statement.index).await?;
-            }
+            self.prepare_where_needed(statement.index, reply).await?;
             let messages = script.messages(number)?;
             reply.queries += 1;
             reply.round_trips += 1;
             let done = match self.shared.protocol {
                 Protocol::Simple => self.simple(messages, keep, reply).await,
-                Protocol::Prepared | Protocol::Extended => self.bound(statement.index, messages, keep, reply).await,
+                Protocol::Prepared | Protocol::Pipelined | Protocol::Extended => {
+                    self.bound(statement.index, messages, keep, reply).await
+                }
             };
             self.count_transaction(reply);
             done?;
@@ -115,8 +137,17 @@ impl Connection {
         Ok(())
     }
 
+    /// Prepares what the protocol wants prepared and this connection does not know yet.
+    pub(super) async fn prepare_where_needed(&mut self, index: usize, reply: &mut Reply) -> Result<(), Failure> {
+        if self.shared.protocol.prepares() && self.prepared[index].is_none() {
+            reply.round_trips += 1;
+            self.prepare(index).await?;
+        }
+        Ok(())
+    }
+
     /// Counts the transaction that ended with the last answer, if one did.
-    fn count_transaction(&self, reply: &mut Reply) {
+    pub(super) fn count_transaction(&self, reply: &mut Reply) {
         let ended = self.wire.is_usable() && !self.wire.is_in_transaction();
         reply.transactions += u32::from(ended);
     }
@@ -163,14 +194,31 @@ impl Connection {
         reply.answer.affected = affected;
         if keep {
             let columns = columns.or_else(|| self.prepared[index].clone()).unwrap_or_default();
-            self.learn_types(&columns, &mut reply.round_trips).await?;
-            let read = self.read_rows(&columns, &kept);
-            if read.is_err() {
-                // A server that breaks the protocol is not to be trusted with more.
-                self.wire.lose();
-            }
-            reply.answer.rows = read?;
+            self.read_kept(&columns, &kept, reply).await?;
         }
+        Ok(())
+    }
+
+    /// The columns of a statement that is prepared.
+    pub(super) fn columns(&self, index: usize) -> Arc<[Column]> {
+        self.prepared[index].clone().unwrap_or_default()
+    }
+
+    /// Makes rows of what came.
+    pub(super) async fn read_kept(
+        &mut self,
+        columns: &[Column],
+        kept: &Kept,
+        reply: &mut Reply,
+    ) -> Result<(), Failure> {
+        self.learn_types(columns, &mut reply.round_trips).await?;
+        let read = self.read_rows(columns, kept);
+        if read.is_err() {
+            // A server that breaks the protocol is not to be trusted with more.
+            self.wire.lose();
+        }
+        reply.answer.rows = read?;
+        reply.answer.body_bytes = kept.size as u64;
         Ok(())
     }
 
@@ -194,6 +242,7 @@ impl Connection {
                 Ok(())
             })
             .await?;
+        reply.answer.body_bytes = kept.size as u64;
         Ok(())
     }
 
@@ -307,33 +356,40 @@ async fn answer(
     refused: &mut Option<Failure>,
 ) -> Result<u64, Failure> {
     let mut rows = 0;
+    while let Some(head) = next(wire, refused).await? {
+        let row = head.tag == b'D';
+        rows += u64::from(row);
+        if row && !keep {
+            wire.skip(head).await?;
+        } else {
+            take(head.tag, wire.body(head).await?)?;
+        }
+    }
+    Ok(rows)
+}
+
+/// The next message of an answer, whose body is still to be read; `None` at its end. Errors are put
+/// aside, the first of them, and news are passed over.
+pub(super) async fn next(wire: &mut Wire, refused: &mut Option<Failure>) -> Result<Option<Head>, Failure> {
     loop {
         let head = wire.head().await?;
         match head.tag {
-            b'D' => {
-                rows += 1;
-                if keep {
-                    take(head.tag, wire.body(head).await?)?;
-                } else {
-                    wire.skip(head).await?;
-                }
-            }
             b'Z' => {
                 // "I": idle; "T" and "E": in a transaction, in a failed one.
                 let in_transaction = wire.body(head).await?.first().is_some_and(|status| *status != b'I');
                 wire.answered(in_transaction);
-                return Ok(rows);
+                return Ok(None);
             }
             b'E' => {
                 let Refusal { failure, fatal } = Refusal::read(wire.body(head).await?);
                 refused.get_or_insert(failure);
                 if fatal {
                     wire.lose();
-                    return Ok(rows);
+                    return Ok(None);
                 }
             }
             _ if head.is_news() => wire.skip(head).await?,
-            tag => take(tag, wire.body(head).await?)?,
+            _ => return Ok(Some(head)),
         }
     }
 }
@@ -379,14 +435,14 @@ fn own_type(kind: u32, found: &[Option<String>]) -> Type {
 
 /// Rows as they came, read once the types of their columns are known.
 #[derive(Debug, Default)]
-struct Kept {
+pub(super) struct Kept {
     bytes: Vec<u8>,
     ends: Vec<usize>,
     size: usize,
 }
 
 impl Kept {
-    fn push(&mut self, row: &[u8]) -> Result<(), Failure> {
+    pub(super) fn push(&mut self, row: &[u8]) -> Result<(), Failure> {
         self.grow(row)?;
         self.bytes.extend_from_slice(row);
         self.ends.push(self.bytes.len());

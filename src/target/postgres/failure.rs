@@ -29,7 +29,9 @@ impl Failure {
     /// A message that stands at the wrong place, or that loadgate does not take part in.
     pub(super) fn unexpected(tag: u8) -> Self {
         match tag {
-            b'G' | b'H' | b'W' => Self::protocol("the server begins a COPY, which loadgate does not perform"),
+            b'G' | b'H' | b'W' => {
+                Self::protocol("the statement is a COPY; rows are copied in by a step with `copy`, nothing else is")
+            }
             _ => Self::protocol(format_args!("a message of type '{}'", tag.escape_ascii())),
         }
     }

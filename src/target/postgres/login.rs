@@ -30,6 +30,8 @@ const MOST_SCRAM_ROUNDS: u32 = 1_000_000;
 pub(super) struct Login<'a> {
     pub(super) config: &'a Config,
     pub(super) user: &'a str,
+    /// Settings of the session, by name.
+    pub(super) settings: &'a [(&'static str, String)],
     /// What binds the login to its TLS, where there is such a thing.
     pub(super) binding: Option<Vec<u8>>,
 }
@@ -65,9 +67,11 @@ impl Login<'_> {
             ("application_name", self.config.get_application_name()),
         ];
         let given = optional.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        let settings = self.settings.iter().map(|(name, value)| (*name, value.as_str()));
         let parameters = [("client_encoding", "UTF8"), ("user", self.user)]
             .into_iter()
-            .chain(given);
+            .chain(given)
+            .chain(settings);
         let mut out = BytesMut::new();
         frontend::startup_message(parameters, &mut out).map_err(unwritable)?;
         Ok(out)

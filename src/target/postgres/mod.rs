@@ -1,5 +1,6 @@
 //! PostgreSQL by its own protocol (version 3.0): one connection per session,
-//! statements prepared once per connection, or sent extended or simple.
+//! statements prepared once per connection, in a pipeline or not, or sent
+//! extended or simple; rows copied.
 //!
 //! An operation is written before its clock starts ([`script`]), sent with one
 //! system call and, where its answer is short, received with one ([`wire`]);
@@ -8,10 +9,13 @@
 mod cancel;
 mod channel_binding;
 mod connection;
+mod copy;
 mod endpoint;
 mod failure;
+mod fan_out;
 mod login;
 mod message;
+mod pipeline;
 mod room;
 mod script;
 mod session;
@@ -60,6 +64,8 @@ struct Shared {
     via: Option<Via>,
     user: String,
     protocol: Protocol,
+    /// What every session asks for when it begins.
+    settings: Vec<(&'static str, String)>,
     tls: Option<Arc<rustls::ClientConfig>>,
     statements: Vec<Sql>,
     cancels: Cancels,
@@ -103,6 +109,7 @@ impl Connector {
             via,
             user,
             protocol: postgres.protocol,
+            settings: postgres.settings.clone(),
             tls,
             statements: statements.map(|(index, text)| Sql::new(index, text)).collect(),
             cancels: Cancels::on(runtime),
@@ -220,6 +227,7 @@ impl Shared {
         let login = Login {
             config: &self.config,
             user: &self.user,
+            settings: &self.settings,
             binding,
         };
         let named = login.perform(&mut wire).await?;
@@ -236,7 +244,7 @@ impl Shared {
     /// A connection that is ready for load.
     async fn connect_and_prepare(self: &Arc<Self>) -> Result<Box<Connection>, Failure> {
         let mut connection = self.connect().await?;
-        if self.protocol == Protocol::Prepared {
+        if self.protocol.prepares() {
             connection.prepare_all().await.map_err(Failure::in_connecting)?;
         }
         Ok(connection)

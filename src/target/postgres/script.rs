@@ -9,12 +9,15 @@ use postgres_protocol::{
 
 use super::{
     failure::Failure,
-    values::{write_literal, write_parameter},
+    values::{write_copied, write_literal, write_parameter},
 };
 use crate::{
     sample::ErrorClass,
-    workload::{Protocol, Statement, Template, Values, split_sql},
+    workload::{CopyIn, Protocol, Request, Statement, Template, Value, Values, split_sql},
 };
+
+/// Rows of a COPY that go into one message, in bytes; a longer row has one of its own.
+const COPIED_AT_ONCE: usize = 64 << 10;
 
 /// Results in binary form, where the protocol lets us choose.
 const BINARY: i16 = 1;
@@ -64,32 +67,115 @@ pub(super) struct Script {
 }
 
 impl Script {
-    /// Writes what these statements send, with the values of this operation.
-    pub(super) fn write(&mut self, protocol: Protocol, all: &[Sql], statements: &[Statement], values: &mut Values<'_>) {
+    /// Writes what an operation sends first, with its values; of a fan-out that is its first statement.
+    pub(super) fn write(&mut self, protocol: Protocol, all: &[Sql], request: &Request, values: &mut Values<'_>) {
+        self.begin();
+        let written = match request {
+            Request::Http(_) => Ok(()),
+            Request::Copy(copy) => self.add_copy(&all[copy.statement.index].text, copy, values),
+            Request::Transaction(statements) if protocol == Protocol::Pipelined => {
+                self.add_transaction(all, statements, values)
+            }
+            Request::ForEach(fan_out) => self.add(protocol, all, &fan_out.statements[0], values),
+            request => {
+                let mut statements = request.statements().iter();
+                statements.try_for_each(|statement| self.add(protocol, all, statement, values))
+            }
+        };
+        self.refused = written.err();
+    }
+
+    /// Empties it, to be written by [`Script::add`].
+    pub(super) fn begin(&mut self) {
         self.bytes.clear();
         self.ends.clear();
         self.refused = None;
-        for Statement {
+    }
+
+    /// Writes one statement more, with an answer of its own.
+    pub(super) fn add(
+        &mut self,
+        protocol: Protocol,
+        all: &[Sql],
+        statement: &Statement,
+        values: &mut Values<'_>,
+    ) -> Result<(), Failure> {
+        let Statement {
             index,
             parameters,
             redraw,
-        } in statements
-        {
-            if *redraw {
+        } = statement;
+        if *redraw {
+            values.redraw();
+        }
+        let (sql, out) = (&all[*index], &mut self.bytes);
+        match protocol {
+            Protocol::Prepared | Protocol::Pipelined => bound(&sql.name, parameters, values, out),
+            Protocol::Extended => extended(sql, parameters, values, out),
+            Protocol::Simple => simple(sql, parameters, values, out),
+        }?;
+        self.ends.push(self.bytes.len());
+        Ok(())
+    }
+
+    /// BEGIN, the statements, COMMIT. The server passes over what follows a failure until the first
+    /// Sync; the COMMIT behind it then ends the transaction by rolling it back.
+    fn add_transaction(
+        &mut self,
+        all: &[Sql],
+        statements: &[Statement],
+        values: &mut Values<'_>,
+    ) -> Result<(), Failure> {
+        let out = &mut self.bytes;
+        command("BEGIN", values, out)?;
+        for statement in statements {
+            if statement.redraw {
                 values.redraw();
             }
-            let written = match protocol {
-                Protocol::Prepared => bound(&all[*index].name, parameters, values, &mut self.bytes),
-                Protocol::Extended => extended(&all[*index], parameters, values, &mut self.bytes),
-                Protocol::Simple => simple(&all[*index], parameters, values, &mut self.bytes),
-            };
-            match written {
-                Ok(()) => self.ends.push(self.bytes.len()),
-                Err(failure) => {
-                    self.refused = Some(failure);
-                    return;
-                }
+            bind(&all[statement.index].name, &statement.parameters, values, out)?;
+            frontend::execute("", 0, out).map_err(unwritable)?;
+        }
+        frontend::sync(out);
+        command("COMMIT", values, out)?;
+        frontend::sync(out);
+        self.ends.push(self.bytes.len());
+        Ok(())
+    }
+
+    /// The command, and apart from it the rows with their end.
+    fn add_copy(&mut self, command: &str, copy: &CopyIn, values: &mut Values<'_>) -> Result<(), Failure> {
+        frontend::query(command, &mut self.bytes).map_err(unwritable)?;
+        self.ends.push(self.bytes.len());
+        let mut rows = String::new();
+        for number in 0..copy.times {
+            if number > 0 {
+                values.redraw();
             }
+            let row: Vec<Value> = copy
+                .statement
+                .parameters
+                .iter()
+                .map(|value| value.value(values))
+                .collect();
+            write_copied(&row, &mut rows).map_err(|reason| {
+                let place = format_args!("row {}: {reason}", number + 1);
+                Failure::new(ErrorClass::Parameter, place)
+            })?;
+            if rows.len() >= COPIED_AT_ONCE {
+                copied(&mut rows, &mut self.bytes)?;
+            }
+        }
+        copied(&mut rows, &mut self.bytes)?;
+        frontend::copy_done(&mut self.bytes);
+        self.ends.push(self.bytes.len());
+        Ok(())
+    }
+
+    /// All messages; a failure where some could not be written.
+    pub(super) fn all(&mut self) -> Result<&[u8], Failure> {
+        match self.refused.take() {
+            None => Ok(&self.bytes),
+            Some(failure) => Err(failure),
         }
     }
 
@@ -104,6 +190,22 @@ impl Script {
                 .unwrap_or_else(|| Failure::new(ErrorClass::Parameter, "not written"))),
         }
     }
+}
+
+/// A message with the rows so far.
+fn copied(rows: &mut String, out: &mut BytesMut) -> Result<(), Failure> {
+    if !rows.is_empty() {
+        frontend::CopyData::new(rows.as_bytes()).map_err(unwritable)?.write(out);
+        rows.clear();
+    }
+    Ok(())
+}
+
+/// Parses and runs a command that has no parameters and answers nothing, without an end of the exchange.
+fn command(sql: &str, values: &mut Values<'_>, out: &mut BytesMut) -> Result<(), Failure> {
+    frontend::parse("", sql, [], out).map_err(unwritable)?;
+    bind("", &[], values, out)?;
+    frontend::execute("", 0, out).map_err(unwritable)
 }
 
 /// Runs what is prepared under a name.

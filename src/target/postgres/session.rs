@@ -1,7 +1,7 @@
 //! One session: a connection that is made when it is needed, and operations
 //! on it, each within its time.
 
-use std::{slice, sync::Arc};
+use std::sync::Arc;
 
 use tokio::time::{Instant, timeout};
 
@@ -10,7 +10,7 @@ use crate::{
     sample::{ErrorClass, Outcome},
     target::{Operation, Reply, deadline::Deadline},
     units::format_duration,
-    workload::{DEFAULT_TIMEOUT, Request},
+    workload::DEFAULT_TIMEOUT,
 };
 
 /// One connection.
@@ -55,25 +55,19 @@ impl Session {
 
     pub(in crate::target) async fn perform(&mut self, operation: Operation<'_, '_>, reply: &mut Reply) -> Outcome {
         let Operation { step, values } = operation;
-        let (statements, transaction) = match &step.request {
-            Request::Sql(statement) => (slice::from_ref(statement), false),
-            Request::Transaction(statements) => (statements.as_slice(), true),
-            Request::Statements(statements) => (statements.as_slice(), false),
-            Request::Http(_) => (&[][..], false),
-        };
         let Self {
             shared,
             line,
             script,
             deadline,
         } = self;
-        script.write(shared.protocol, &shared.statements, statements, values);
+        script.write(shared.protocol, &shared.statements, &step.request, values);
         reply.begin();
         let keep = reply.keep || step.needs_body();
         let start = reply.start;
         let work = async {
             let mut connection = line.connection(shared, reply).await?;
-            let result = connection.perform(statements, transaction, script, keep, reply).await;
+            let result = connection.perform(&step.request, script, values, keep, reply).await;
             if connection.wire.is_usable() {
                 line.0 = Some(connection);
             }

@@ -5,10 +5,10 @@ use std::{
     future::poll_fn,
     io,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
-use bytes::BytesMut;
+use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
 use super::failure::{Failure, Refusal};
@@ -52,6 +52,12 @@ pub(super) struct Head {
 pub(super) struct Wire {
     stream: Box<dyn Stream>,
     turn: Turn,
+    /// How many answers are still to come.
+    answers: usize,
+    /// What is to be sent while answers are received.
+    unsent: BytesMut,
+    /// Whether something was sent that TLS may still hold back.
+    unflushed: bool,
     /// Whether a transaction was open when the server had answered last.
     in_transaction: bool,
     /// Received, of which `begin..end` is still to be looked at.
@@ -65,6 +71,9 @@ impl Wire {
         Self {
             stream,
             turn: Turn::Client,
+            answers: 0,
+            unsent: BytesMut::new(),
+            unflushed: false,
             in_transaction: false,
             buffer: vec![0; BUFFER],
             begin: 0,
@@ -87,10 +96,14 @@ impl Wire {
         self.in_transaction
     }
 
-    /// The answer has come to its end.
+    /// An answer has come to its end.
     pub(super) fn answered(&mut self, in_transaction: bool) {
-        self.turn = Turn::Client;
         self.in_transaction = in_transaction;
+        self.answers = self.answers.saturating_sub(1);
+        if self.answers > 0 {
+            return;
+        }
+        self.turn = Turn::Client;
         if self.begin < self.end && !self.tells_news_only() {
             // More than was asked for: it would be taken for the next answer.
             return;
@@ -114,7 +127,13 @@ impl Wire {
             return Err(Failure::closed());
         }
         self.turn = Turn::Server;
+        self.answers = 1;
         let sent = async {
+            if !self.unsent.is_empty() {
+                // Of rows that were refused before all of them were sent.
+                self.stream.write_all(&self.unsent).await?;
+                self.unsent.clear();
+            }
             self.stream.write_all(messages).await?;
             self.stream.flush().await
         };
@@ -125,6 +144,44 @@ impl Wire {
                 Failure::broken(&error)
             })),
         }
+    }
+
+    /// Begins to send messages with so many answers. What the server does not take at once goes
+    /// out while its answers are received: it may wait for us to read before it reads on.
+    pub(super) fn send_ahead(&mut self, messages: &[u8], answers: usize) -> Result<(), Failure> {
+        if self.turn == Turn::Lost {
+            return Err(Failure::closed());
+        }
+        self.turn = Turn::Server;
+        self.answers = answers;
+        self.unsent.extend_from_slice(messages);
+        Ok(())
+    }
+
+    /// Sends as much as the server takes now. That it takes nothing any more is told when it is read from.
+    fn poll_send(&mut self, context: &mut Context<'_>) {
+        while !self.unsent.is_empty() {
+            match Pin::new(&mut self.stream).poll_write(context, &self.unsent) {
+                Poll::Ready(Ok(count)) if count > 0 => self.unsent.advance(count),
+                Poll::Ready(_) => self.unsent.clear(),
+                Poll::Pending => return,
+            }
+            self.unflushed = true;
+        }
+        if self.unflushed && Pin::new(&mut self.stream).poll_flush(context).is_ready() {
+            self.unflushed = false;
+        }
+    }
+
+    /// Receives what has come, sending meanwhile; how many bytes.
+    async fn read(&mut self) -> io::Result<usize> {
+        poll_fn(|context| {
+            self.poll_send(context);
+            let mut unread = ReadBuf::new(&mut self.buffer[self.end..]);
+            ready!(Pin::new(&mut self.stream).poll_read(context, &mut unread))?;
+            Poll::Ready(Ok(unread.filled().len()))
+        })
+        .await
     }
 
     /// Why the server closed the connection, if it said so before.
@@ -182,7 +239,7 @@ impl Wire {
     async fn receive_more(&mut self, wanted: usize) -> Result<(), Failure> {
         while self.end - self.begin < wanted {
             self.make_room(wanted);
-            match self.stream.read(&mut self.buffer[self.end..]).await {
+            match self.read().await {
                 Ok(0) => {
                     self.lose();
                     return Err(Failure::closed());

@@ -61,9 +61,9 @@ async fn of_step(
     values: &mut Values<'_>,
 ) -> Result<Vec<StatementPlan>, String> {
     let statements: &[Statement] = match &step.request {
-        Request::Sql(statement) => std::slice::from_ref(statement),
-        Request::Transaction(statements) | Request::Statements(statements) => statements,
-        Request::Http(_) => &[],
+        // What is performed for each row has no values yet.
+        Request::ForEach(fan_out) => &fan_out.statements[..1],
+        request => request.statements(),
     };
     // One round shows what all do.
     let first = statements.iter().take_while(|statement| !statement.redraw);
