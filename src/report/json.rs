@@ -10,7 +10,7 @@ use super::{
         Artifact, BaselineSummary, ComparisonEntry, CounterEntry, Document, ErrorEntry, HdrEntry, Intervals,
         LatencyEntry, LimitEntry, Limits, RateEntry, RunSummary, SCHEMA, SearchEntry, SendLag, StepEntry, Validity,
     },
-    timeline,
+    timeline, tried,
 };
 use crate::{
     comparison::{Comparison, Judgement, Reference},
@@ -39,6 +39,8 @@ pub fn document(run: &Run, comparison: &Comparison, exit_code: u8, artifacts: Ve
         equivalence: run.equivalence.clone(),
         resources: run.resources.clone(),
         activity: run.activity.clone(),
+        retries: tried::retries(run),
+        breakers: tried::breakers(run),
         search: run.search.as_ref().map(search),
         intervals: intervals(run),
         environment: run.environment.clone(),
