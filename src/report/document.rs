@@ -15,7 +15,7 @@ use crate::{
     comparison::{Check, Label, Verdict},
     metric::Better,
     run::{
-        Cache, Encoded, Environment, Equivalence, Growth, Link, Resources, StatementCensus, StatementPlan, Target,
+        Breaker, Cache, Encoded, Environment, Equivalence, Growth, Link, Resources, StatementCensus, StatementPlan, Target,
         TargetActivity, Variant,
     },
     sample::ErrorClass,
@@ -74,6 +74,12 @@ pub struct Document {
     /// What the caches in front of steps did while load ran; empty where there are none.
     #[schemars(with = "Vec<BTreeMap<String, serde_json::Value>>")]
     pub caches: Vec<Cache>,
+    /// How often the operations of steps with a retry policy or a breaker were tried; left out where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retries: Vec<RetryEntry>,
+    /// What circuit breakers did; left out where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub breakers: Vec<BreakerEntry>,
     /// What a search tried; `null` where there was none.
     pub search: Option<SearchEntry>,
     /// The timeline, all steps together.
@@ -333,6 +339,74 @@ impl StepEntry {
             None => self.name.clone(),
         }
     }
+}
+
+/// How often the operations of one step were tried.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct RetryEntry {
+    /// Name of the step.
+    pub name: String,
+    /// Name of its variant; `null` where there are none.
+    pub variant: Option<String>,
+    /// Name of the target.
+    pub target: String,
+    /// All tries that went to the target.
+    pub attempts: u64,
+    /// Those that were not the first of their operation.
+    pub retries: u64,
+    /// Operations that completed after a retry.
+    pub recovered: u64,
+    /// Operations that failed at their last try.
+    pub exhausted: u64,
+    /// Second and tries that began in it, where there were any.
+    pub attempts_by_second: Vec<[u64; 2]>,
+    /// The same by other names; `null` for HTTP.
+    pub metrics: Option<RetryMetrics>,
+}
+
+/// Retries of a database by the names of their metrics.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct RetryMetrics {
+    /// Retries.
+    #[serde(rename = "database.retry.attempt")]
+    pub attempt: u64,
+    /// Operations that completed after a retry.
+    #[serde(rename = "database.retry.success")]
+    pub success: u64,
+    /// Operations that failed at their last try.
+    #[serde(rename = "database.retry.failure")]
+    pub failure: u64,
+    /// From the start of the first try to the end of the last, waits included.
+    #[serde(rename = "database.operation.duration")]
+    pub duration: LatencyEntry,
+}
+
+/// What one circuit breaker did.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct BreakerEntry {
+    /// Its target and step, its counts and every change of its state.
+    #[serde(flatten)]
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
+    pub breaker: Breaker,
+    /// Its counts by other names.
+    pub metrics: BreakerMetrics,
+}
+
+/// The counts of a breaker by the names of their metrics.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct BreakerMetrics {
+    /// Tries that it let through and that the target answered.
+    #[serde(rename = "circuit_breaker.success")]
+    pub success: u64,
+    /// Tries that it let through and that failed.
+    #[serde(rename = "circuit_breaker.failure")]
+    pub failure: u64,
+    /// Tries that it did not let through.
+    #[serde(rename = "circuit_breaker.rejected")]
+    pub rejected: u64,
+    /// How often it opened after it had been closed.
+    #[serde(rename = "circuit_breaker.tripped")]
+    pub tripped: u64,
 }
 
 /// A search for the highest rate at which the absolute limits hold.

@@ -15,6 +15,7 @@ use super::{
     seen::{self, SeenRow, UsedRow},
     tables::{self, CacheRow, ErrorRow, GateRow, PhaseRow, RateRow, ShownRow, StepRow},
     timeline::Column,
+    tried::{self, BreakerRow, RetryRow},
     words::{self, NAME, SENTENCE, UNKNOWN, printable},
 };
 use crate::{
@@ -83,6 +84,8 @@ pub(super) fn render(
             .collect(),
         accounting: accounting(run),
         errors: tables::errors(document),
+        retries: tried::retry_rows(document),
+        breakers: tried::breaker_rows(run),
         closed: run.load.model == Model::Closed,
         reproduce: words::reproduce(run),
         text: words::printable_lines(&run.source.text, LONGEST_SCENARIO),
@@ -130,6 +133,8 @@ struct Page<'a> {
     columns: Vec<ColumnRow>,
     accounting: Vec<(&'static str, String, String)>,
     errors: Vec<ErrorRow>,
+    retries: Vec<RetryRow>,
+    breakers: Vec<BreakerRow>,
     closed: bool,
     reproduce: String,
     text: String,

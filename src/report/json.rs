@@ -11,7 +11,7 @@ use super::{
         LatencyEntry, LimitEntry, Limits, RateEntry, RunSummary, SCHEMA, SearchEntry, SendLag, ShownEntry, StepEntry,
         Validity,
     },
-    timeline,
+    timeline, tried,
 };
 use crate::{
     comparison::{Comparison, Judgement, Reference, Shown},
@@ -43,6 +43,8 @@ pub fn document(run: &Run, comparison: &Comparison, exit_code: u8, artifacts: Ve
         activity: run.activity.clone(),
         links: run.links.clone(),
         caches: run.caches.clone(),
+        retries: tried::retries(run),
+        breakers: tried::breakers(run),
         search: run.search.as_ref().map(search),
         intervals: intervals(run),
         environment: run.environment.clone(),

@@ -28,6 +28,7 @@ mod seen;
 mod tables;
 mod text;
 mod timeline;
+mod tried;
 mod words;
 
 use std::path::{Path, PathBuf};

@@ -10,6 +10,7 @@ use super::{
     document::Document,
     links,
     tables::{self, StepRow},
+    tried,
     words::{self, NAME, SENTENCE, printable},
 };
 use crate::{
@@ -35,6 +36,8 @@ pub(super) fn render(
     let paint = Paint { colour };
     let mut blocks = vec![head(run, comparison, paint), steps(document, width)];
     blocks.extend(errors(document, width));
+    blocks.extend(retries(document, width));
+    blocks.extend(breakers(run, width));
     blocks.extend(run.search.as_ref().map(|search| rates(search, width)));
     blocks.extend(caches(document, width));
     let counted = counted(run).filter(|counted| !counted.rows.is_empty() || !counted.notes.is_empty());
@@ -157,6 +160,28 @@ fn errors(document: &Document, width: u16) -> Option<String> {
         String::new()
     };
     (!errors.is_empty()).then(|| lines(&table) + &more)
+}
+
+/// One row per step that might be tried more than once.
+fn retries(document: &Document, width: u16) -> Option<String> {
+    let header = ["step", "tries", "retries", "recovered", "given up", "tries per success"];
+    let mut table = table(width, &header, 1..6);
+    let rows = tried::retry_rows(document);
+    for row in &rows {
+        table.add_row(std::iter::once(&row.step).chain(&row.figures));
+    }
+    (!rows.is_empty()).then(|| lines(&table))
+}
+
+/// One row per circuit breaker.
+fn breakers(run: &Run, width: u16) -> Option<String> {
+    let header = ["breaker", "success", "failure", "rejected", "tripped", "states"];
+    let mut table = table(width, &header, 1..5);
+    let rows = tried::breaker_rows(run);
+    for row in &rows {
+        table.add_row(std::iter::once(&row.guards).chain(&row.figures).chain([&row.states]));
+    }
+    (!rows.is_empty()).then(|| lines(&table))
 }
 
 /// One row per rate that a search tried.

@@ -40,7 +40,7 @@ impl Run {
                 .breakers
                 .iter()
                 .filter(|breaker| breaker.variant.as_ref() == Some(&variant.name))
-                .cloned()
+                .map(|breaker| variant::breaker(&self.intervals, index, breaker))
                 .collect(),
             census: self.census.as_ref().map(|census| census.of(&own)),
             resources: self

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Accounting, Interval, StepAttempts, StepInterval};
+use super::{Accounting, Breaker, Interval, StepAttempts, StepInterval, Transition};
 
 /// No run has more: they would take no turns in a time that anybody waits for.
 pub const MOST_VARIANTS: usize = 16;
@@ -102,4 +102,58 @@ pub(super) fn intervals(all: &[Interval], variant: usize, own: &[usize]) -> Vec<
         loaded_s += slice.length_s;
     }
     intervals
+}
+
+/// What a breaker of one variant did, on the timeline of the slices of that variant.
+pub(super) fn breaker(all: &[Interval], variant: usize, breaker: &Breaker) -> Breaker {
+    let slices = || all.iter().filter_map(|interval| interval.slice);
+    let own = || slices().filter(|slice| slice.variant == variant);
+    // A damaged file may hold lengths below zero, at which `clamp` panics.
+    let loaded = |at_s: f64| {
+        own()
+            .map(|slice| (at_s - slice.start_s).max(0.0).min(slice.length_s))
+            .sum()
+    };
+    let moved = |transition: &Transition| Transition {
+        at_s: loaded(transition.at_s),
+        ..*transition
+    };
+    Breaker {
+        transitions: breaker.transitions.iter().map(moved).collect(),
+        ..breaker.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::BreakerState;
+
+    #[test]
+    fn a_breaker_has_the_time_for_which_its_variant_was_loaded() {
+        let slice = |variant, start_s| Interval {
+            slice: Some(Slice {
+                epoch: 0,
+                round: 0,
+                variant,
+                start_s,
+                length_s: 1.0,
+            }),
+            ..Interval::default()
+        };
+        let all = [slice(0, 0.5), slice(1, 2.0), slice(0, 3.5)];
+        let change = |at_s| Transition {
+            at_s,
+            from: BreakerState::Closed,
+            to: BreakerState::Open,
+            success_ratio: None,
+        };
+        let known = Breaker {
+            transitions: [0.0, 1.0, 2.5, 4.0, 9.0].map(change).to_vec(),
+            ..Breaker::default()
+        };
+        let own = breaker(&all, 0, &known).transitions;
+        let times: Vec<f64> = own.iter().map(|transition| transition.at_s).collect();
+        assert_eq!(times, [0.0, 0.5, 1.0, 1.5, 2.0]);
+    }
 }

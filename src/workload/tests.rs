@@ -2,6 +2,7 @@
 
 mod fingerprints;
 mod nonsense;
+mod persistence;
 mod problems;
 mod provisions;
 mod requests;

@@ -121,6 +121,49 @@ fn e19_what_grows_with_the_records_is_called_so() {
 }
 
 #[test]
+fn e24_whoever_waits_before_trying_again_is_out_of_the_way() {
+    if !installed() {
+        return;
+    }
+    let _slot = Slots::all();
+    let sets = [
+        "load.duration=5s",
+        "trial.epochs=1",
+        "trial.slice=1s",
+        "trial.lead_in=500ms",
+        "trial.census=2",
+    ];
+    let told = experiment("e24-retry-policies.toml", &sets);
+    let figure = |variant, key: &str| told.step(variant, "count")[key].as_f64().unwrap();
+    let failed = |variant| figure(variant, "failed") / figure(variant, "count");
+    assert!(failed("none") > 0.05, "{}", failed("none"));
+    assert!(
+        failed("scaled") < failed("none") / 2.0,
+        "{} {}",
+        failed("scaled"),
+        failed("none")
+    );
+    let tried = told.report["retries"].as_array().unwrap();
+    let variants: Vec<&str> = tried.iter().map(|entry| entry["variant"].as_str().unwrap()).collect();
+    assert_eq!(variants, ["at once", "transaction", "scaled", "scaled, no jitter"]);
+    for entry in tried {
+        assert!(entry["recovered"].as_u64().unwrap() > 0, "{entry}");
+    }
+    // Who waits is out of the way of the others: fewer of them lose.
+    let tries = |variant: &str| {
+        let entry = tried.iter().find(|entry| entry["variant"] == variant).unwrap();
+        entry["attempts"].as_f64().unwrap() / figure(variant, "completed")
+    };
+    assert!(
+        tries("at once") > tries("transaction"),
+        "{} {}",
+        tries("at once"),
+        tries("transaction")
+    );
+    assert!(told.page.contains("Retries and breakers"));
+}
+
+#[test]
 fn e27_an_index_saves_as_much_as_partitions_do() {
     if !installed() {
         return;

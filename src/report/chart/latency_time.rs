@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     metric::Statistic,
-    report::{timeline::Column, words},
+    report::{timeline::Column, tried, words},
     units,
 };
 
@@ -161,22 +161,24 @@ fn y_axis(scene: &Scene<'_>) -> Axis {
     axis::latency(typical, lowest, limits.fold(highest, f64::max))
 }
 
-/// What PostgreSQL was seen doing besides the load, each kind named where it came first.
+/// What breakers did, and PostgreSQL besides the load, each kind named where it came first.
 fn events(canvas: &mut Canvas<'_>, scene: &Scene<'_>, plot: &Plot, format: Format) {
     let end = plot.x.scale.high();
-    let all = scene.run.activity.iter().flat_map(|seen| &seen.activity.events);
-    let within = all.filter(|event| (0.0..=end).contains(&event.at_s));
-    let mut named: Vec<&str> = Vec::new();
-    for event in within.take(MOST_EVENTS) {
-        let (bottom, top) = (plot.at(event.at_s, 0.0), plot.at(event.at_s, f64::MAX));
+    let seen = scene.run.activity.iter().flat_map(|seen| &seen.activity.events);
+    let seen = seen.map(|event| (event.at_s, event.what.clone()));
+    let all = tried::events(scene.run).into_iter().chain(seen);
+    let within = all.filter(|(at_s, _)| (0.0..=end).contains(at_s));
+    let mut named: Vec<String> = Vec::new();
+    for (at_s, what) in within.take(MOST_EVENTS) {
+        let (bottom, top) = (plot.at(at_s, 0.0), plot.at(at_s, f64::MAX));
         canvas.line(&[bottom, top], EVENT);
-        if !named.contains(&event.what.as_str()) {
+        if !named.contains(&what) {
             // One below the other, so that neighbours stay readable.
             let row = named.len() as f64 * format.tick() * 1.3;
-            let label = words::printable(&event.what, LONGEST_EVENT);
+            let label = words::printable(&what, LONGEST_EVENT);
             let place = (top.0 + 6.0, top.1 + format.tick() + row);
             canvas.text(&label, place, Text::new(format.tick(), theme::MUTED));
-            named.push(&event.what);
+            named.push(what);
         }
     }
 }
