@@ -20,6 +20,8 @@ mod experiments;
 mod gate;
 #[path = "trial/kinds.rs"]
 mod kinds;
+#[path = "trial/modes.rs"]
+mod modes;
 #[path = "trial/refused.rs"]
 mod refused;
 #[path = "trial/revisions.rs"]
