@@ -21,6 +21,8 @@ macro_rules! postgres_or_skip {
 
 #[path = "postgres/connecting.rs"]
 mod connecting;
+#[path = "postgres/modes.rs"]
+mod modes;
 mod support;
 
 use std::{
@@ -33,7 +35,7 @@ use support::{
     program::{Desk, Ended, errors, step},
 };
 
-const PROTOCOLS: [&str; 3] = ["prepared", "extended", "simple"];
+const PROTOCOLS: [&str; 4] = ["prepared", "pipelined", "extended", "simple"];
 
 const ACCOUNTS: &str = "
     CREATE TABLE account (id int PRIMARY KEY, balance bigint NOT NULL DEFAULT 0);

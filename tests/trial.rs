@@ -20,6 +20,8 @@ mod experiments;
 mod gate;
 #[path = "trial/kinds.rs"]
 mod kinds;
+#[path = "trial/modes.rs"]
+mod modes;
 #[path = "trial/overload.rs"]
 mod overload;
 #[path = "trial/refused.rs"]

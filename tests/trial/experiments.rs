@@ -2,9 +2,13 @@
 //! answers that two of them are about. Counts are those of PostgreSQL 15 and
 //! hold to the digit there; on other versions only what no version changes.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
-use loadgate::run::{Plan, Run};
+use loadgate::{
+    run::{Cache, Plan, Run},
+    scenario,
+    workload::{self, Action, Values},
+};
 
 use super::{
     Slots, Told,
@@ -28,11 +32,15 @@ const TIMED: &[&str] = &[
     "trial.census=2",
 ];
 
-fn experiment(name: &str, sets: &[&str]) -> Told {
+fn path_of(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("scenarios/experiments")
         .join(name);
-    Told::of(&Desk::new(), path.to_str().unwrap(), sets)
+    path.to_str().unwrap().to_owned()
+}
+
+fn experiment(name: &str, sets: &[&str]) -> Told {
+    Told::of(&Desk::new(), &path_of(name), sets)
 }
 
 /// The plan of the only statement of that variant.
@@ -82,6 +90,100 @@ fn e08_a_covering_index_saves_buffers_until_rows_are_updated() {
     assert!(fetches("covering, updated").unwrap() > 100);
     let shape = |variant| &plan(&run, variant).shape;
     assert_eq!(shape("covering"), shape("covering, updated"));
+}
+
+#[test]
+fn e15_what_is_prepared_is_planned_no_more() {
+    if !installed() {
+        return;
+    }
+    let _slot = Slots::one();
+    let told = experiment("e15-prepared-statements.toml", SMALL);
+    for step in ["session", "user with roles"] {
+        let plans = |variant| told.counted(variant, step, "plans_per_operation");
+        assert_eq!(["simple", "extended", "prepared"].map(plans), [1.0, 1.0, 0.0], "{step}");
+        let round_trips = |variant| told.counted(variant, step, "round_trips_per_operation");
+        assert_eq!(["simple", "extended", "prepared"].map(round_trips), [1.0; 3], "{step}");
+    }
+}
+
+#[test]
+fn e20_each_rung_has_its_statements_round_trips_and_commits() {
+    if !installed() {
+        return;
+    }
+    let _slot = Slots::one();
+    let told = experiment("e20-bulk-insert-ladder.toml", SMALL);
+    for (variant, queries, round_trips, commits) in [
+        ("autocommit", 50.0, 50.0, 50.0),
+        ("one_tx", 50.0, 52.0, 1.0),
+        ("pipeline", 50.0, 1.0, 1.0),
+        ("values", 1.0, 1.0, 1.0),
+        ("unnest", 1.0, 1.0, 1.0),
+        ("copy", 1.0, 2.0, 1.0),
+    ] {
+        let counted = |counter| told.counted(variant, "store 50 rows", counter);
+        assert_eq!(counted("queries_per_operation"), queries, "{variant}");
+        assert_eq!(counted("round_trips_per_operation"), round_trips, "{variant}");
+        assert_eq!(counted("transactions_per_operation"), commits, "{variant}");
+        assert_eq!(counted("rows_per_operation"), 50.0, "{variant}");
+        let errors = &told.step(variant, "store 50 rows")["errors"];
+        assert_eq!(errors, &serde_json::json!({}), "{variant}");
+    }
+}
+
+/// How many lookups e26 makes, and of how many sessions, by its seed alone.
+fn drawn(name: &str) -> (u64, u64) {
+    let loaded = scenario::load(Path::new(&path_of(name)), &[]).unwrap();
+    let workload = workload::compile(loaded, &|_| None).unwrap();
+    let workload::End::Passes(passes) = workload.load.end else {
+        panic!("it has a number of passes")
+    };
+    let mut values = Values::new(&workload);
+    let (mut lookups, mut keys) = (0, BTreeSet::new());
+    for pass in 0..passes {
+        values.begin(pass, &[]);
+        let flow = workload.flow_of(pass);
+        let cached = flow.actions.iter().find_map(|action| match action {
+            Action::Step(step) => step.cache.as_ref(),
+            _ => None,
+        });
+        if let Some(cached) = cached {
+            let mut key = String::new();
+            cached.key.render(&mut values, &mut key);
+            lookups += 1;
+            keys.insert(key);
+        }
+    }
+    (lookups, keys.len() as u64)
+}
+
+#[test]
+fn e26_what_a_cache_answers_is_given_by_the_seed() {
+    if !installed() {
+        return;
+    }
+    let _slot = Slots::one();
+    let (lookups, distinct) = drawn("e26-query-cache-ttl.toml");
+    assert_eq!(lookups, 5000);
+    // K (1 - (1 - 1/K)^n) / n of 1,100 keys are new.
+    let expected = 1.0 - 1100.0 * (1.0 - (1.0 - 1.0 / 1100.0_f64).powi(5000)) / 5000.0;
+    let predicted = 1.0 - distinct as f64 / lookups as f64;
+    assert!((predicted - expected).abs() < 0.002, "{predicted} {expected}");
+    let told = experiment("e26-query-cache-ttl.toml", &[]).exits(0);
+    let run = told.ended.stored();
+    let cache = |name: &str| -> &Cache { run.caches.iter().find(|cache| cache.step == name).unwrap() };
+    let kept = cache("60 s");
+    assert_eq!((kept.hits, kept.misses), (lookups - distinct, distinct));
+    assert_eq!((kept.evictions, kept.expirations, kept.invalidations), (0, 0, 0));
+    assert!(kept.stale_reads > 0);
+    let small = cache("200 at most");
+    assert_eq!(small.evictions, small.misses - 200);
+    assert!(small.hits < kept.hits / 2);
+    let invalidated = cache("invalidated");
+    assert!(invalidated.invalidations > 0);
+    assert_eq!(invalidated.stale_reads, 0);
+    assert!(cache("100 ms").hits <= kept.hits);
 }
 
 #[test]

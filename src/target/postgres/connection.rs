@@ -10,12 +10,13 @@ use tokio_postgres::types::{Kind, Type};
 use super::{
     Shared,
     cancel::Key,
-    failure::{Failure, Refusal},
+    failure::Failure,
     message::{self, Column},
     pipeline::Sent,
+    received::{Kept, answer, described, row_cells, text_row},
     script::{Script, unwritable},
     values::row_to_json,
-    wire::{Head, LONGEST_MESSAGE, Wire, too_large},
+    wire::Wire,
 };
 use crate::{
     target::{Answer, Reply, answer::Row},
@@ -348,70 +349,6 @@ impl Connection {
     }
 }
 
-/// Reads an answer to its end; an error that stands in it is put aside until then.
-async fn answer(
-    wire: &mut Wire,
-    keep: bool,
-    mut take: impl FnMut(u8, &[u8]) -> Result<(), Failure>,
-    refused: &mut Option<Failure>,
-) -> Result<u64, Failure> {
-    let mut rows = 0;
-    while let Some(head) = next(wire, refused).await? {
-        let row = head.tag == b'D';
-        rows += u64::from(row);
-        if row && !keep {
-            wire.skip(head).await?;
-        } else {
-            take(head.tag, wire.body(head).await?)?;
-        }
-    }
-    Ok(rows)
-}
-
-/// The next message of an answer, whose body is still to be read; `None` at its end. Errors are put
-/// aside, the first of them, and news are passed over.
-pub(super) async fn next(wire: &mut Wire, refused: &mut Option<Failure>) -> Result<Option<Head>, Failure> {
-    loop {
-        let head = wire.head().await?;
-        match head.tag {
-            b'Z' => {
-                // "I": idle; "T" and "E": in a transaction, in a failed one.
-                let in_transaction = wire.body(head).await?.first().is_some_and(|status| *status != b'I');
-                wire.answered(in_transaction);
-                return Ok(None);
-            }
-            b'E' => {
-                let Refusal { failure, fatal } = Refusal::read(wire.body(head).await?);
-                refused.get_or_insert(failure);
-                if fatal {
-                    wire.lose();
-                    return Ok(None);
-                }
-            }
-            _ if head.is_news() => wire.skip(head).await?,
-            _ => return Ok(Some(head)),
-        }
-    }
-}
-
-fn described(body: &[u8]) -> Result<Arc<[Column]>, Failure> {
-    let columns = message::columns(body).ok_or_else(|| Failure::malformed("description of rows"))?;
-    Ok(columns.into())
-}
-
-/// As many values as there are columns.
-fn row_cells<'a>(columns: &[Column], row: &'a [u8]) -> Result<Vec<Option<&'a [u8]>>, Failure> {
-    message::cells(row)
-        .filter(|cells| cells.len() == columns.len())
-        .ok_or_else(|| Failure::malformed("row"))
-}
-
-fn text_row(columns: &[Column], row: &[u8]) -> Result<Row, Failure> {
-    let text = |cell: Option<&[u8]>| cell.map(|text| String::from_utf8_lossy(text).into_owned()).into();
-    let cells = row_cells(columns, row)?.into_iter().map(text);
-    Ok(columns.iter().map(|column| column.name.clone()).zip(cells).collect())
-}
-
 /// A type by what the catalog says: its name and sort, the type of its elements, their name and sort.
 fn own_type(kind: u32, found: &[Option<String>]) -> Type {
     let text = |at: usize| found.get(at).and_then(Option::as_deref);
@@ -430,36 +367,5 @@ fn own_type(kind: u32, found: &[Option<String>]) -> Type {
             named(0, kind, Kind::Array(element))
         }
         _ => named(0, kind, sort(1)),
-    }
-}
-
-/// Rows as they came, read once the types of their columns are known.
-#[derive(Debug, Default)]
-pub(super) struct Kept {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-    size: usize,
-}
-
-impl Kept {
-    pub(super) fn push(&mut self, row: &[u8]) -> Result<(), Failure> {
-        self.grow(row)?;
-        self.bytes.extend_from_slice(row);
-        self.ends.push(self.bytes.len());
-        Ok(())
-    }
-
-    /// Counts a row that is kept elsewhere.
-    fn grow(&mut self, row: &[u8]) -> Result<(), Failure> {
-        self.size += row.len();
-        if self.size > LONGEST_MESSAGE {
-            return Err(too_large("what the rows hold"));
-        }
-        Ok(())
-    }
-
-    fn rows(&self) -> impl Iterator<Item = &[u8]> {
-        let begins = std::iter::once(0).chain(self.ends.iter().copied());
-        begins.zip(&self.ends).map(|(begin, end)| &self.bytes[begin..*end])
     }
 }

@@ -1,12 +1,7 @@
 //! COPY … FROM STDIN (PostgreSQL documentation, "COPY Operations"): the command,
 //! then, once the server takes them, the rows and their end.
 
-use super::{
-    connection::{Connection, next},
-    failure::Failure,
-    message,
-    script::Script,
-};
+use super::{connection::Connection, failure::Failure, message, received::next, script::Script};
 use crate::target::Reply;
 
 /// Where the command and where the rows are in the script.

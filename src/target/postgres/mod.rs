@@ -16,6 +16,7 @@ mod fan_out;
 mod login;
 mod message;
 mod pipeline;
+mod received;
 mod room;
 mod script;
 mod session;

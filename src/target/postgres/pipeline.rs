@@ -2,9 +2,10 @@
 //! they are. What is sent is in the script; this reads what comes back.
 
 use super::{
-    connection::{Connection, Kept, next},
+    connection::Connection,
     failure::Failure,
     message,
+    received::{Kept, next},
     script::Script,
 };
 use crate::{target::Reply, workload::Statement};
