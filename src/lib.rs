@@ -9,7 +9,7 @@
 //! units metric threshold sample    words shared by all
 //! scenario     TOML → Scenario, every problem at once
 //! workload     Scenario → Workload, all compiled before load
-//! target       how one operation is done: http, sqlite, postgres
+//! target       how one operation is done: http, sqlite, postgres; pools of connections
 //! recorder     samples → histograms and intervals
 //! executor     when operations start: open (arrivals), closed (users)
 //! observer     machine, repository, the generator itself, PostgreSQL's counters

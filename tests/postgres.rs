@@ -21,6 +21,8 @@ macro_rules! postgres_or_skip {
 
 #[path = "postgres/connecting.rs"]
 mod connecting;
+#[path = "postgres/pooled.rs"]
+mod pooled;
 mod support;
 
 use std::{

@@ -20,6 +20,8 @@ mod experiments;
 mod gate;
 #[path = "trial/kinds.rs"]
 mod kinds;
+#[path = "trial/pools.rs"]
+mod pools;
 #[path = "trial/refused.rs"]
 mod refused;
 #[path = "trial/revisions.rs"]

@@ -129,6 +129,7 @@ impl Shape {
             census: None,
             resources: Vec::new(),
             activity: Vec::new(),
+            pools: Vec::new(),
             left_behind: Vec::new(),
             incidents: Vec::new(),
         }
@@ -204,6 +205,7 @@ fn empty_step(name: &str) -> Step {
         target: "shop".into(),
         response_time: Default::default(),
         service_time: Default::default(),
+        acquire: Latency::new(),
         connect: Latency::new(),
         tls: Latency::new(),
         first_byte: Latency::new(),

@@ -11,6 +11,7 @@ mod injection;
 mod open;
 mod pacer;
 mod pass;
+mod pools;
 mod schedule;
 mod slices;
 pub mod unmeasured;

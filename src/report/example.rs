@@ -241,6 +241,7 @@ fn build(seed: u64, slower: f64) -> Run {
         census: None,
         resources: Vec::new(),
         activity: Vec::new(),
+        pools: Vec::new(),
         left_behind: Vec::new(),
         incidents: vec![],
     };
@@ -361,6 +362,7 @@ fn step(name: &str, protocol: &str, target: &str) -> Step {
         target: target.into(),
         response_time: Default::default(),
         service_time: Default::default(),
+        acquire: Latency::new(),
         connect: Latency::new(),
         tls: Latency::new(),
         first_byte: Latency::new(),

@@ -11,6 +11,7 @@ use super::{
     chart::{self, Chart, Format, Scene},
     counted::{Counted, DifferenceRow, counted, differences},
     document::{Artifact, Document},
+    pools::{self, PoolRow},
     seen::{self, SeenRow, UsedRow},
     tables::{self, ErrorRow, GateRow, PhaseRow, RateRow, StepRow},
     timeline::Column,
@@ -69,6 +70,8 @@ pub(super) fn render(
             rates: tables::rates(search),
         }),
         phases: tables::phases(document),
+        pools: pools::rows(&document.pools),
+        pool_header: pools::HEADER,
         steps: tables::steps(document),
         columns: scene
             .columns
@@ -117,6 +120,8 @@ struct Page<'a> {
     seen: Vec<SeenRow>,
     search: Option<SearchSection>,
     phases: Vec<PhaseRow>,
+    pools: Vec<PoolRow>,
+    pool_header: [&'static str; 8],
     steps: Vec<StepRow>,
     columns: Vec<ColumnRow>,
     accounting: Vec<(&'static str, String, String)>,

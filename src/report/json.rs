@@ -10,7 +10,7 @@ use super::{
         Artifact, BaselineSummary, ComparisonEntry, CounterEntry, Document, ErrorEntry, HdrEntry, Intervals,
         LatencyEntry, LimitEntry, Limits, RateEntry, RunSummary, SCHEMA, SearchEntry, SendLag, StepEntry, Validity,
     },
-    timeline,
+    pools, timeline,
 };
 use crate::{
     comparison::{Comparison, Judgement, Reference},
@@ -39,6 +39,7 @@ pub fn document(run: &Run, comparison: &Comparison, exit_code: u8, artifacts: Ve
         equivalence: run.equivalence.clone(),
         resources: run.resources.clone(),
         activity: run.activity.clone(),
+        pools: pools::entries(run),
         search: run.search.as_ref().map(search),
         intervals: intervals(run),
         environment: run.environment.clone(),
@@ -193,6 +194,13 @@ fn step_entry(run: &Run, index: usize, step: &Step) -> StepEntry {
         *errors.entry(error.class.to_string()).or_insert(0) += error.count;
     }
     let census = run.census.as_ref().and_then(|census| census.step(index));
+    // The same two phases, called as people call them who speak of HTTP and of SQL.
+    let phases = [latency_entry(&step.first_byte), latency_entry(&step.body)];
+    let none = || latency_entry(&Latency::new());
+    let ([first_byte, body], [execute, fetch]) = match step.protocol.as_str() {
+        "http" => (phases, [none(), none()]),
+        _ => ([none(), none()], phases),
+    };
     StepEntry {
         name: step.name.clone(),
         variant: None,
@@ -218,10 +226,13 @@ fn step_entry(run: &Run, index: usize, step: &Step) -> StepEntry {
         throughput_per_s: metric::find("throughput").and_then(|metric| run.value(Some(&step.name), metric)),
         response_time: latency_entry(&step.response_time.all()),
         service_time: latency_entry(&step.service_time.all()),
+        acquire: latency_entry(&step.acquire),
         connect: latency_entry(&step.connect),
         tls: latency_entry(&step.tls),
-        first_byte: latency_entry(&step.first_byte),
-        body: latency_entry(&step.body),
+        first_byte,
+        body,
+        execute,
+        fetch,
         counters: counters(run, step),
         statements: census.map_or_else(Vec::new, |census| census.statements.clone()),
         plans: census.map_or_else(Vec::new, |census| census.plans.clone()),

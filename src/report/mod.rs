@@ -23,6 +23,7 @@ mod example;
 mod history;
 mod html;
 mod json;
+mod pools;
 mod seen;
 mod tables;
 mod text;

@@ -8,6 +8,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use super::{
     counted::{Counted, DifferenceRow, counted, differences},
     document::Document,
+    pools::{self, PoolRow},
     tables::{self, StepRow},
     words::{self, NAME, SENTENCE, printable},
 };
@@ -31,6 +32,7 @@ pub(super) fn render(
     let paint = Paint { colour };
     let mut blocks = vec![head(run, comparison, paint), steps(document, width)];
     blocks.extend(errors(document, width));
+    blocks.extend(pools(document, width));
     blocks.extend(run.search.as_ref().map(|search| rates(search, width)));
     let counted = counted(run).filter(|counted| !counted.rows.is_empty() || !counted.notes.is_empty());
     blocks.extend(counted.map(|counted| counters(&counted, width)));
@@ -150,6 +152,15 @@ fn errors(document: &Document, width: u16) -> Option<String> {
         String::new()
     };
     (!errors.is_empty()).then(|| lines(&table) + &more)
+}
+
+/// One row per pool of connections.
+fn pools(document: &Document, width: u16) -> Option<String> {
+    let mut table = table(width, &pools::HEADER, 1..7);
+    for PoolRow { name, cells, health } in pools::rows(&document.pools) {
+        table.add_row([name].into_iter().chain(cells).chain([health]));
+    }
+    (!document.pools.is_empty()).then(|| lines(&table))
 }
 
 /// One row per rate that a search tried.

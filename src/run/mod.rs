@@ -14,6 +14,7 @@ mod fingerprint;
 mod latency;
 mod load;
 mod plan;
+mod pool;
 mod resources;
 mod search;
 mod statements;
@@ -37,6 +38,7 @@ pub use self::{
     latency::{Encoded, HIGHEST_NS, Latency, LatencyByOutcome},
     load::{Accounting, Generator, Load, Model},
     plan::{Plan, PlanNode},
+    pool::{Health, Pool, PoolEvents, PoolLimits, PoolSample, PoolUse},
     resources::Resources,
     search::{Search, TriedRate},
     statements::StatementCounts,
@@ -117,6 +119,9 @@ pub struct Run {
     /// What PostgreSQL was seen doing while load ran.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub activity: Vec<TargetActivity>,
+    /// What pools of connections did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pools: Vec<Pool>,
     /// What a rollback did not take back, and how to: on databases that outlast the run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_behind: Vec<String>,

@@ -17,6 +17,7 @@ use super::{
     flow::{Flow, Step},
     http::Auth,
     load::Load,
+    pool::Pool,
     variant::{Trial, Variant},
 };
 
@@ -192,6 +193,8 @@ pub struct Target {
     pub insecure: Option<bool>,
     /// How PostgreSQL statements are sent: `prepared` (default), `extended` or `simple`.
     pub protocol: Option<At<String>>,
+    /// Where operations on PostgreSQL get their connections: the name of a profile, a table, or `none`. Default: every session has its own.
+    pub pool: Option<At<Pool>>,
 }
 
 /// A database as it is before the load: exactly one of `sql`, `file`.

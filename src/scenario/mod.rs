@@ -13,6 +13,7 @@ mod http;
 mod load;
 mod overlay;
 mod overrides;
+mod pool;
 mod problem;
 mod schema;
 mod shape;
@@ -29,6 +30,7 @@ pub use self::{
     flow::*,
     http::*,
     load::*,
+    pool::*,
     problem::{Problem, Problems},
     schema::json_schema,
     variant::*,

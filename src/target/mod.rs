@@ -9,6 +9,7 @@ mod administration;
 mod answer;
 mod deadline;
 mod http;
+mod pool;
 mod postgres;
 mod sqlite;
 mod tls;
@@ -20,7 +21,8 @@ use tokio::time::{Instant, timeout};
 pub use self::{
     administration::{PostgresConnection, connect_postgres, describe_postgres_error},
     answer::{Answer, Row},
-    postgres::{Room, with_literals},
+    pool::PoolWatch,
+    postgres::{ConnectionPool, Room, with_literals},
 };
 use crate::{
     sample::{ErrorClass, Outcome, Phases},
@@ -238,6 +240,25 @@ impl Connector {
         match self {
             Self::Http(_) | Self::Sqlite(_) => Ok(None),
             Self::Postgres(connector) => connector.room().await.map(Some),
+        }
+    }
+
+    /// The same for load: with a pool of connections, where the scenario wants one.
+    ///
+    /// # Errors
+    /// When there can be no such pool.
+    pub fn for_load(&self) -> Result<Self, TargetError> {
+        Ok(match self {
+            Self::Http(_) | Self::Sqlite(_) => self.clone(),
+            Self::Postgres(connector) => Self::Postgres(connector.for_load()?),
+        })
+    }
+
+    /// The pool that its sessions share, where they do.
+    pub fn pool(&self) -> Option<&ConnectionPool> {
+        match self {
+            Self::Http(_) | Self::Sqlite(_) => None,
+            Self::Postgres(connector) => connector.pool(),
         }
     }
 

@@ -10,7 +10,7 @@ use super::{
     Setting, TrialError, assemble,
     generator::Watched,
     interruptible,
-    lookout::{self, Lookout, add_activity},
+    lookout::{self, Lookout, add_activity, add_pools},
     servers::Servers,
     stage::{self, Stage},
 };
@@ -65,6 +65,7 @@ struct Epochs<'t> {
     conduct: run::Conduct,
     resources: Vec<run::Resources>,
     activity: Vec<run::TargetActivity>,
+    pools: Vec<run::Pool>,
     targets: Vec<run::Target>,
     incidents: Vec<String>,
     left_behind: Vec<String>,
@@ -96,6 +97,7 @@ pub(super) async fn beside(
         conduct: conduct(workload, setting, epochs),
         resources: Vec::new(),
         activity: Vec::new(),
+        pools: Vec::new(),
         targets: Vec::new(),
         incidents: Vec::new(),
         left_behind: Vec::new(),
@@ -154,9 +156,11 @@ impl Epochs<'_> {
         let driven = stage::watch(&mut stages, self.servers, driving).await;
         let window = driven.as_ref().map_or(Duration::ZERO, |driven| driven.window);
         let loaded = slices.by_variant(stages.len(), window);
-        let (used, seen) = lookout.end(epoch, &loaded, lookout::PATIENCE_OF_EPOCHS).await;
-        self.resources.extend(used);
-        add_activity(&mut self.activity, seen, self.loaded.as_secs_f64());
+        let found = lookout.end(epoch, &loaded, lookout::PATIENCE_OF_EPOCHS).await;
+        self.resources.extend(found.resources);
+        let at_s = self.loaded.as_secs_f64();
+        add_activity(&mut self.activity, found.activity, at_s);
+        add_pools(&mut self.pools, found.pools, at_s);
         self.tear_down(stages).await;
         let Driven { started, window, .. } = driven.map_err(|error| TrialError::Drive(error.to_string()))?;
         self.started.get_or_insert(started);
@@ -274,6 +278,7 @@ impl Epochs<'_> {
             conduct: Some(self.conduct),
             resources: self.resources,
             activity: self.activity,
+            pools: self.pools,
             targets: self.targets,
             incidents,
             left_behind: self.left_behind,

@@ -18,7 +18,7 @@ use crate::{
     },
     lab::{LabError, Process, Ready, RunDirectory, Spec, free_port},
     run,
-    target::{Connector, Reply, Sessions, fill},
+    target::{ConnectionPool, Connector, Reply, Sessions, fill},
     workload::{Action, Kind, Managed, Target, Value, Values, Variant, Workload},
 };
 
@@ -45,6 +45,8 @@ pub(super) struct Stage {
     /// By target; after the processes, which use them.
     databases: Vec<Option<Database>>,
     connectors: Arc<[Connector]>,
+    /// The same for load, which may share connections.
+    loaded: Arc<[Connector]>,
     globals: Arc<[Option<Value>]>,
     targets: Vec<run::Target>,
     incidents: Vec<String>,
@@ -108,11 +110,13 @@ impl Stage {
         for (number, connector) in connectors.iter().enumerate() {
             connector.check_statements(&workload.flow_statements(number)).await?;
         }
+        let loaded: Result<Arc<[Connector]>, _> = connectors.iter().map(Connector::for_load).collect();
         Ok(Self {
             workload: Arc::clone(workload),
             processes,
             databases,
             connectors: connectors.into(),
+            loaded: loaded?,
             globals: globals.into(),
             targets,
             incidents: Vec::new(),
@@ -124,7 +128,7 @@ impl Stage {
     pub(super) fn variant(&self, first_step: usize) -> executor::Variant {
         executor::Variant {
             workload: Arc::clone(&self.workload),
-            connectors: Arc::clone(&self.connectors),
+            connectors: Arc::clone(&self.loaded),
             globals: Arc::clone(&self.globals),
             first_step,
             injection: None,
@@ -133,6 +137,12 @@ impl Stage {
 
     pub(super) fn connectors(&self) -> &[Connector] {
         &self.connectors
+    }
+
+    /// The pools of its load, each with the name of its target.
+    pub(super) fn pools(&self) -> impl Iterator<Item = (&str, &ConnectionPool)> {
+        let targets = self.workload.targets.iter().zip(&*self.loaded);
+        targets.filter_map(|(target, connector)| Some((target.name.as_str(), connector.pool()?)))
     }
 
     pub(super) fn globals(&self) -> &[Option<Value>] {

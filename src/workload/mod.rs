@@ -16,6 +16,7 @@ mod http;
 mod json_path;
 mod kind;
 mod load;
+mod pool;
 mod profile;
 mod provision;
 mod requests;
@@ -41,6 +42,7 @@ pub use self::{
     generator::{Draw, Generator, hyphenated, stream},
     http::{Body, Credentials, HttpRequest, HttpTarget, Path, Piece, Tls},
     json_path::JsonPath,
+    pool::{Connections, PoolLimits},
     profile::{AbortWhen, Arrivals, End, Load, Profile, Rates, Search, Wait},
     provision::{Durability, Fixture, PrivateServer, Provision, Source},
     script::{Script, ScriptStatement},
@@ -161,6 +163,8 @@ pub struct PostgresTarget {
     pub connection: String,
     /// How statements are sent.
     pub protocol: Protocol,
+    /// Whose connections operations use.
+    pub connections: Connections,
     /// Whom to trust.
     pub tls: Tls,
 }

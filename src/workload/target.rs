@@ -6,6 +6,7 @@ use super::{
     BuildWanted, DEFAULT_TIMEOUT, Kind, Managed, PostgresTarget, Protocol, Target, Tls,
     compile::{Compiler, place},
     http::{Inherited, compile_target},
+    pool,
     provision::{self, EPHEMERAL, Provision},
 };
 use crate::scenario::{self, At};
@@ -142,6 +143,7 @@ fn misplaced(compiler: &mut Compiler<'_>, kind: &Kind, written: &scenario::Targe
     let (managed, service) = (written.start.is_some(), http && written.start.is_some());
     let keys = [
         ("protocol", place(&written.protocol), !http && !sqlite, "PostgreSQL"),
+        ("pool", place(&written.pool), !http && !sqlite, "PostgreSQL"),
         ("ca", place(&written.ca), !sqlite, "connections over TLS"),
         ("headers", written.headers.values().next().map(At::span), http, "HTTP"),
         ("auth", place(&written.auth), http, "HTTP"),
@@ -246,6 +248,7 @@ fn postgres(compiler: &mut Compiler<'_>, at: &At<String>, written: &scenario::Ta
         ("simple", Protocol::Simple),
     ];
     let protocol = compiler.word(written.protocol.as_ref(), &protocols, Protocol::Prepared);
+    let connections = pool::compile(compiler, written.pool.as_ref());
     let ca = compiler.file(written.ca.as_ref());
     let connection = match compiler.resolve(at)?.as_str() {
         "env" => compiler.postgres_from_variables(),
@@ -262,6 +265,7 @@ fn postgres(compiler: &mut Compiler<'_>, at: &At<String>, written: &scenario::Ta
     Some(Kind::Postgres(PostgresTarget {
         connection: if ephemeral { String::new() } else { connection },
         protocol,
+        connections,
         tls: Tls {
             ca,
             insecure: written.insecure.unwrap_or(false),

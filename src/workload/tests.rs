@@ -2,6 +2,7 @@
 
 mod fingerprints;
 mod nonsense;
+mod pools;
 mod problems;
 mod provisions;
 mod requests;

@@ -28,7 +28,7 @@ const TIMED: &[&str] = &[
     "trial.census=2",
 ];
 
-fn experiment(name: &str, sets: &[&str]) -> Told {
+pub(super) fn experiment(name: &str, sets: &[&str]) -> Told {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("scenarios/experiments")
         .join(name);

@@ -13,6 +13,7 @@ use super::{
     failure::{Failure, Refusal},
     message::{self, Column},
     script::{Script, unwritable},
+    stopwatch::Stopwatch,
     values::row_to_json,
     wire::{LONGEST_MESSAGE, Wire, too_large},
 };
@@ -33,6 +34,8 @@ pub(super) struct Connection {
     types: HashMap<u32, Type>,
     /// For messages that belong to no operation's script.
     out: BytesMut,
+    /// Where the time of the exchanges goes.
+    pub(super) stopwatch: Stopwatch,
 }
 
 impl Drop for Connection {
@@ -54,6 +57,7 @@ impl Connection {
             key,
             types: HashMap::new(),
             out: BytesMut::new(),
+            stopwatch: Stopwatch::default(),
         }
     }
 
@@ -129,9 +133,10 @@ impl Connection {
         keep: bool,
         take: impl FnMut(u8, &[u8]) -> Result<(), Failure>,
     ) -> Result<u64, Failure> {
+        self.stopwatch.sends();
         self.wire.send(messages).await?;
         let mut refused = None;
-        match answer(&mut self.wire, keep, take, &mut refused).await {
+        match answer(&mut self.wire, &mut self.stopwatch, keep, take, &mut refused).await {
             Ok(rows) => refused.map_or(Ok(rows), Err),
             // A connection lost after an error was lost over it.
             Err(failure) => Err(refused.unwrap_or(failure)),
@@ -302,13 +307,15 @@ impl Connection {
 /// Reads an answer to its end; an error that stands in it is put aside until then.
 async fn answer(
     wire: &mut Wire,
+    stopwatch: &mut Stopwatch,
     keep: bool,
     mut take: impl FnMut(u8, &[u8]) -> Result<(), Failure>,
     refused: &mut Option<Failure>,
 ) -> Result<u64, Failure> {
     let mut rows = 0;
+    let mut head = wire.head().await?;
+    stopwatch.is_answered();
     loop {
-        let head = wire.head().await?;
         match head.tag {
             b'D' => {
                 rows += 1;
@@ -335,6 +342,7 @@ async fn answer(
             _ if head.is_news() => wire.skip(head).await?,
             tag => take(tag, wire.body(head).await?)?,
         }
+        head = wire.head().await?;
     }
 }
 
