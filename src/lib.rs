@@ -10,7 +10,7 @@
 //! pacer        waiting until an exact moment
 //! scenario     TOML → Scenario, every problem at once
 //! workload     Scenario → Workload, all compiled before load
-//! target       how one operation is done: http, sqlite, postgres; retry, breaker
+//! target       how one operation is done: http, sqlite, postgres; pool, retry, breaker
 //! recorder     samples → histograms and intervals
 //! executor     when operations start: open (arrivals), closed (users)
 //! observer     machine, repository, the generator itself, PostgreSQL's counters

@@ -37,13 +37,16 @@ impl Sample {
 /// Where the time of an operation went, as far as its protocol tells; `None` where a phase did not happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Phases {
-    /// Making a connection, without TLS.
+    /// Waiting for a connection of the pool, without making one.
+    pub acquire: Option<Duration>,
+    /// Making a connection, without TLS; of PostgreSQL all of it.
     pub connect: Option<Duration>,
     /// The TLS handshake.
     pub tls: Option<Duration>,
-    /// From sending the request to the head of the answer.
+    /// From sending the request to the head of the answer; of SQL from sending statements to the first messages
+    /// of their answers, summed.
     pub first_byte: Option<Duration>,
-    /// From the head of the answer to its end.
+    /// From the head of the answer to its end; of SQL summed over the answers.
     pub body: Option<Duration>,
 }
 
@@ -76,6 +79,10 @@ pub enum ErrorClass {
     Tls,
     /// No connection within its own timeout.
     ConnectTimeout,
+    /// No connection of the pool within its `acquire_timeout`.
+    PoolTimeout,
+    /// Not let into the queue of the pool, which was full.
+    Shed,
     /// No head of an answer within its own timeout.
     FirstByteTimeout,
     /// No answer within the timeout.
@@ -110,6 +117,8 @@ impl fmt::Display for ErrorClass {
             Self::Connect => f.write_str("connect"),
             Self::Tls => f.write_str("tls"),
             Self::ConnectTimeout => f.write_str("connect timeout"),
+            Self::PoolTimeout => f.write_str("pool timeout"),
+            Self::Shed => f.write_str("shed"),
             Self::FirstByteTimeout => f.write_str("first byte timeout"),
             Self::Timeout => f.write_str("timeout"),
             Self::Redirect => f.write_str("redirect"),
@@ -158,6 +167,8 @@ fn parse_class(text: &str) -> Option<ErrorClass> {
             "connect" => ErrorClass::Connect,
             "tls" => ErrorClass::Tls,
             "connect timeout" => ErrorClass::ConnectTimeout,
+            "pool timeout" => ErrorClass::PoolTimeout,
+            "shed" => ErrorClass::Shed,
             "first byte timeout" => ErrorClass::FirstByteTimeout,
             "timeout" => ErrorClass::Timeout,
             "redirect" => ErrorClass::Redirect,
@@ -184,6 +195,8 @@ mod tests {
             Connect,
             Tls,
             ConnectTimeout,
+            PoolTimeout,
+            Shed,
             FirstByteTimeout,
             Timeout,
             Redirect,

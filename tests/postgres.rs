@@ -23,6 +23,8 @@ macro_rules! postgres_or_skip {
 mod connecting;
 #[path = "postgres/modes.rs"]
 mod modes;
+#[path = "postgres/pooled.rs"]
+mod pooled;
 mod support;
 
 use std::{

@@ -24,6 +24,8 @@ mod kinds;
 mod modes;
 #[path = "trial/overload.rs"]
 mod overload;
+#[path = "trial/pools.rs"]
+mod pools;
 #[path = "trial/refused.rs"]
 mod refused;
 #[path = "trial/revisions.rs"]

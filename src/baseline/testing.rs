@@ -133,6 +133,7 @@ impl Shape {
             links: Vec::new(),
             retries: Vec::new(),
             breakers: Vec::new(),
+            pools: Vec::new(),
             left_behind: Vec::new(),
             incidents: Vec::new(),
         }
@@ -208,6 +209,7 @@ fn empty_step(name: &str) -> Step {
         target: "shop".into(),
         response_time: Default::default(),
         service_time: Default::default(),
+        acquire: Latency::new(),
         connect: Latency::new(),
         tls: Latency::new(),
         first_byte: Latency::new(),

@@ -10,6 +10,7 @@ mod closed;
 mod injection;
 mod open;
 mod pass;
+mod pools;
 mod schedule;
 mod slices;
 pub mod unmeasured;

@@ -22,6 +22,7 @@ use super::{
     closed::{self, Course},
     open::{self, Bounds},
     pass::{Performer, Recording},
+    pools::{self, Pools},
     schedule::{Arrival, Schedule},
     sessions,
     slices::Slice,
@@ -89,9 +90,15 @@ impl Workers {
     /// Starts the threads; they connect and wait.
     pub(super) fn start(plan: &Plan, collector: &Collector) -> Result<Self, WorkerError> {
         let profile = &plan.load.profile;
-        let count = thread::available_parallelism()
-            .map_or(1, usize::from)
-            .min(sessions(profile));
+        let count = if pools::are_used(plan) {
+            // All sessions share the pool, in the order of their asking: on one thread none has to
+            // wake another, and the connections are where those are who use them.
+            1
+        } else {
+            thread::available_parallelism()
+                .map_or(1, usize::from)
+                .min(sessions(profile))
+        };
         let (phase, phases) = watch::channel(Phase::Preparing);
         let (report_ready, ready) = watch::channel(0);
         let window_closed = CancellationToken::new();
@@ -115,10 +122,13 @@ impl Workers {
                 // As a task: what wakes the runtime's own future makes it look for events
                 // by a system call before it goes on, what wakes a task does not.
                 let load = runtime.spawn_local(async move {
-                    match course {
+                    let pools = Pools::open(&worker.plan).await;
+                    let finished = match course {
                         None => worker.open(recorder).await,
                         Some(course) => worker.closed(&course, recorder).await,
-                    }
+                    };
+                    pools.close().await;
+                    finished
                 });
                 runtime.block_on(load).map_err(|_| WorkerError::Died)
             })?);

@@ -82,6 +82,8 @@ pub struct StepRecorded {
     pub response_time: LatencyByOutcome,
     /// From start to end.
     pub service_time: LatencyByOutcome,
+    /// Waiting for connections of a pool.
+    pub acquire: Latency,
     /// Making connections within operations.
     pub connect: Latency,
     /// Handshakes of TLS within operations.
@@ -440,6 +442,7 @@ impl StepRecorded {
 
     fn add_phases(&mut self, buffer: &PhaseBuffer) {
         for (into, from) in [
+            (&mut self.acquire, &buffer.acquire),
             (&mut self.connect, &buffer.connect),
             (&mut self.tls, &buffer.tls),
             (&mut self.first_byte, &buffer.first_byte),

@@ -165,6 +165,7 @@ impl Tries {
 /// The phases of one step over the whole window; made when first needed.
 #[derive(Debug, Default)]
 struct PhaseBuffer {
+    acquire: Option<Box<Latency>>,
     connect: Option<Box<Latency>>,
     tls: Option<Box<Latency>>,
     first_byte: Option<Box<Latency>>,
@@ -174,6 +175,7 @@ struct PhaseBuffer {
 impl PhaseBuffer {
     fn record(&mut self, phases: &Phases) {
         for (into, took) in [
+            (&mut self.acquire, phases.acquire),
             (&mut self.connect, phases.connect),
             (&mut self.tls, phases.tls),
             (&mut self.first_byte, phases.first_byte),

@@ -15,8 +15,8 @@ use crate::{
     comparison::{Check, Label, Verdict},
     metric::Better,
     run::{
-        Breaker, Cache, Encoded, Environment, Equivalence, Growth, Link, Resources, StatementCensus, StatementPlan, Target,
-        TargetActivity, Variant,
+        Breaker, Cache, Encoded, Environment, Equivalence, Growth, Health, Link, PoolEvents, PoolLimits, PoolUse,
+        Resources, StatementCensus, StatementPlan, Target, TargetActivity, Variant,
     },
     sample::ErrorClass,
     threshold::Source,
@@ -80,6 +80,8 @@ pub struct Document {
     /// What circuit breakers did; left out where there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub breakers: Vec<BreakerEntry>,
+    /// The pools of connections that the load used.
+    pub pools: Vec<PoolEntry>,
     /// What a search tried; `null` where there was none.
     pub search: Option<SearchEntry>,
     /// The timeline, all steps together.
@@ -299,6 +301,8 @@ pub struct StepEntry {
     pub response_time: LatencyEntry,
     /// From start to end, every operation that was started.
     pub service_time: LatencyEntry,
+    /// Time to get a connection of the pool, without making one; where there is a pool.
+    pub acquire: LatencyEntry,
     /// Time to make a connection, where an operation had to make one.
     pub connect: LatencyEntry,
     /// The handshake of TLS, where an operation had to make a connection.
@@ -307,6 +311,10 @@ pub struct StepEntry {
     pub first_byte: LatencyEntry,
     /// From the head of the answer to its end; HTTP only.
     pub body: LatencyEntry,
+    /// From sending its statements to the first messages of their answers; PostgreSQL only.
+    pub execute: LatencyEntry,
+    /// From the first messages of the answers to their ends; PostgreSQL only.
+    pub fetch: LatencyEntry,
     /// What was counted per operation before the load, by metric.
     pub counters: BTreeMap<&'static str, CounterEntry>,
     /// What its databases executed for it, where that was counted.
@@ -407,6 +415,56 @@ pub struct BreakerMetrics {
     /// How often it opened after it had been closed.
     #[serde(rename = "circuit_breaker.tripped")]
     pub tripped: u64,
+}
+
+/// A pool of connections.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct PoolEntry {
+    /// Name of the target.
+    pub target: String,
+    /// Name of its variant; `null` where there are none.
+    pub variant: Option<String>,
+    /// What it was held to.
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
+    pub limits: PoolLimits,
+    /// The worst of all samples.
+    #[serde(flatten)]
+    pub worst: PoolGauges,
+    /// The least of three shares, 0 to 1: operations that ended well, waits that did not time out, connections without a fault.
+    pub health_score: Option<f64>,
+    /// What became of those who asked it in the measured window.
+    #[schemars(with = "BTreeMap<String, u64>")]
+    pub window: PoolUse,
+    /// How often what happened in it, from its first connection to its last.
+    #[schemars(with = "BTreeMap<String, u64>")]
+    pub events: PoolEvents,
+    /// How long operations waited for a connection, without making one.
+    pub acquire: LatencyEntry,
+    /// What the rows hold, in order.
+    pub columns: [&'static str; 9],
+    /// One row per second of the measured window; of a long run, fewer.
+    pub samples: Vec<[serde_json::Value; 9]>,
+}
+
+/// A pool at its worst moments; `null` where nobody looked.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct PoolGauges {
+    /// The most connections in use.
+    #[serde(rename = "database.pool.connections.used")]
+    pub used: Option<u64>,
+    /// The fewest connections that were open and idle.
+    #[serde(rename = "database.pool.connections.free")]
+    pub free: Option<u64>,
+    /// The most operations that waited for a connection.
+    #[serde(rename = "database.pool.connections.waiting")]
+    pub waiting: Option<u64>,
+    /// The highest share of all allowed connections in use, 0 to 1.
+    #[serde(rename = "database.pool.utilization")]
+    pub utilization: Option<f64>,
+    /// The worst health.
+    #[serde(rename = "database.pool.health")]
+    #[schemars(with = "String", extend("enum" = ["healthy", "degraded", "critical"]))]
+    pub health: Health,
 }
 
 /// A search for the highest rate at which the absolute limits hold.

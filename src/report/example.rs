@@ -246,6 +246,7 @@ fn build(seed: u64, slower: f64) -> Run {
         links: Vec::new(),
         retries: Vec::new(),
         breakers: Vec::new(),
+        pools: Vec::new(),
         left_behind: Vec::new(),
         incidents: vec![],
     };
@@ -366,6 +367,7 @@ fn step(name: &str, protocol: &str, target: &str) -> Step {
         target: target.into(),
         response_time: Default::default(),
         service_time: Default::default(),
+        acquire: Latency::new(),
         connect: Latency::new(),
         tls: Latency::new(),
         first_byte: Latency::new(),

@@ -12,6 +12,7 @@ use super::{
     counted::{Counted, DifferenceRow, counted, differences},
     document::{Artifact, Document},
     links::{self, LinkRow},
+    pools::{self, PoolRow},
     seen::{self, SeenRow, UsedRow},
     tables::{self, CacheRow, ErrorRow, GateRow, PhaseRow, RateRow, ShownRow, StepRow},
     timeline::Column,
@@ -75,6 +76,8 @@ pub(super) fn render(
         }),
         caches: tables::caches(document),
         phases: tables::phases(document),
+        pools: pools::rows(&document.pools),
+        pool_header: pools::HEADER,
         steps: tables::steps(document),
         columns: scene
             .columns
@@ -129,6 +132,8 @@ struct Page<'a> {
     search: Option<SearchSection>,
     caches: Vec<CacheRow>,
     phases: Vec<PhaseRow>,
+    pools: Vec<PoolRow>,
+    pool_header: [&'static str; 8],
     steps: Vec<StepRow>,
     columns: Vec<ColumnRow>,
     accounting: Vec<(&'static str, String, String)>,

@@ -11,7 +11,7 @@ use super::{
         LatencyEntry, LimitEntry, Limits, RateEntry, RunSummary, SCHEMA, SearchEntry, SendLag, ShownEntry, StepEntry,
         Validity,
     },
-    timeline, tried,
+    pools, timeline, tried,
 };
 use crate::{
     comparison::{Comparison, Judgement, Reference, Shown},
@@ -45,6 +45,7 @@ pub fn document(run: &Run, comparison: &Comparison, exit_code: u8, artifacts: Ve
         caches: run.caches.clone(),
         retries: tried::retries(run),
         breakers: tried::breakers(run),
+        pools: pools::entries(run),
         search: run.search.as_ref().map(search),
         intervals: intervals(run),
         environment: run.environment.clone(),
@@ -216,6 +217,13 @@ fn step_entry(run: &Run, index: usize, step: &Step) -> StepEntry {
         *errors.entry(error.class.to_string()).or_insert(0) += error.count;
     }
     let census = run.census.as_ref().and_then(|census| census.step(index));
+    // The same two phases, called as people call them who speak of HTTP and of SQL.
+    let phases = [latency_entry(&step.first_byte), latency_entry(&step.body)];
+    let none = || latency_entry(&Latency::new());
+    let ([first_byte, body], [execute, fetch]) = match step.protocol.as_str() {
+        "http" => (phases, [none(), none()]),
+        _ => ([none(), none()], phases),
+    };
     StepEntry {
         name: step.name.clone(),
         variant: None,
@@ -241,10 +249,13 @@ fn step_entry(run: &Run, index: usize, step: &Step) -> StepEntry {
         throughput_per_s: metric::find("throughput").and_then(|metric| run.value(Some(&step.name), metric)),
         response_time: latency_entry(&step.response_time.all()),
         service_time: latency_entry(&step.service_time.all()),
+        acquire: latency_entry(&step.acquire),
         connect: latency_entry(&step.connect),
         tls: latency_entry(&step.tls),
-        first_byte: latency_entry(&step.first_byte),
-        body: latency_entry(&step.body),
+        first_byte,
+        body,
+        execute,
+        fetch,
         counters: counters(run, step),
         statements: census.map_or_else(Vec::new, |census| census.statements.clone()),
         plans: census.map_or_else(Vec::new, |census| census.plans.clone()),

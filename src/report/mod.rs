@@ -24,6 +24,7 @@ mod history;
 mod html;
 mod json;
 mod links;
+mod pools;
 mod seen;
 mod tables;
 mod text;

@@ -168,7 +168,7 @@ pub(super) fn rates(search: &Search) -> Vec<RateRow> {
 pub(super) struct PhaseRow {
     /// The step.
     pub(super) step: String,
-    /// `connect`, `TLS`, `first byte`, `body`.
+    /// `acquire`, `connect`, `TLS`, `first byte`, `body`, `execute`, `fetch`.
     pub(super) phase: &'static str,
     /// How many operations had it.
     pub(super) count: String,
@@ -181,10 +181,13 @@ pub(super) fn phases(document: &Document) -> Vec<PhaseRow> {
     let mut rows = Vec::new();
     for step in &document.steps {
         for (phase, latency) in [
+            ("acquire", &step.acquire),
             ("connect", &step.connect),
             ("TLS", &step.tls),
             ("first byte", &step.first_byte),
             ("body", &step.body),
+            ("execute", &step.execute),
+            ("fetch", &step.fetch),
         ] {
             if latency.count > 0 {
                 rows.push(PhaseRow {

@@ -9,6 +9,7 @@ use super::{
     counted::{Counted, DifferenceRow, counted, differences},
     document::Document,
     links,
+    pools::{self, PoolRow},
     tables::{self, StepRow},
     tried,
     words::{self, NAME, SENTENCE, printable},
@@ -38,6 +39,7 @@ pub(super) fn render(
     blocks.extend(errors(document, width));
     blocks.extend(retries(document, width));
     blocks.extend(breakers(run, width));
+    blocks.extend(pools(document, width));
     blocks.extend(run.search.as_ref().map(|search| rates(search, width)));
     blocks.extend(caches(document, width));
     let counted = counted(run).filter(|counted| !counted.rows.is_empty() || !counted.notes.is_empty());
@@ -182,6 +184,15 @@ fn breakers(run: &Run, width: u16) -> Option<String> {
         table.add_row(std::iter::once(&row.guards).chain(&row.figures).chain([&row.states]));
     }
     (!rows.is_empty()).then(|| lines(&table))
+}
+
+/// One row per pool of connections.
+fn pools(document: &Document, width: u16) -> Option<String> {
+    let mut table = table(width, &pools::HEADER, 1..7);
+    for PoolRow { name, cells, health } in pools::rows(&document.pools) {
+        table.add_row([name].into_iter().chain(cells).chain([health]));
+    }
+    (!document.pools.is_empty()).then(|| lines(&table))
 }
 
 /// One row per rate that a search tried.

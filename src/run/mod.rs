@@ -17,6 +17,7 @@ mod link;
 mod load;
 mod persistence;
 mod plan;
+mod pool;
 mod resources;
 mod search;
 mod statements;
@@ -43,6 +44,7 @@ pub use self::{
     load::{Accounting, Generator, Load, Model},
     persistence::{Breaker, BreakerState, Retries, StepAttempts, Transition},
     plan::{Plan, PlanNode},
+    pool::{Health, Pool, PoolEvents, PoolLimits, PoolSample, PoolUse},
     resources::Resources,
     search::{Search, TriedRate},
     statements::StatementCounts,
@@ -135,6 +137,9 @@ pub struct Run {
     /// What the caches in front of steps did while load ran.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub caches: Vec<Cache>,
+    /// What pools of connections did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pools: Vec<Pool>,
     /// What a rollback did not take back, and how to: on databases that outlast the run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_behind: Vec<String>,

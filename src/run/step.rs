@@ -23,15 +23,18 @@ pub struct Step {
     pub response_time: LatencyByOutcome,
     /// From start to end, by outcome.
     pub service_time: LatencyByOutcome,
+    /// Time to get a connection of the pool, without making one; where there is a pool.
+    #[serde(default)]
+    pub acquire: Latency,
     /// Time to make a connection, where an operation had to make one.
     pub connect: Latency,
     /// The handshake of TLS, where an operation had to make a connection.
     #[serde(default)]
     pub tls: Latency,
-    /// From sending the request to the head of the answer; HTTP only.
+    /// From sending the request to the head of the answer; of SQL what its execution took.
     #[serde(default)]
     pub first_byte: Latency,
-    /// From the head of the answer to its end; HTTP only.
+    /// From the head of the answer to its end; of SQL what fetching it took.
     #[serde(default)]
     pub body: Latency,
     /// Failures by class, most frequent first.

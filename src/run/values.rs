@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Accounting, Count, Latency, Retries, Run, Step, StepCensus, variant};
+use super::{Accounting, Count, Latency, Pool, Retries, Run, Step, StepCensus, variant};
 use crate::metric::{Counter, Measure, Metric, Statistic};
 
 impl Run {
@@ -48,6 +48,15 @@ impl Run {
                 .iter()
                 .filter(|used| used.variant.as_ref() == Some(&variant.name))
                 .cloned()
+                .collect(),
+            pools: self
+                .pools
+                .iter()
+                .filter(|pool| pool.variant.as_ref() == Some(&variant.name))
+                .map(|pool| Pool {
+                    variant: None,
+                    ..pool.clone()
+                })
                 .collect(),
             ..self.clone()
         })

@@ -19,6 +19,7 @@ use super::{
     link::Link,
     load::Load,
     persistence::{Breaker, Retry},
+    pool::Pool,
     variant::{Trial, Variant},
 };
 
@@ -206,6 +207,8 @@ pub struct Target {
     pub lock_timeout: Option<At<String>>,
     /// How long PostgreSQL lets a transaction do nothing before it ends the session.
     pub idle_in_transaction_session_timeout: Option<At<String>>,
+    /// Where operations on PostgreSQL get their connections: the name of a profile, a table, or `none`. Default: every session has its own.
+    pub pool: Option<At<Pool>>,
 }
 
 /// A database as it is before the load: exactly one of `sql`, `file`.

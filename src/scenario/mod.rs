@@ -15,6 +15,7 @@ mod load;
 mod overlay;
 mod overrides;
 mod persistence;
+mod pool;
 mod problem;
 mod schema;
 mod shape;
@@ -33,6 +34,7 @@ pub use self::{
     link::*,
     load::*,
     persistence::*,
+    pool::*,
     problem::{Problem, Problems},
     schema::json_schema,
     variant::*,

@@ -14,6 +14,7 @@ mod deadline;
 mod fan_out;
 mod http;
 mod permit;
+mod pool;
 mod postgres;
 mod retry;
 mod sqlite;
@@ -34,7 +35,8 @@ pub use self::{
     attempts::persist,
     cache::Caches,
     permit::Breakers,
-    postgres::{Room, with_literals},
+    pool::PoolWatch,
+    postgres::{ConnectionPool, Room, with_literals},
 };
 use crate::{
     sample::{ErrorClass, Outcome, Phases},
@@ -289,6 +291,25 @@ impl Connector {
         match self {
             Self::Http(_) | Self::Sqlite(_) => Ok(None),
             Self::Postgres(connector) => connector.room().await.map(Some),
+        }
+    }
+
+    /// The same for load: with a pool of connections, where the scenario wants one.
+    ///
+    /// # Errors
+    /// When there can be no such pool.
+    pub fn for_load(&self) -> Result<Self, TargetError> {
+        Ok(match self {
+            Self::Http(_) | Self::Sqlite(_) => self.clone(),
+            Self::Postgres(connector) => Self::Postgres(connector.for_load()?),
+        })
+    }
+
+    /// The pool that its sessions share, where they do.
+    pub fn pool(&self) -> Option<&ConnectionPool> {
+        match self {
+            Self::Http(_) | Self::Sqlite(_) => None,
+            Self::Postgres(connector) => connector.pool(),
         }
     }
 

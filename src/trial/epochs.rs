@@ -11,7 +11,7 @@ use super::{
     generator::Watched,
     interruptible,
     links::{Switches, add_links},
-    lookout::{self, Lookout, add_activity},
+    lookout::{self, Lookout, add_activity, add_pools},
     servers::Servers,
     stage::{self, Stage},
     tried,
@@ -70,6 +70,7 @@ struct Epochs<'t> {
     links: Vec<run::Link>,
     breakers: Vec<run::Breaker>,
     caches: Vec<run::Cache>,
+    pools: Vec<run::Pool>,
     targets: Vec<run::Target>,
     incidents: Vec<String>,
     left_behind: Vec<String>,
@@ -104,6 +105,7 @@ pub(super) async fn beside(
         links: Vec::new(),
         breakers: Vec::new(),
         caches: Vec::new(),
+        pools: Vec::new(),
         targets: Vec::new(),
         incidents: Vec::new(),
         left_behind: Vec::new(),
@@ -164,10 +166,12 @@ impl Epochs<'_> {
         let driven = stage::watch(&mut stages, self.servers, driving).await;
         let window = driven.as_ref().map_or(Duration::ZERO, |driven| driven.window);
         let loaded = slices.by_variant(stages.len(), window);
-        let (used, seen) = lookout.end(epoch, &loaded, lookout::PATIENCE_OF_EPOCHS).await;
-        self.resources.extend(used);
-        add_activity(&mut self.activity, seen, self.loaded.as_secs_f64());
-        tried::add_breakers(&mut self.breakers, tried::breakers(&plan), self.loaded.as_secs_f64());
+        let found = lookout.end(epoch, &loaded, lookout::PATIENCE_OF_EPOCHS).await;
+        self.resources.extend(found.resources);
+        let at_s = self.loaded.as_secs_f64();
+        add_activity(&mut self.activity, found.activity, at_s);
+        add_pools(&mut self.pools, found.pools, at_s);
+        tried::add_breakers(&mut self.breakers, tried::breakers(&plan), at_s);
         self.tear_down(stages).await;
         let Driven { started, window, .. } = driven.map_err(|error| TrialError::Drive(error.to_string()))?;
         self.started.get_or_insert(started);
@@ -290,6 +294,7 @@ impl Epochs<'_> {
             links: self.links,
             breakers: self.breakers,
             caches: self.caches,
+            pools: self.pools,
             targets: self.targets,
             incidents,
             left_behind: self.left_behind,

@@ -1,5 +1,5 @@
-//! What is seen of the targets from outside in one window of load: what they use, and
-//! what their databases do.
+//! What is seen beside the load in one window of it: what the targets use, what their
+//! databases do, and how the pools of connections to them do.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,8 @@ use crate::{
     executor::Event,
     lab::{Usage, usage},
     observer::postgres::Activity,
-    run::{Resources, TargetActivity},
+    run::{Pool, Resources, TargetActivity},
+    target::PoolWatch,
 };
 
 /// So long counters of sessions that stay open are waited for, after the only window of a run,
@@ -25,9 +26,17 @@ pub(super) const PATIENCE_OF_EPOCHS: Duration = Duration::from_millis(300);
 pub(super) struct Lookout {
     groups: Vec<Group>,
     databases: Vec<Watched>,
+    pools: Vec<PoolWatch>,
     /// When the databases were first looked at, and when the window began.
     opened: Instant,
     began: Option<Instant>,
+}
+
+/// What was found out in one window of load.
+pub(super) struct Found {
+    pub(super) resources: Vec<Resources>,
+    pub(super) activity: Vec<TargetActivity>,
+    pub(super) pools: Vec<Pool>,
 }
 
 /// Which target something belongs to.
@@ -100,9 +109,15 @@ impl Lookout {
             stage: None,
         };
         groups.extend(servers.groups().map(|(target, leader)| group(shared(target), leader)));
+        let pools = stages.iter().flat_map(|stage| {
+            let variant = stage.workload.variant_name().map(str::to_owned);
+            let pools = stage.pools();
+            pools.map(move |(target, pool)| pool.watch(target.to_owned(), variant.clone()))
+        });
         Self {
             groups,
             databases,
+            pools: pools.collect(),
             opened: Instant::now(),
             began: None,
         }
@@ -111,6 +126,15 @@ impl Lookout {
     pub(super) fn look(&mut self, event: Event) {
         if let Event::Began = event {
             self.began = Some(Instant::now());
+        }
+        let elapsed = self.began.map_or(Duration::ZERO, |began| began.elapsed());
+        for pool in &mut self.pools {
+            match event {
+                Event::Began => pool.begin(),
+                Event::Progress { elapsed, .. } => pool.look(elapsed),
+                Event::Ended => pool.end(elapsed),
+                _ => {}
+            }
         }
         for group in &mut self.groups {
             match event {
@@ -122,14 +146,9 @@ impl Lookout {
         }
     }
 
-    /// What was used by each target, and seen in each database. `loaded` is how long each stage
+    /// What was used by each target, seen in each database and done by each pool. `loaded` is how long each stage
     /// was loaded; counters that come late are waited for no longer than `patience`.
-    pub(super) async fn end(
-        self,
-        epoch: u32,
-        loaded: &[Duration],
-        patience: Duration,
-    ) -> (Vec<Resources>, Vec<TargetActivity>) {
+    pub(super) async fn end(self, epoch: u32, loaded: &[Duration], patience: Duration) -> Found {
         let resources = self.groups.into_iter().filter_map(|group| {
             let used = group.used?;
             let all: Duration = loaded.iter().sum();
@@ -157,7 +176,11 @@ impl Lookout {
                     activity,
                 }
             });
-        (resources.collect(), join_all(seen).await)
+        Found {
+            resources: resources.collect(),
+            activity: join_all(seen).await,
+            pools: self.pools.into_iter().map(PoolWatch::result).collect(),
+        }
     }
 }
 
@@ -168,6 +191,17 @@ pub(super) fn add_activity(all: &mut Vec<TargetActivity>, window: Vec<TargetActi
         match all.iter_mut().find(same) {
             Some(known) => known.activity.add(seen.activity, at_s),
             None => all.push(seen),
+        }
+    }
+}
+
+/// Adds what pools did in a window that began `at_s` seconds after the first.
+pub(super) fn add_pools(all: &mut Vec<Pool>, window: Vec<Pool>, at_s: f64) {
+    for pool in window {
+        let same = |known: &&mut Pool| known.target == pool.target && known.variant == pool.variant;
+        match all.iter_mut().find(same) {
+            Some(known) => known.add(pool, at_s),
+            None => all.push(pool),
         }
     }
 }

@@ -194,7 +194,7 @@ async fn alone(
         Some(search) => stage::watch(&mut stages, servers, search::search(&plan, search, setting, &mut look)).await,
     };
     let loaded = driven.as_ref().map_or(0.0, |run| run.duration_s);
-    let (resources, activity) = lookout
+    let found = lookout
         .end(0, &[Duration::from_secs_f64(loaded)], lookout::PATIENCE)
         .await;
     let mut gone = TornDown::default();
@@ -209,9 +209,10 @@ async fn alone(
         incidents,
         left_behind: gone.left_behind,
         caches: gone.caches,
-        resources,
-        activity,
         links: gone.links,
+        resources: found.resources,
+        activity: found.activity,
+        pools: found.pools,
         ..run
     })
 }
@@ -318,6 +319,7 @@ fn assemble(
         links: Vec::new(),
         breakers: Vec::new(),
         caches: Vec::new(),
+        pools: Vec::new(),
         left_behind: Vec::new(),
     }
 }
@@ -404,6 +406,7 @@ fn step(workload: &Workload, measured: &crate::workload::MeasuredStep, recorded:
         target: target.name.clone(),
         response_time: recorded.response_time,
         service_time: recorded.service_time,
+        acquire: recorded.acquire,
         connect: recorded.connect,
         tls: recorded.tls,
         first_byte: recorded.first_byte,

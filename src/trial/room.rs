@@ -10,7 +10,7 @@ use super::{TrialError, servers::config};
 use crate::{
     executor,
     target::{Connector, Room, fill},
-    workload::{Kind, Profile, Provision, Workload},
+    workload::{Connections, Kind, Profile, Provision, Workload},
 };
 
 /// For so few connections nobody is asked.
@@ -26,6 +26,8 @@ struct Server {
     target: String,
     connector: Connector,
     needed: u64,
+    /// Whether pools make them, of some variant or of all.
+    pooled: bool,
 }
 
 /// Servers are told apart by where they are.
@@ -104,11 +106,13 @@ async fn servers(workload: &Arc<Workload>, directory: &Path) -> Vec<Server> {
                         target: target.name.clone(),
                         connector,
                         needed: 0,
+                        pooled: false,
                     });
                     servers.len() - 1
                 }
             };
-            servers[at].needed += sessions as u64;
+            servers[at].needed += postgres.connections.most(sessions) as u64;
+            servers[at].pooled |= matches!(postgres.connections, Connections::Pooled(_));
         }
     }
     servers
@@ -120,10 +124,13 @@ fn told(server: &Server, room: Room, workload: &Workload, sessions: usize) -> St
     } = room;
     let variants = 1 + workload.others.len();
     let of_each = match variants {
+        // Pools need not be of one size.
+        _ if server.pooled => String::new(),
         1 => String::new(),
         variants => format!(" ({sessions} for each of {variants} variants)"),
     };
     let lower = match workload.load.profile {
+        _ if server.pooled => "`max` of the pool",
         Profile::Open { .. } => "load.max_in_flight",
         Profile::Closed { .. } => "load.users",
     };

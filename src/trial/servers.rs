@@ -137,21 +137,26 @@ impl Servers {
         }
         // All fixtures that a target of this name is a copy of, in any variant.
         let targets = workload.variants().flat_map(|variant| &variant.targets);
-        let same_name = targets.filter(|other| other.name == target.name);
+        let sessions = executor::sessions(&workload.load.profile);
         let mut fixtures: Vec<&Fixture> = Vec::new();
-        for fixture in same_name.filter_map(|other| other.provision.as_ref()?.fixture()) {
-            if !fixtures.contains(&fixture) {
+        let mut connections = 0;
+        for other in targets.filter(|other| other.name == target.name) {
+            connections += match &other.kind {
+                Kind::Postgres(postgres) => postgres.connections.most(sessions),
+                Kind::Http(_) | Kind::Sqlite { .. } => sessions,
+            };
+            let fixture = other.provision.as_ref().and_then(Provision::fixture);
+            if let Some(fixture) = fixture.filter(|fixture| !fixtures.contains(fixture)) {
                 fixtures.push(fixture);
             }
         }
-        let variants = 1 + workload.others.len();
         let cluster = Cluster::start(&Spec {
             site: &setting.site,
             durability: wanted.durability,
             settings: &wanted.settings,
             fixtures: &fixtures,
             tcp: wanted.tcp,
-            connections: variants * executor::sessions(&workload.load.profile),
+            connections,
         })
         .await?;
         self.private.push(Private {

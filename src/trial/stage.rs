@@ -19,7 +19,7 @@ use crate::{
     },
     lab::{LabError, Process, Ready, RunDirectory, Spec, free_port},
     run,
-    target::{Breakers, Caches, Connector, Reply, Sessions, fill},
+    target::{Breakers, Caches, ConnectionPool, Connector, Reply, Sessions, fill},
     workload::{Action, Kind, Managed, Target, Value, Values, Variant, Workload},
 };
 
@@ -51,6 +51,8 @@ pub(super) struct Stage {
     links: Links,
     connectors: Arc<[Connector]>,
     caches: Arc<Caches>,
+    /// The same for load, which may share connections.
+    loaded: Arc<[Connector]>,
     globals: Arc<[Option<Value>]>,
     targets: Vec<run::Target>,
     incidents: Vec<String>,
@@ -118,6 +120,7 @@ impl Stage {
         for (number, connector) in connectors.iter().enumerate() {
             connector.check_statements(&workload.flow_statements(number)).await?;
         }
+        let loaded: Result<Arc<[Connector]>, _> = connectors.iter().map(Connector::for_load).collect();
         Ok(Self {
             workload: Arc::clone(workload),
             processes,
@@ -125,6 +128,7 @@ impl Stage {
             links,
             connectors: connectors.into(),
             caches: Arc::new(Caches::new(&workload.caches)),
+            loaded: loaded?,
             globals: globals.into(),
             targets,
             incidents: Vec::new(),
@@ -136,7 +140,7 @@ impl Stage {
     pub(super) fn variant(&self, first_step: usize) -> executor::Variant {
         executor::Variant {
             workload: Arc::clone(&self.workload),
-            connectors: Arc::clone(&self.connectors),
+            connectors: Arc::clone(&self.loaded),
             caches: Arc::clone(&self.caches),
             globals: Arc::clone(&self.globals),
             breakers: Breakers::new(&self.workload),
@@ -147,6 +151,12 @@ impl Stage {
 
     pub(super) fn connectors(&self) -> &[Connector] {
         &self.connectors
+    }
+
+    /// The pools of its load, each with the name of its target.
+    pub(super) fn pools(&self) -> impl Iterator<Item = (&str, &ConnectionPool)> {
+        let targets = self.workload.targets.iter().zip(&*self.loaded);
+        targets.filter_map(|(target, connector)| Some((target.name.as_str(), connector.pool()?)))
     }
 
     pub(super) fn globals(&self) -> &[Option<Value>] {

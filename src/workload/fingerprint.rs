@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Kind, Link, Protocol, Provision, Workload, compile::Compiler, data::DataSet, steps};
+use super::{Connections, Kind, Link, Protocol, Provision, Workload, compile::Compiler, data::DataSet, steps};
 use crate::{
     run::{Fingerprint, hash},
     scenario::{self, At, Scenario},
@@ -99,15 +99,20 @@ fn policies(written: &scenario::Target) -> Option<String> {
 /// What changes the work on a target beside its kind; nothing by default.
 fn protocol(kind: &Kind, written: &scenario::Target) -> Option<String> {
     match kind {
-        Kind::Postgres(postgres) => Some(
-            match postgres.protocol {
+        Kind::Postgres(postgres) => {
+            let protocol = match postgres.protocol {
                 Protocol::Prepared => "prepared",
                 Protocol::Pipelined => "pipelined",
                 Protocol::Extended => "extended",
                 Protocol::Simple => "simple",
-            }
-            .to_owned(),
-        ),
+            };
+            // The limits of a pool are what is tuned, as settings of the server are.
+            Some(match postgres.connections {
+                Connections::PerSession => protocol.to_owned(),
+                Connections::PerOperation => format!("{protocol}, a connection per operation"),
+                Connections::Pooled(_) => format!("{protocol}, pool"),
+            })
+        }
         Kind::Sqlite { .. } => None,
         Kind::Http(http) => {
             let is_on = |key: &Option<At<bool>>| key.as_ref().is_some_and(|at| at.value);

@@ -19,6 +19,7 @@ mod json_path;
 mod kind;
 mod link;
 mod load;
+mod pool;
 mod profile;
 mod provision;
 mod requests;
@@ -50,6 +51,7 @@ pub use self::{
     http::{Body, Credentials, HttpRequest, HttpTarget, Path, Piece, Tls},
     json_path::JsonPath,
     link::{Fault, FaultKind, Link},
+    pool::{Connections, PoolLimits},
     profile::{AbortWhen, Arrivals, End, Load, Profile, Rates, Search, Wait},
     provision::{Durability, Fixture, PrivateServer, Provision, Source},
     retry::{Jitter, Retry, Retryable},
@@ -177,6 +179,8 @@ pub struct PostgresTarget {
     pub connection: String,
     /// How statements are sent.
     pub protocol: Protocol,
+    /// Whose connections operations use.
+    pub connections: Connections,
     /// Whom to trust.
     pub tls: Tls,
     /// Settings that every session asks for when it begins, by name: the server's own timeouts.

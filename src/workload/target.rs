@@ -6,7 +6,7 @@ use super::{
     BreakerLimits, BuildWanted, DEFAULT_TIMEOUT, Kind, Managed, PostgresTarget, Protocol, Retry, Target, Tls,
     compile::{Compiler, place},
     http::{Inherited, compile_target},
-    link,
+    link, pool,
     provision::{self, EPHEMERAL, Provision},
 };
 use crate::{
@@ -169,6 +169,7 @@ fn misplaced(compiler: &mut Compiler<'_>, kind: &Kind, written: &scenario::Targe
             postgres,
             "PostgreSQL",
         ),
+        ("pool", place(&written.pool), postgres, "PostgreSQL"),
         ("ca", place(&written.ca), !sqlite, "connections over TLS"),
         ("link", place(&written.link), !sqlite, "what is reached over a network"),
         ("headers", written.headers.values().next().map(At::span), http, "HTTP"),
@@ -275,6 +276,7 @@ fn postgres(compiler: &mut Compiler<'_>, at: &At<String>, written: &scenario::Ta
         ("simple", Protocol::Simple),
     ];
     let protocol = compiler.word(written.protocol.as_ref(), &protocols, Protocol::Prepared);
+    let connections = pool::compile(compiler, written.pool.as_ref());
     let ca = compiler.file(written.ca.as_ref());
     let connection = match compiler.resolve(at)?.as_str() {
         "env" => compiler.postgres_from_variables(),
@@ -291,6 +293,7 @@ fn postgres(compiler: &mut Compiler<'_>, at: &At<String>, written: &scenario::Ta
     Some(Kind::Postgres(PostgresTarget {
         connection: if ephemeral { String::new() } else { connection },
         protocol,
+        connections,
         tls: Tls {
             ca,
             insecure: written.insecure.unwrap_or(false),

@@ -4,6 +4,7 @@ mod fingerprints;
 mod modes;
 mod nonsense;
 mod persistence;
+mod pools;
 mod problems;
 mod provisions;
 mod requests;

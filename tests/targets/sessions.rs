@@ -82,7 +82,9 @@ async fn phases_tell_where_the_time_went() {
             tls: handshake,
             first_byte,
             body,
+            acquire,
         } = reply.phases;
+        assert_eq!(acquire, None, "there is no pool");
         assert!(
             connect.is_some() && handshake.is_some() == tls,
             "{url} {keys}: {:?}",

@@ -39,7 +39,7 @@ fn path_of(name: &str) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-fn experiment(name: &str, sets: &[&str]) -> Told {
+pub(super) fn experiment(name: &str, sets: &[&str]) -> Told {
     Told::of(&Desk::new(), &path_of(name), sets)
 }
 
@@ -236,8 +236,8 @@ fn e24_whoever_waits_before_trying_again_is_out_of_the_way() {
         "trial.census=2",
     ];
     let told = experiment("e24-retry-policies.toml", &sets);
-    let figure = |variant, key: &str| told.step(variant, "count")[key].as_f64().unwrap();
-    let failed = |variant| figure(variant, "failed") / figure(variant, "count");
+    let figure = |variant: &str, key: &str| told.step(variant, "count")[key].as_f64().unwrap();
+    let failed = |variant: &str| figure(variant, "failed") / figure(variant, "count");
     assert!(failed("none") > 0.05, "{}", failed("none"));
     assert!(
         failed("scaled") < failed("none") / 2.0,

@@ -15,6 +15,7 @@ use super::{
     pipeline::Sent,
     received::{Kept, answer, described, row_cells, text_row},
     script::{Script, unwritable},
+    stopwatch::Stopwatch,
     values::row_to_json,
     wire::Wire,
 };
@@ -35,6 +36,8 @@ pub(super) struct Connection {
     types: HashMap<u32, Type>,
     /// For messages that belong to no operation's script.
     out: BytesMut,
+    /// Where the time of the exchanges goes.
+    pub(super) stopwatch: Stopwatch,
 }
 
 impl Drop for Connection {
@@ -56,6 +59,7 @@ impl Connection {
             key,
             types: HashMap::new(),
             out: BytesMut::new(),
+            stopwatch: Stopwatch::default(),
         }
     }
 
@@ -161,9 +165,10 @@ impl Connection {
         keep: bool,
         take: impl FnMut(u8, &[u8]) -> Result<(), Failure>,
     ) -> Result<u64, Failure> {
+        self.stopwatch.sends();
         self.wire.send(messages).await?;
         let mut refused = None;
-        match answer(&mut self.wire, keep, take, &mut refused).await {
+        match answer(&mut self.wire, &mut self.stopwatch, keep, take, &mut refused).await {
             Ok(rows) => refused.map_or(Ok(rows), Err),
             // A connection lost after an error was lost over it.
             Err(failure) => Err(refused.unwrap_or(failure)),

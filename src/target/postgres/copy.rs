@@ -16,6 +16,7 @@ impl Connection {
         script.messages(ROWS)?;
         reply.queries += 1;
         reply.round_trips += 1;
+        self.stopwatch.sends();
         self.wire.send(script.messages(COMMAND)?).await?;
         let mut refused = None;
         let copied = self.copy_rows(script, reply, &mut refused).await;
@@ -30,11 +31,12 @@ impl Connection {
         reply: &mut Reply,
         refused: &mut Option<Failure>,
     ) -> Result<(), Failure> {
-        while let Some(head) = next(&mut self.wire, refused).await? {
+        while let Some(head) = next(&mut self.wire, &mut self.stopwatch, refused).await? {
             match head.tag {
                 b'G' => {
                     self.wire.skip(head).await?;
                     reply.round_trips += 1;
+                    self.stopwatch.sends();
                     self.wire.send_ahead(script.messages(ROWS)?, 1)?;
                 }
                 b'C' => reply.answer.affected = message::affected(self.wire.body(head).await?),

@@ -13,13 +13,16 @@ mod copy;
 mod endpoint;
 mod failure;
 mod fan_out;
+mod line;
 mod login;
 mod message;
 mod pipeline;
+mod pool;
 mod received;
 mod room;
 mod script;
 mod session;
+mod stopwatch;
 mod values;
 mod wire;
 
@@ -33,6 +36,7 @@ use tokio_postgres::{
     config::{Host, LoadBalanceHosts, SslMode},
 };
 
+pub use self::pool::ConnectionPool;
 pub(super) use self::session::Session;
 use self::{
     cancel::{Cancels, Key},
@@ -47,13 +51,15 @@ pub use self::{room::Room, script::with_literals};
 use super::{TargetError, Via, in_time, tls};
 use crate::{
     sample::ErrorClass,
-    workload::{PostgresTarget, Protocol, Target},
+    workload::{Connections, PostgresTarget, Protocol, Target},
 };
 
 /// A server with its settings.
 #[derive(Debug, Clone)]
 pub struct Connector {
     shared: Arc<Shared>,
+    /// Where sessions get their connections, under load.
+    pool: Option<ConnectionPool>,
 }
 
 /// What all connections to a server share.
@@ -67,6 +73,7 @@ struct Shared {
     protocol: Protocol,
     /// What every session asks for when it begins.
     settings: Vec<(&'static str, String)>,
+    connections: Connections,
     tls: Option<Arc<rustls::ClientConfig>>,
     statements: Vec<Sql>,
     cancels: Cancels,
@@ -111,13 +118,29 @@ impl Connector {
             user,
             protocol: postgres.protocol,
             settings: postgres.settings.clone(),
+            connections: postgres.connections.clone(),
             tls,
             statements: statements.map(|(index, text)| Sql::new(index, text)).collect(),
             cancels: Cancels::on(runtime),
         };
         Ok(Self {
             shared: Arc::new(shared),
+            pool: None,
         })
+    }
+
+    /// For load: with a pool of its own, where the scenario wants one. No connection is made yet.
+    pub(super) fn for_load(&self) -> Result<Self, TargetError> {
+        let shared = Arc::clone(&self.shared);
+        let pool = match &self.shared.connections {
+            Connections::Pooled(limits) => Some(ConnectionPool::new(&shared, limits)?),
+            Connections::PerSession | Connections::PerOperation => None,
+        };
+        Ok(Self { shared, pool })
+    }
+
+    pub(super) fn pool(&self) -> Option<&ConnectionPool> {
+        self.pool.as_ref()
     }
 
     pub(super) fn address(&self) -> String {
@@ -181,7 +204,7 @@ impl Connector {
     }
 
     pub(super) fn session(&self) -> Session {
-        Session::new(Arc::clone(&self.shared))
+        Session::new(Arc::clone(&self.shared), self.pool.clone())
     }
 }
 

@@ -72,6 +72,7 @@ impl Connection {
         let messages = script.all()?;
         reply.queries += u32::try_from(sent.queries).unwrap_or(u32::MAX);
         reply.round_trips += 1;
+        self.stopwatch.sends();
         self.wire.send_ahead(messages, sent.answers)?;
         let mut refused = None;
         let read = self.read_answers(sent, keep, reply, &mut refused).await;
@@ -97,7 +98,7 @@ impl Connection {
         let mut kept = Kept::default();
         let mut ended = 0;
         while self.wire.is_answering() {
-            while let Some(head) = next(&mut self.wire, refused).await? {
+            while let Some(head) = next(&mut self.wire, &mut self.stopwatch, refused).await? {
                 let wanted = answering.contains(&ended);
                 match head.tag {
                     b'D' => {

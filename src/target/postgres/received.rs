@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{
     failure::{Failure, Refusal},
     message::{self, Column},
+    stopwatch::Stopwatch,
     wire::{Head, LONGEST_MESSAGE, Wire, too_large},
 };
 use crate::target::answer::Row;
@@ -13,12 +14,13 @@ use crate::target::answer::Row;
 /// Reads an answer to its end; an error that stands in it is put aside until then.
 pub(super) async fn answer(
     wire: &mut Wire,
+    stopwatch: &mut Stopwatch,
     keep: bool,
     mut take: impl FnMut(u8, &[u8]) -> Result<(), Failure>,
     refused: &mut Option<Failure>,
 ) -> Result<u64, Failure> {
     let mut rows = 0;
-    while let Some(head) = next(wire, refused).await? {
+    while let Some(head) = next(wire, stopwatch, refused).await? {
         let row = head.tag == b'D';
         rows += u64::from(row);
         if row && !keep {
@@ -32,9 +34,14 @@ pub(super) async fn answer(
 
 /// The next message of an answer, whose body is still to be read; `None` at its end. Errors are put
 /// aside, the first of them, and news are passed over.
-pub(super) async fn next(wire: &mut Wire, refused: &mut Option<Failure>) -> Result<Option<Head>, Failure> {
+pub(super) async fn next(
+    wire: &mut Wire,
+    stopwatch: &mut Stopwatch,
+    refused: &mut Option<Failure>,
+) -> Result<Option<Head>, Failure> {
     loop {
         let head = wire.head().await?;
+        stopwatch.is_answered();
         match head.tag {
             b'Z' => {
                 // "I": idle; "T" and "E": in a transaction, in a failed one.

@@ -1,11 +1,10 @@
-//! One session: a connection that is made when it is needed, and operations
-//! on it, each within its time.
+//! One session: operations on the connections that it has or gets, each within its time.
 
 use std::sync::Arc;
 
 use tokio::time::{Instant, timeout};
 
-use super::{Shared, connection::Connection, failure::Failure, script::Script};
+use super::{Shared, failure::Failure, line::Line, pool::ConnectionPool, script::Script};
 use crate::{
     sample::{ErrorClass, Outcome},
     target::{Operation, Reply, deadline::Deadline},
@@ -13,7 +12,7 @@ use crate::{
     workload::DEFAULT_TIMEOUT,
 };
 
-/// One connection.
+/// One virtual user's way to a server.
 pub(in crate::target) struct Session {
     shared: Arc<Shared>,
     line: Line,
@@ -21,35 +20,29 @@ pub(in crate::target) struct Session {
     deadline: Deadline,
 }
 
-/// The place of the connection.
-///
-/// It is taken out while in use. An operation that is cut off drops it, which
-/// has the server give up what it does (see [`Connection`]), and leaves none behind.
-#[derive(Default)]
-struct Line(Option<Box<Connection>>);
-
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session")
-            .field("connected", &self.line.0.is_some())
-            .finish_non_exhaustive()
+        f.debug_struct("Session").finish_non_exhaustive()
     }
 }
 
 impl Session {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+    /// With a pool it gets its connections there.
+    pub(super) fn new(shared: Arc<Shared>, pool: Option<ConnectionPool>) -> Self {
         Self {
+            line: Line::new(&shared, pool),
             shared,
-            line: Line::default(),
             script: Script::default(),
             deadline: Deadline::default(),
         }
     }
 
-    /// Connects now; a failure is left for the first operation to meet.
+    /// Connects now, where a connection can be kept; a failure is left for the first operation to meet.
     pub(in crate::target) async fn connect_ahead(&mut self) {
-        if let Ok(Ok(connection)) = timeout(DEFAULT_TIMEOUT, self.shared.connect_and_prepare()).await {
-            self.line.0 = Some(connection);
+        if self.line.wants_one_ahead()
+            && let Ok(Ok(connection)) = timeout(DEFAULT_TIMEOUT, self.shared.connect_and_prepare()).await
+        {
+            self.line.put(connection);
         }
     }
 
@@ -65,39 +58,37 @@ impl Session {
         reply.begin();
         let keep = reply.keep || step.needs_body();
         let start = reply.start;
+        let mut fetching = None;
         let work = async {
-            let mut connection = line.connection(shared, reply).await?;
+            let (mut held, since) = line.connection(shared, reply).await?;
+            let Some(connection) = held.connection() else {
+                return Err(Failure::closed());
+            };
+            connection.stopwatch.begin(since);
             let result = connection.perform(&step.request, script, values, keep, reply).await;
-            if connection.wire.is_usable() {
-                line.0 = Some(connection);
+            let stopwatch = &connection.stopwatch;
+            fetching = stopwatch.fetching();
+            if fetching.is_some() {
+                reply.phases.first_byte = Some(stopwatch.execute);
+                reply.phases.body = Some(stopwatch.fetch);
             }
+            held.release();
             result
         };
         let ended: Option<Result<(), Failure>> = deadline.within(start, step.timeout, work).await;
         reply.end = Instant::now();
-        match ended {
+        if let (Some(since), Some(body)) = (fetching, &mut reply.phases.body) {
+            *body += reply.end - since;
+        }
+        let outcome = match ended {
             Some(Ok(())) => Outcome::Completed,
             Some(Err(failure)) => reply.failed(failure.class, failure.message),
             None => {
                 let allowed = format_duration(step.timeout);
                 reply.failed(ErrorClass::Timeout, format!("not done within {allowed}"))
             }
-        }
-    }
-}
-
-impl Line {
-    /// The connection, made anew where it is gone; then what that took is in the reply.
-    async fn connection(&mut self, shared: &Arc<Shared>, reply: &mut Reply) -> Result<Box<Connection>, Failure> {
-        if let Some(mut connection) = self.0.take()
-            && connection.wire.is_open().await
-        {
-            return Ok(connection);
-        }
-        let before = Instant::now();
-        let connection = shared.connect_and_prepare().await;
-        reply.phases.connect = Some(before.elapsed());
-        reply.sessions += u32::from(connection.is_ok());
-        connection
+        };
+        line.ended(outcome == Outcome::Completed);
+        outcome
     }
 }
