@@ -134,8 +134,8 @@ fn e24_whoever_waits_before_trying_again_is_out_of_the_way() {
         "trial.census=2",
     ];
     let told = experiment("e24-retry-policies.toml", &sets);
-    let figure = |variant, key: &str| told.step(variant, "count")[key].as_f64().unwrap();
-    let failed = |variant| figure(variant, "failed") / figure(variant, "count");
+    let figure = |variant: &str, key: &str| told.step(variant, "count")[key].as_f64().unwrap();
+    let failed = |variant: &str| figure(variant, "failed") / figure(variant, "count");
     assert!(failed("none") > 0.05, "{}", failed("none"));
     assert!(
         failed("scaled") < failed("none") / 2.0,
