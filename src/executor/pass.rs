@@ -375,12 +375,13 @@ impl<'w, S: Session> Performer<'w, S> {
                 ..before
             }));
         }
-        let count = |counting: &mut dyn FnMut(&mut Recorder, &Place<'_>)| {
+        let on_try = |again| {
             if let Some(Flight { due, .. }) = before {
-                recording.with(due, counting);
+                recording.with(due, |recorder, at| {
+                    recorder.attempt(at.interval(Instant::now()), index, again);
+                });
             }
         };
-        let on_try = |again| count(&mut |recorder, at| recorder.attempt(at.interval(Instant::now()), index, again));
         let Self {
             session,
             values,
@@ -389,15 +390,17 @@ impl<'w, S: Session> Performer<'w, S> {
             ..
         } = self;
         let (mut outcome, retried) = target::persist(session, step, values, reply, breakers, on_try).await;
-        if let Some(end) = retried {
-            count(&mut |recorder, _| recorder.retry_ended(index, end));
-        }
         if let Some(trouble) = &mut self.trouble {
             outcome = trouble.meddle(recording.t0, &mut self.reply, outcome).await;
         }
         flight.set(before);
         if let Some(Flight { due: pass_due, .. }) = before {
-            recording.with(pass_due, |recorder, at| self.record(step, *due, outcome, recorder, at));
+            recording.with(pass_due, |recorder, at| {
+                self.record(step, *due, outcome, recorder, at);
+                if let Some(end) = retried {
+                    recorder.retry_ended(index, end);
+                }
+            });
         }
         *due = self.reply.end;
         match outcome {
