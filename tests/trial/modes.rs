@@ -191,17 +191,61 @@ fn a_failure_is_not_kept() {
     assert_eq!((&cache["hits"], &cache["misses"]), (&json!(0), &json!(400)), "{cache}");
 }
 
-#[test]
-fn once_shows_what_is_copied_fanned_out_and_cached() {
-    let desk = Desk::with_scenario(CACHED);
+/// What `--once` prints of a scenario on a copy of the shop.
+fn once(scenario: &str) -> String {
+    let desk = Desk::with_scenario(scenario);
     fs::write(desk.path().join("shop.sql"), SHOP).unwrap();
     let mut command = run_command(&desk, "scenario.toml", &[]);
     command.arg("--once");
     let ended = desk.ended(with_cache(command).output().unwrap());
     assert_eq!(ended.code, 0, "{}", ended.printed());
-    assert!(
-        ended.stdout.contains("cache: the key would be \""),
-        "{}",
-        ended.printed()
+    ended.stdout
+}
+
+#[test]
+fn once_shows_what_is_asked_past_a_cache_and_for_every_row() {
+    let each = r#"
+[[flow.step]]
+name = "of each"
+sql = "SELECT id FROM customers"
+for_each = { sql = "SELECT id FROM orders WHERE customer = $1", params = ["{{ row.id }}"] }
+"#;
+    let told = once(&format!("{CACHED}{each}"));
+    assert!(told.contains("cache: the key would be \""), "{told}");
+    assert!(told.contains("> for each row: SELECT id FROM orders"), "{told}");
+    assert!(told.contains("< 5 rows"), "{told}");
+}
+
+#[test]
+fn once_shows_what_is_copied() {
+    if !installed() {
+        return;
+    }
+    let _slot = Slots::one();
+    let told = once(
+        r#"
+name = "copied"
+[target.db]
+postgres = "ephemeral"
+fixture = "shop"
+[fixture.shop]
+sql = "shop.sql"
+[load]
+users = 1
+iterations = 1
+[data.id]
+sequence = { from = 100 }
+[[flow]]
+name = "write"
+[[flow.step]]
+name = "copy"
+copy = { into = "orders (id, customer, total)", row = ["{{ id }}", 1, 5], times = 3 }
+"#,
     );
+    assert!(
+        told.contains("> COPY orders (id, customer, total) FROM STDIN"),
+        "{told}"
+    );
+    assert!(told.contains("> $1 = 100") && told.contains("> 3 such rows"), "{told}");
+    assert!(told.contains("0 rows, 3 changed"), "{told}");
 }
