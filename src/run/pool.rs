@@ -18,7 +18,7 @@ pub struct Pool {
     pub limits: PoolLimits,
     /// What happened in it from its first connection to its last, outside of the measured window too.
     pub events: PoolEvents,
-    /// What became of those who asked it in the measured window.
+    /// What became of those who asked it from the begin of the measured window to the end of the drain.
     pub window: PoolUse,
     /// From 0 to 1; `None` where nothing was asked of it, see [`PoolUse::score`].
     pub health_score: Option<f64>,

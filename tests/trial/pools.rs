@@ -45,8 +45,7 @@ fn e22_a_pool_carries_as_much_as_arithmetic_says() {
             "trial.slice=3s",
             "trial.census=1",
         ],
-    )
-    .exits(0);
+    );
     let users: f64 = 16.0;
     for connections in [1.0_f64, 2.0, 5.0, 20.0] {
         let variant = connections.to_string();

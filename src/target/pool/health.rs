@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::run::Health;
+use crate::run::{Health, PoolSample};
 
 /// From this utilisation on a pool is close to its end.
 const BUSY: f64 = 0.85;
@@ -17,24 +17,13 @@ const LONG_SHARE: u32 = 10;
 const FEW_SUCCEED: f64 = 0.99;
 const TOO_FEW_SUCCEED: f64 = 0.8;
 
-/// What is known of a pool in a second.
-pub(super) struct Figures {
-    /// Connections in use of those that there may be.
-    pub(super) utilization: f64,
-    /// Operations that ended well of those that ended; `None` where none did.
-    pub(super) success: Option<f64>,
-    pub(super) longest_wait: Duration,
-    /// Waits that were given up.
-    pub(super) timeouts: u64,
-}
-
-/// The health that these figures amount to.
-pub(super) fn health(figures: &Figures, acquire_timeout: Duration) -> Health {
-    let success = figures.success.unwrap_or(1.0);
-    let long = LONG_WAIT.min(acquire_timeout / LONG_SHARE);
-    if success < TOO_FEW_SUCCEED || figures.timeouts > 0 {
+/// The health of a pool by a sample of it.
+pub(super) fn health(sample: &PoolSample, acquire_timeout: Duration) -> Health {
+    let success = sample.success.unwrap_or(1.0);
+    let long = LONG_WAIT.min(acquire_timeout / LONG_SHARE).as_secs_f64();
+    if success < TOO_FEW_SUCCEED || sample.timeouts > 0 {
         Health::Critical
-    } else if figures.utilization >= BUSY || figures.longest_wait > long || success < FEW_SUCCEED {
+    } else if sample.utilization >= BUSY || sample.longest_wait_s > long || success < FEW_SUCCEED {
         Health::Degraded
     } else {
         Health::Healthy
@@ -45,61 +34,35 @@ pub(super) fn health(figures: &Figures, acquire_timeout: Duration) -> Health {
 mod tests {
     use super::*;
 
+    fn sample(utilization: f64, success: Option<f64>, longest_wait_s: f64, timeouts: u64) -> PoolSample {
+        PoolSample {
+            at_s: 1.0,
+            used: 1,
+            free: 1,
+            waiting: 0,
+            utilization,
+            success,
+            timeouts,
+            longest_wait_s,
+            health: Health::Healthy,
+        }
+    }
+
     #[test]
     fn each_figure_alone_can_spoil_the_health() {
-        let fine = || Figures {
-            utilization: 0.84,
-            success: Some(0.99),
-            longest_wait: Duration::from_secs(1),
-            timeouts: 0,
-        };
-        let of = |figures: &Figures| health(figures, Duration::from_secs(30));
-        assert_eq!(of(&fine()), Health::Healthy);
-        for (figures, expected) in [
-            (
-                Figures {
-                    utilization: 0.85,
-                    ..fine()
-                },
-                Health::Degraded,
-            ),
-            (
-                Figures {
-                    success: Some(0.98),
-                    ..fine()
-                },
-                Health::Degraded,
-            ),
-            (
-                Figures {
-                    longest_wait: Duration::from_millis(1001),
-                    ..fine()
-                },
-                Health::Degraded,
-            ),
-            (
-                Figures {
-                    success: Some(0.79),
-                    ..fine()
-                },
-                Health::Critical,
-            ),
-            (Figures { timeouts: 1, ..fine() }, Health::Critical),
-            (
-                Figures {
-                    success: None,
-                    ..fine()
-                },
-                Health::Healthy,
-            ),
+        for (sample, expected) in [
+            (sample(0.84, Some(0.99), 1.0, 0), Health::Healthy),
+            (sample(0.84, None, 1.0, 0), Health::Healthy),
+            (sample(0.85, Some(0.99), 1.0, 0), Health::Degraded),
+            (sample(0.84, Some(0.98), 1.0, 0), Health::Degraded),
+            (sample(0.84, Some(0.99), 1.001, 0), Health::Degraded),
+            (sample(0.84, Some(0.79), 1.0, 0), Health::Critical),
+            (sample(0.84, Some(0.99), 1.0, 1), Health::Critical),
         ] {
-            assert_eq!(of(&figures), expected);
+            assert_eq!(health(&sample, Duration::from_secs(30)), expected, "{sample:?}");
         }
         // A tenth of a short timeout is long already.
-        let waited = Figures {
-            longest_wait: Duration::from_millis(300),
-            ..fine()
-        };
+        let waited = sample(0.1, None, 0.3, 0);
         assert_eq!(health(&waited, Duration::from_secs(2)), Health::Degraded);
     }
 }

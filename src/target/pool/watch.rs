@@ -2,10 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{
-    books::Books,
-    health::{Figures, health},
-};
+use super::{books::Books, health::health};
 use crate::{
     run::{self, Health, PoolEvents, PoolLimits, PoolSample, PoolUse},
     workload,
@@ -19,10 +16,11 @@ const SHORTEST: Duration = Duration::from_millis(500);
 pub struct PoolWatch {
     books: Arc<Books>,
     acquire_timeout: Duration,
-    /// The counts when the window began, and at the last look.
+    /// The counts when the window began, at the last look and at the one before it.
     began: PoolUse,
+    last: PoolUse,
     before: PoolUse,
-    /// When that was, since the window began.
+    /// When the last look was, since the window began.
     at: Duration,
     seen: run::Pool,
 }
@@ -39,6 +37,7 @@ impl PoolWatch {
             books,
             acquire_timeout: limits.acquire_timeout,
             began: now,
+            last: now,
             before: now,
             at: Duration::ZERO,
             seen: run::Pool {
@@ -57,7 +56,7 @@ impl PoolWatch {
     /// The window begins now.
     pub fn begin(&mut self) {
         self.began = self.books.used();
-        self.before = self.began;
+        (self.last, self.before) = (self.began, self.began);
         self.at = Duration::ZERO;
         self.seen.health = Health::Healthy;
         self.seen.samples.clear();
@@ -76,39 +75,56 @@ impl PoolWatch {
         if self.seen.samples.is_empty() || at.saturating_sub(self.at) >= SHORTEST {
             self.sample(at);
         }
-        self.seen.window = since(&self.books.used(), &self.began);
-        self.seen.health_score = self.seen.window.score();
     }
 
     fn sample(&mut self, at: Duration) {
         let now = self.books.used();
-        let since = since(&now, &self.before);
         let [used, waiting] = self.books.inside();
-        let ended = since.completed + since.failed;
-        let figures = Figures {
-            utilization: used as f64 / self.seen.limits.max as f64,
-            success: (ended > 0).then(|| since.completed as f64 / ended as f64),
-            longest_wait: self.books.longest_wait(),
-            timeouts: since.timeouts,
-        };
-        self.seen.push(PoolSample {
+        let sample = PoolSample {
             at_s: at.as_secs_f64(),
             used,
             free: self.books.open().saturating_sub(used),
             waiting,
-            utilization: figures.utilization,
-            success: figures.success,
-            timeouts: figures.timeouts,
-            longest_wait_s: figures.longest_wait.as_secs_f64(),
-            health: health(&figures, self.acquire_timeout),
-        });
-        (self.before, self.at) = (now, at);
+            utilization: used as f64 / self.seen.limits.max as f64,
+            success: None,
+            timeouts: 0,
+            longest_wait_s: 0.0,
+            health: Health::Healthy,
+        };
+        let sample = self.judged(sample, &since(&now, &self.last));
+        self.seen.push(sample);
+        (self.before, self.last, self.at) = (self.last, now, at);
     }
 
-    /// What was seen in the window; asked when the pool is empty again.
-    pub fn result(self) -> run::Pool {
+    /// With what happened since the sample before it, and the health that follows from it.
+    fn judged(&self, sample: PoolSample, since: &PoolUse) -> PoolSample {
+        let ended = since.completed + since.failed;
+        let waited = self.books.longest_wait().as_secs_f64();
+        let sample = PoolSample {
+            success: (ended > 0).then(|| since.completed as f64 / ended as f64),
+            timeouts: since.timeouts,
+            longest_wait_s: sample.longest_wait_s.max(waited),
+            ..sample
+        };
+        PoolSample {
+            health: health(&sample, self.acquire_timeout),
+            ..sample
+        }
+    }
+
+    /// What was seen of the window; asked when all that was under way at its end has ended, which
+    /// belongs to its last second, and the pool is empty again.
+    pub fn result(mut self) -> run::Pool {
+        let now = self.books.used();
+        if let Some(last) = self.seen.samples.pop() {
+            let last = self.judged(last, &since(&now, &self.before));
+            self.seen.push(last);
+        }
+        let window = since(&now, &self.began);
         run::Pool {
             events: self.books.events(),
+            health_score: window.score(),
+            window,
             ..self.seen
         }
     }
