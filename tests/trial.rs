@@ -20,6 +20,10 @@ mod experiments;
 mod gate;
 #[path = "trial/kinds.rs"]
 mod kinds;
+#[path = "trial/links.rs"]
+mod links;
+#[path = "trial/poolers.rs"]
+mod poolers;
 #[path = "trial/refused.rs"]
 mod refused;
 #[path = "trial/revisions.rs"]

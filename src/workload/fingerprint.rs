@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Kind, Link, Protocol, Provision, Workload, compile::Compiler, data::DataSet, steps};
+use super::{Kind, Link, Pooler, Protocol, Provision, Workload, compile::Compiler, data::DataSet, steps};
 use crate::{
     run::{Fingerprint, hash},
     scenario::{self, At, Scenario},
@@ -26,6 +26,7 @@ pub(super) fn compute(
                 protocol(&target.kind, &written.value),
                 target.provision.as_ref().map(Provision::words),
             );
+            let protocol = with(protocol, target.pooler.as_ref().map(Pooler::words));
             let protocol = with(protocol, target.link.as_ref().and_then(Link::words));
             (target.name.as_str(), (target.kind.name(), protocol))
         })

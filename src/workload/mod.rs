@@ -17,6 +17,7 @@ mod json_path;
 mod kind;
 mod link;
 mod load;
+mod pooler;
 mod profile;
 mod provision;
 mod requests;
@@ -43,6 +44,7 @@ pub use self::{
     http::{Body, Credentials, HttpRequest, HttpTarget, Path, Piece, Tls},
     json_path::JsonPath,
     link::{Fault, FaultKind, Link},
+    pooler::Pooler,
     profile::{AbortWhen, Arrivals, End, Load, Profile, Rates, Search, Wait},
     provision::{Durability, Fixture, PrivateServer, Provision, Source},
     script::{Script, ScriptStatement},
@@ -129,6 +131,8 @@ pub struct Target {
     pub provision: Option<Provision>,
     /// What lies between its clients and its server; none: nothing.
     pub link: Option<Link>,
+    /// A PgBouncer to start; its address is then known once that stands.
+    pub pooler: Option<Pooler>,
     /// The distinct SQL statements of all steps on it; [`Statement::index`] points here.
     pub statements: Vec<String>,
 }

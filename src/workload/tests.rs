@@ -1,6 +1,7 @@
 //! Compiling as a whole, from the text of a scenario.
 
 mod fingerprints;
+mod links;
 mod nonsense;
 mod problems;
 mod provisions;
