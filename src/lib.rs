@@ -14,7 +14,7 @@
 //! recorder     samples → histograms and intervals
 //! executor     when operations start: open (arrivals), closed (users)
 //! observer     machine, repository, the generator itself, PostgreSQL's counters
-//! lab          managed processes, private databases
+//! lab          managed processes, private databases, links to servers
 //! trial        the conduct of one run
 //! run          ── the waist: the result and its file
 //! baseline     runs accepted as reference

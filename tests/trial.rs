@@ -20,10 +20,14 @@ mod experiments;
 mod gate;
 #[path = "trial/kinds.rs"]
 mod kinds;
+#[path = "trial/links.rs"]
+mod links;
 #[path = "trial/modes.rs"]
 mod modes;
 #[path = "trial/overload.rs"]
 mod overload;
+#[path = "trial/poolers.rs"]
+mod poolers;
 #[path = "trial/pools.rs"]
 mod pools;
 #[path = "trial/refused.rs"]

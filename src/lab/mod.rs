@@ -11,6 +11,7 @@ mod directory;
 mod groups;
 mod link;
 mod output;
+mod pgbouncer;
 pub mod postgres;
 mod probe;
 mod process;
@@ -25,6 +26,7 @@ pub use self::{
     directory::RunDirectory,
     groups::kill_all,
     link::{Link, Switch, Upstream},
+    pgbouncer::{PgBouncer, PgBouncerSpec},
     probe::Ready,
     process::{PARENT_PIPE, Process, Spec},
     usage::{Usage, usage},
@@ -43,6 +45,14 @@ pub enum LabError {
         command: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// The program is not installed.
+    #[error("{name}: {what}")]
+    Missing {
+        /// What the process is called.
+        name: String,
+        /// What is missing, and the mend.
+        what: String,
     },
     /// The program could not be executed.
     #[error("{name}: `{command}` cannot be started: {source}")]

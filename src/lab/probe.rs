@@ -1,9 +1,9 @@
 //! Whether a process is ready: it answers a request, or takes a connection.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use reqwest::{Client, redirect};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 /// The longest that one attempt may take.
 const ATTEMPT: Duration = Duration::from_secs(2);
@@ -15,12 +15,15 @@ pub enum Ready {
     Http(String),
     /// A TCP connection to this address is accepted.
     Tcp(SocketAddr),
+    /// A connection to this Unix socket is accepted.
+    Unix(PathBuf),
 }
 
 /// A probe that can be made again and again.
 pub(super) enum Probe {
     Http(Client, String),
     Tcp(SocketAddr),
+    Unix(PathBuf),
 }
 
 impl Probe {
@@ -29,6 +32,7 @@ impl Probe {
     pub(super) fn new(ready: &Ready) -> Result<Self, String> {
         match ready {
             Ready::Tcp(address) => Ok(Self::Tcp(*address)),
+            Ready::Unix(path) => Ok(Self::Unix(path.clone())),
             Ready::Http(url) => Ok(Self::Http(client().map_err(|error| error.to_string())?, url.clone())),
         }
     }
@@ -51,6 +55,10 @@ impl Probe {
                 Ok(Ok(_)) => Ok(()),
                 Ok(Err(error)) => Err(format!("no connection to {address}: {error}")),
                 Err(_) => Err(format!("no connection to {address} within 2 s")),
+            },
+            Self::Unix(path) => match UnixStream::connect(path).await {
+                Ok(_) => Ok(()),
+                Err(error) => Err(format!("no connection to {}: {error}", path.display())),
             },
         }
     }

@@ -132,7 +132,7 @@ pub struct Scenario {
     pub threshold: Vec<At<Threshold>>,
 }
 
-/// A system under test: exactly one of `http`, `sqlite`, `postgres`.
+/// A system under test: exactly one of `http`, `sqlite`, `postgres`, `pgbouncer`.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(!default)]
@@ -143,9 +143,11 @@ pub struct Target {
     pub sqlite: Option<At<String>>,
     /// URL of a PostgreSQL server, or `env` for the variables PGHOST, PGPORT, … or DB_HOST, DB_PORT, …, or `ephemeral`: a server of this run's own.
     pub postgres: Option<At<String>>,
+    /// Name of a `postgres` target: loadgate starts a PgBouncer before it, which is this target.
+    pub pgbouncer: Option<At<String>>,
     /// Of an ephemeral PostgreSQL: `ci` (default: in memory where it fits, no fsync) or `durable` (on disk, as in production).
     pub profile: Option<At<String>>,
-    /// Settings of PostgreSQL for the database that the run makes, as in `{ work_mem = "64kB" }`.
+    /// Settings of PostgreSQL for the database that the run makes, as in `{ work_mem = "64kB" }`; or of PgBouncer, as in `{ default_pool_size = 20 }`.
     #[serde(default)]
     pub settings: BTreeMap<String, At<Scalar>>,
     /// Name of the fixture that the run's own database is a copy of.

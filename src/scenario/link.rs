@@ -21,6 +21,7 @@ pub struct Link {
     /// Read PostgreSQL's protocol and count queries and round trips. Default true for PostgreSQL.
     pub tap: Option<At<bool>>,
     /// What goes wrong, and when.
+    #[serde(default)]
     pub fault: Vec<At<Fault>>,
 }
 

@@ -6,7 +6,7 @@ use toml::{
 };
 
 /// The keys of a target of which there is one.
-const ADDRESSES: [&str; 3] = ["http", "sqlite", "postgres"];
+const ADDRESSES: [&str; 4] = ["http", "sqlite", "postgres", "pgbouncer"];
 
 /// How deep tables of targets are merged: by name, by key, and their settings and headers by name.
 const TO_SETTINGS: usize = 3;

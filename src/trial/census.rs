@@ -326,7 +326,10 @@ impl Tally {
         let sql = !matches!(step.request, Request::Http(_));
         if sql {
             count(Counter::Transactions, u64::from(reply.transactions));
-            count(Counter::Sessions, u64::from(reply.sessions));
+            // Behind a pooler they are the pooler's, and counted there.
+            if !seen.counted.iter().any(|(counter, _)| *counter == Counter::Sessions) {
+                count(Counter::Sessions, u64::from(reply.sessions));
+            }
         }
         for (counter, counted) in seen.counted {
             match counted {

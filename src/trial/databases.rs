@@ -116,7 +116,7 @@ impl Database {
             }
             (Kind::Sqlite { path }, None) => Some(Store::Sqlite(fill(path, None, directory))),
             // Started by the run, so not there yet.
-            (Kind::Postgres(_), None) if target.managed.is_some() => None,
+            (Kind::Postgres(_), None) if target.managed.is_some() || target.pooler.is_some() => None,
             (Kind::Postgres(postgres), _) => {
                 let connection = fill(&postgres.connection, None, directory);
                 let config = config(&connection)?;

@@ -178,22 +178,23 @@ fn through(address: &str, via: &Via) -> io::Result<String> {
     };
     let moved = Url::parse(address).ok().and_then(|mut url| {
         let place = ["host", "hostaddr", "port"];
-        let kept = url.query_pairs().into_owned();
-        let mut kept: Vec<(String, String)> = kept.filter(|(key, _)| !place.contains(&key.as_str())).collect();
+        // As they are written: not every reader knows a plus as a space.
+        let written = url.query().unwrap_or_default().split('&');
+        let is_place = |pair: &&str| place.contains(&pair.split('=').next().unwrap_or_default());
+        let kept = written.filter(|pair| !pair.is_empty() && !is_place(pair));
+        let mut kept: Vec<String> = kept.map(str::to_owned).collect();
         match via {
             Via::Tcp(_) => {
                 url.set_host(Some(&host)).ok()?;
                 url.set_port(Some(port)).ok()?;
             }
             Via::Unix(_) if url.username().is_empty() && url.host_str().is_none_or(str::is_empty) => {
-                kept.push(("host".into(), host.clone()));
+                kept.push(format!("host={}", host.replace('%', "%25").replace('/', "%2F")));
             }
             Via::Unix(_) => return None,
         }
-        url.set_query(None);
-        if !kept.is_empty() {
-            url.query_pairs_mut().extend_pairs(kept);
-        }
+        let query = kept.join("&");
+        url.set_query(Some(query.as_str()).filter(|query| !query.is_empty()));
         Some(url.to_string())
     });
     match moved.filter(|_| address.contains("://")) {
@@ -234,8 +235,8 @@ mod tests {
         let tcp = Via::Tcp(([127, 0, 0, 1], 99).into());
         let led = |address| through(address, &tcp).unwrap();
         assert_eq!(
-            led("postgres://u:p%40@db.example:5433/shop?sslmode=require&application_name=a"),
-            "postgres://u:p%40@127.0.0.1:99/shop?sslmode=require&application_name=a"
+            led("postgres://u:p%40@db.example:5433/shop?sslmode=require&options=-c%20geqo%3Doff&port=1"),
+            "postgres://u:p%40@127.0.0.1:99/shop?sslmode=require&options=-c%20geqo%3Doff"
         );
         assert_eq!(led("postgres://u@db.example/shop"), "postgres://u@127.0.0.1:99/shop");
         assert_eq!(

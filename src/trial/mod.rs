@@ -14,6 +14,7 @@ mod links;
 mod lookout;
 mod once;
 mod owed;
+mod poolers;
 mod room;
 mod search;
 mod servers;

@@ -87,8 +87,8 @@ async fn servers(workload: &Arc<Workload>, directory: &Path) -> Vec<Server> {
             let Kind::Postgres(postgres) = &target.kind else {
                 continue;
             };
-            // A managed one is not there yet.
-            if private || target.managed.is_some() {
+            // A managed one, or a pooler, is not there yet.
+            if private || target.managed.is_some() || target.pooler.is_some() {
                 continue;
             }
             let Ok(config) = config(&fill(&postgres.connection, None, directory)) else {

@@ -10,6 +10,7 @@ use super::{
     Setting, TrialError,
     databases::{Database, undone_by_hand, with_urls},
     links::Links,
+    poolers::Poolers,
     servers::{Ending, Servers},
 };
 use crate::{
@@ -49,6 +50,7 @@ pub(super) struct Stage {
     /// By target; after the processes, which use them.
     databases: Vec<Option<Database>>,
     links: Links,
+    _poolers: Poolers,
     connectors: Arc<[Connector]>,
     caches: Arc<Caches>,
     /// The same for load, which may share connections.
@@ -73,6 +75,7 @@ impl Stage {
         let mut links = Links::open(workload)?;
         let urls = urls(workload, &databases, &mut links, directory.path()).await?;
         let mut processes = Vec::new();
+        let poolers = Poolers::start(workload, &databases, &secrets, setting, &mut processes).await?;
         let mut ports = Vec::new();
         for target in &workload.targets {
             ports.push(match &target.managed {
@@ -97,7 +100,7 @@ impl Stage {
         let mut targets = Vec::new();
         let sessions = executor::sessions(&workload.load.profile);
         for (number, ((target, port), database)) in workload.targets.iter().zip(ports).zip(&databases).enumerate() {
-            let made = database.as_ref().map(Database::address);
+            let made = database.as_ref().map(Database::address).or(poolers.address(number));
             let address = made.map_or_else(|| filled_in(target, port, directory.path()), str::to_owned);
             let via = links.way(number, target, &address, directory.path()).await?;
             let connector = Connector::bind(target, port, directory.path(), made, via, sessions).await?;
@@ -108,6 +111,9 @@ impl Stage {
                 commit: build.commit.clone(),
                 subject: workload.secrets.mask(&build.subject),
             });
+            if let Some(pooler) = &target.pooler {
+                described.address = format!("PgBouncer before {}", workload.targets[pooler.before].name);
+            }
             if let (Some(database), Some(provision)) = (database, &target.provision) {
                 described.address = database.label(provision).unwrap_or(described.address);
                 described.database = database.describe(provision).await;
@@ -126,6 +132,7 @@ impl Stage {
             processes,
             databases,
             links,
+            _poolers: poolers,
             connectors: connectors.into(),
             caches: Arc::new(Caches::new(&workload.caches)),
             loaded: loaded?,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Connections, Kind, Link, Protocol, Provision, Workload, compile::Compiler, data::DataSet, steps};
+use super::{Connections, Kind, Link, Pooler, Protocol, Provision, Workload, compile::Compiler, data::DataSet, steps};
 use crate::{
     run::{Fingerprint, hash},
     scenario::{self, At, Scenario},
@@ -24,6 +24,7 @@ pub(super) fn compute(
         .map(|((_, written), target)| {
             let words = [
                 target.provision.as_ref().map(Provision::words),
+                target.pooler.as_ref().map(Pooler::words),
                 target.link.as_ref().and_then(Link::words),
                 policies(&written.value),
             ];

@@ -170,7 +170,7 @@ fn fault(compiler: &mut Compiler<'_>, written: &At<scenario::Fault>) -> Option<F
     ];
     let example = || Some("write { at = \"5s\", for = \"5s\", kind = \"blackhole\" }".to_owned());
     let kind = match (kind, delay) {
-        (Some(kind), None) => compiler.word(Some(kind), &kinds, FaultKind::Reset),
+        (Some(kind), None) => compiler.word(Some(kind), &kinds, FaultKind::Refuse),
         (None, Some(at)) => FaultKind::Delay(self::delay(compiler, Some(at))),
         _ => {
             let label = "exactly one of `kind`, `delay`";

@@ -20,6 +20,7 @@ mod kind;
 mod link;
 mod load;
 mod pool;
+mod pooler;
 mod profile;
 mod provision;
 mod requests;
@@ -52,6 +53,7 @@ pub use self::{
     json_path::JsonPath,
     link::{Fault, FaultKind, Link},
     pool::{Connections, PoolLimits},
+    pooler::Pooler,
     profile::{AbortWhen, Arrivals, End, Load, Profile, Rates, Search, Wait},
     provision::{Durability, Fixture, PrivateServer, Provision, Source},
     retry::{Jitter, Retry, Retryable},
@@ -143,6 +145,8 @@ pub struct Target {
     pub provision: Option<Provision>,
     /// What lies between its clients and its server; none: nothing.
     pub link: Option<Link>,
+    /// A PgBouncer to start; its address is then known once that stands.
+    pub pooler: Option<Pooler>,
     /// The distinct SQL statements of all steps on it; [`Statement::index`] points here.
     pub statements: Vec<String>,
 }

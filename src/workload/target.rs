@@ -6,7 +6,7 @@ use super::{
     BreakerLimits, BuildWanted, DEFAULT_TIMEOUT, Kind, Managed, PostgresTarget, Protocol, Retry, Target, Tls,
     compile::{Compiler, place},
     http::{Inherited, compile_target},
-    link, pool,
+    link, pool, pooler,
     provision::{self, EPHEMERAL, Provision},
 };
 use crate::{
@@ -37,7 +37,20 @@ pub(super) fn compile(compiler: &mut Compiler<'_>, targets: &BTreeMap<String, At
         .filter_map(|(name, written)| one(compiler, name, written))
         .collect();
     references(compiler, targets, &mut compiled);
+    poolers(compiler, targets, &mut compiled);
     compiled
+}
+
+/// Poolers stand before other targets, which are known now.
+fn poolers(compiler: &mut Compiler<'_>, targets: &BTreeMap<String, At<scenario::Target>>, compiled: &mut [Compiled]) {
+    for at in 0..compiled.len() {
+        let written = &targets[&compiled[at].target.name].value;
+        if let Some(name) = &written.pgbouncer {
+            let known: Vec<&Target> = compiled.iter().map(|other| &other.target).collect();
+            let pooler = pooler::compile(compiler, name, written, &known);
+            compiled[at].target.pooler = pooler;
+        }
+    }
 }
 
 /// Commands may name the databases of other targets: `{target.db.url}`.
@@ -57,8 +70,9 @@ fn references(
                 Some(Target {
                     kind: Kind::Postgres(_) | Kind::Sqlite { .. },
                     managed: None,
+                    name,
                     ..
-                }) => {}
+                }) if targets[name.as_str()].value.pgbouncer.is_none() => {}
                 // A target with a problem of its own is not among the compiled.
                 None if targets.contains_key(name) => {}
                 _ => {
@@ -89,6 +103,7 @@ fn one(compiler: &mut Compiler<'_>, name: &str, written: &At<scenario::Target>) 
         http,
         sqlite,
         postgres,
+        pgbouncer,
         timeout,
         ..
     } = &written.value;
@@ -97,19 +112,20 @@ fn one(compiler: &mut Compiler<'_>, name: &str, written: &At<scenario::Target>) 
     let breaker = written.value.breaker.as_ref().and_then(|at| compiler.breaker(at));
     let managed = managed(compiler, &written.value);
     let mut inherited = Inherited::default();
-    let kind = match (http, sqlite, postgres) {
-        (Some(base), None, None) => compile_target(compiler, base, &written.value).map(|(target, passed_on)| {
+    let kind = match (http, sqlite, postgres, pgbouncer) {
+        (Some(base), None, None, None) => compile_target(compiler, base, &written.value).map(|(target, passed_on)| {
             inherited = passed_on;
             Kind::Http(target)
         }),
-        (None, Some(path), None) => self::sqlite(compiler, path),
-        (None, None, Some(url)) => self::postgres(compiler, url, &written.value),
-        (None, None, None) => {
+        (None, Some(path), None, None) => self::sqlite(compiler, path),
+        (None, None, Some(url), None) => self::postgres(compiler, url, &written.value),
+        (None, None, None, Some(_)) => Some(pooler::kind(compiler, &written.value)),
+        (None, None, None, None) => {
             let help = Some("write http = \"http://…\", sqlite = \"file.db\" or postgres = \"postgres://…\"".into());
             compiler.problems.add_missing(
                 written.span(),
                 format!("target \"{name}\" has no address"),
-                "none of `http`, `sqlite`, `postgres`",
+                "none of `http`, `sqlite`, `postgres`, `pgbouncer`",
                 help,
             );
             None
@@ -119,7 +135,7 @@ fn one(compiler: &mut Compiler<'_>, name: &str, written: &At<scenario::Target>) 
             compiler.problem(
                 written,
                 format!("target \"{name}\" has several kinds"),
-                "exactly one of `http`, `sqlite`, `postgres`",
+                "exactly one of `http`, `sqlite`, `postgres`, `pgbouncer`",
                 help,
             );
             None
@@ -139,6 +155,7 @@ fn one(compiler: &mut Compiler<'_>, name: &str, written: &At<scenario::Target>) 
             managed,
             provision,
             link,
+            pooler: None,
             statements: Vec::new(),
         },
         timeout,
@@ -269,13 +286,7 @@ fn sqlite(compiler: &mut Compiler<'_>, at: &At<String>) -> Option<Kind> {
 }
 
 fn postgres(compiler: &mut Compiler<'_>, at: &At<String>, written: &scenario::Target) -> Option<Kind> {
-    let protocols = [
-        ("prepared", Protocol::Prepared),
-        ("pipelined", Protocol::Pipelined),
-        ("extended", Protocol::Extended),
-        ("simple", Protocol::Simple),
-    ];
-    let protocol = compiler.word(written.protocol.as_ref(), &protocols, Protocol::Prepared);
+    let protocol = protocol(compiler, written);
     let connections = pool::compile(compiler, written.pool.as_ref());
     let ca = compiler.file(written.ca.as_ref());
     let connection = match compiler.resolve(at)?.as_str() {
@@ -322,6 +333,17 @@ fn server_timeouts(compiler: &mut Compiler<'_>, written: &scenario::Target) -> V
         Some((name, value))
     });
     settings.collect()
+}
+
+/// How statements are sent.
+pub(super) fn protocol(compiler: &mut Compiler<'_>, written: &scenario::Target) -> Protocol {
+    let protocols = [
+        ("prepared", Protocol::Prepared),
+        ("pipelined", Protocol::Pipelined),
+        ("extended", Protocol::Extended),
+        ("simple", Protocol::Simple),
+    ];
+    compiler.word(written.protocol.as_ref(), &protocols, Protocol::Prepared)
 }
 
 fn check_postgres(compiler: &mut Compiler<'_>, connection: &str, managed: bool) -> Result<(), String> {

@@ -2,6 +2,7 @@
 
 mod fingerprints;
 mod modes;
+mod links;
 mod nonsense;
 mod persistence;
 mod pools;

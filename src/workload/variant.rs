@@ -280,7 +280,7 @@ fn own_databases(compiler: &mut Compiler<'_>, entries: &[&At<scenario::Variant>]
 }
 
 fn is_own(target: &Target) -> bool {
-    target.provision.is_some() || target.managed.is_some()
+    target.provision.is_some() || target.managed.is_some() || target.pooler.is_some()
 }
 
 /// Where a target is.

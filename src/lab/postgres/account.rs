@@ -13,7 +13,8 @@ use super::PostgresError;
 
 /// A user of the system to drop to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Account {
+pub(in crate::lab) struct Account {
+    pub(in crate::lab) name: String,
     pub(super) uid: u32,
     pub(super) gid: u32,
 }
@@ -23,7 +24,7 @@ impl Account {
     ///
     /// # Errors
     /// When there is no such user.
-    pub(super) fn find(wanted: Option<&str>) -> Result<Option<Self>, PostgresError> {
+    pub(in crate::lab) fn find(wanted: Option<&str>) -> Result<Option<Self>, PostgresError> {
         if !geteuid().is_root() {
             return Ok(None);
         }
@@ -41,7 +42,7 @@ impl Account {
     /// Makes the command run as this user.
     pub(super) fn apply(account: Option<&Self>, command: &mut Command) {
         use std::os::unix::process::CommandExt as _;
-        if let Some(Self { uid, gid }) = account {
+        if let Some(Self { uid, gid, .. }) = account {
             command.uid(*uid).gid(*gid);
         }
     }
@@ -50,8 +51,8 @@ impl Account {
     ///
     /// # Errors
     /// Those of `chown`.
-    pub(super) fn give(account: Option<&Self>, path: &Path) -> std::io::Result<()> {
-        account.map_or(Ok(()), |Self { uid, gid }| chown(path, Some(*uid), Some(*gid)))
+    pub(in crate::lab) fn give(account: Option<&Self>, path: &Path) -> std::io::Result<()> {
+        account.map_or(Ok(()), |Self { uid, gid, .. }| chown(path, Some(*uid), Some(*gid)))
     }
 
     /// Whether the user can reach what lies in this directory: no directory above it is closed to others.
@@ -74,7 +75,11 @@ fn named(passwd: &str, name: &str) -> Option<Account> {
     let mut numbers = line.split(':').skip(2).map(|field| field.parse().ok());
     let (uid, gid) = (numbers.next()??, numbers.next()??);
     // PostgreSQL would refuse it as well.
-    (uid != 0).then_some(Account { uid, gid })
+    (uid != 0).then(|| Account {
+        name: name.to_owned(),
+        uid,
+        gid,
+    })
 }
 
 #[cfg(test)]
@@ -86,7 +91,11 @@ mod tests {
     #[test]
     fn users_are_found_by_name_and_root_is_none() {
         let passwd = "root:x:0:0::/:/bin/sh\npost:x:7:8::/:\npostgres:x:101:104:,,,:/var:/bin/bash\nbad:x:q:1::\n";
-        assert_eq!(named(passwd, "postgres"), Some(Account { uid: 101, gid: 104 }));
+        let postgres = named(passwd, "postgres").unwrap();
+        assert_eq!(
+            (postgres.name.as_str(), postgres.uid, postgres.gid),
+            ("postgres", 101, 104)
+        );
         assert_eq!((named(passwd, "root"), named(passwd, "bad")), (None, None));
         assert_eq!(named(passwd, "nobody"), None);
     }
@@ -96,7 +105,11 @@ mod tests {
         let outer = tempfile::tempdir().unwrap();
         let inner = outer.path().join("inner");
         fs::create_dir(&inner).unwrap();
-        let stranger = Account { uid: 4_000_000, gid: 1 };
+        let stranger = Account {
+            name: "stranger".into(),
+            uid: 4_000_000,
+            gid: 1,
+        };
         let mut reached = Vec::new();
         for mode in [0o700, 0o711] {
             fs::set_permissions(outer.path(), fs::Permissions::from_mode(mode)).unwrap();

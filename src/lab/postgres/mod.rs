@@ -21,6 +21,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub(super) use self::account::Account;
 pub use self::{
     cluster::{Cluster, Spec},
     databases::{Databases, Description},

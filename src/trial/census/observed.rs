@@ -12,7 +12,7 @@ use crate::{
     observer::postgres::{Reading, Statements, is_transaction_control},
     run::{StatementCensus, StatementCounts},
     trial::stage::Stage,
-    workload::{Kind, Request, Step},
+    workload::{Kind, Pooler, Request, Step, Workload},
 };
 
 /// The databases of one variant that can be asked.
@@ -27,6 +27,8 @@ pub(super) struct Observed<'s> {
 struct Watched {
     /// Index of the target.
     target: usize,
+    /// Indices of the poolers before it.
+    poolers: Vec<usize>,
     name: String,
     statements: Statements,
     before: Option<Reading>,
@@ -77,6 +79,7 @@ impl<'s> Observed<'s> {
             match Statements::connect(databases.config(), databases.tls(), name).await {
                 Ok(statements) => observed.databases.push(Watched {
                     target,
+                    poolers: poolers_before(&stage.workload, target),
                     name: written.name.clone(),
                     statements,
                     before: None,
@@ -110,7 +113,7 @@ impl<'s> Observed<'s> {
                 }
             }
         }
-        if let Request::Http(_) = step.request {
+        if self.is_asked_by_others(step) {
             self.services.begin().await;
             self.tapped.begin();
         }
@@ -118,16 +121,21 @@ impl<'s> Observed<'s> {
 
     /// What was done since.
     pub(super) async fn end(&mut self, step: &Step) -> Seen {
-        let mut counted = match step.request {
-            Request::Http(_) => self.services.end().await,
-            _ => Vec::new(),
+        let mut counted = match self.is_asked_by_others(step) {
+            true => self.services.end().await,
+            false => Vec::new(),
         };
+        if !matches!(step.request, Request::Http(_)) {
+            // Of transactions the client knows itself; sessions are those of the pooler.
+            counted.retain(|(counter, _)| *counter == Counter::Sessions);
+        }
         // What passed is known now; what is asked below is asked beside the links.
         let passed = match step.request {
             Request::Http(_) => self.tapped.end(),
             _ => Vec::new(),
         };
         let executed = self.executed(step).await;
+        self.compare(&passed, executed.as_deref());
         // The servers' own counts first: they know of what does not pass a link.
         let known = |counter| counter == Counter::Queries && executed.is_some();
         counted.extend(passed.into_iter().filter(|(counter, _)| !known(*counter)));
@@ -135,6 +143,30 @@ impl<'s> Observed<'s> {
             counted.push((Counter::Plans, self.plans(step, executed.as_deref())));
         }
         Seen { executed, counted }
+    }
+
+    /// Tells where links and servers do not agree: something does not pass the links, or failed.
+    fn compare(&mut self, passed: &[Counted], executed: Option<&[Executed]>) {
+        let seen = passed.iter().find(|(counter, _)| *counter == Counter::Queries);
+        if let (Some((_, Ok(seen))), Some(executed)) = (seen, executed) {
+            let queries = executed.iter().filter(|executed| !executed.control);
+            let counted: u64 = queries.map(|executed| executed.counts.calls).sum();
+            if *seen != counted {
+                self.notes.push(format!(
+                    "the links saw other queries than the servers counted: {seen} and {counted} in one operation"
+                ));
+            }
+        }
+    }
+
+    /// Whether somebody else than this client has the sessions: a service, or a pooler.
+    fn is_asked_by_others(&self, step: &Step) -> bool {
+        let pooled = || {
+            self.databases
+                .iter()
+                .any(|watched| watched.poolers.contains(&step.target))
+        };
+        matches!(step.request, Request::Http(_)) || pooled()
     }
 
     /// `None` where no database could be asked.
@@ -204,10 +236,19 @@ impl<'s> Observed<'s> {
     }
 }
 
+fn poolers_before(workload: &Workload, target: usize) -> Vec<usize> {
+    let targets = workload.targets.iter().enumerate();
+    let before = |pooler: &Pooler| pooler.before == target;
+    targets
+        .filter(|(_, other)| other.pooler.as_ref().is_some_and(before))
+        .map(|(at, _)| at)
+        .collect()
+}
+
 impl Watched {
     /// An SQL step works on its own database; what a service works on is for it to know.
     fn concerns(&self, step: &Step) -> bool {
-        step.target == self.target || matches!(step.request, Request::Http(_))
+        step.target == self.target || self.poolers.contains(&step.target) || matches!(step.request, Request::Http(_))
     }
 
     async fn since(&mut self) -> Result<Vec<Executed>, String> {
