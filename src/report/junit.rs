@@ -105,23 +105,10 @@ fn limits(run: &Run, comparison: &Comparison, scenario: &str, fail_on_warning: b
             row.source
         );
         let status = status(judgement.verdict, fail_on_warning, &row.reason, &body);
-        let picture = is_failure(&status).then(|| format!("[[ATTACHMENT|{}]]", Chart::Percentiles.path()));
-        let out = match judgement.verdict {
-            Some(Verdict::Warning) => format!("WARNING: {body}"),
-            _ => body,
-        };
+        let out = output(judgement.verdict, &status, body);
         Case {
             source: Some(judgement.source.clone()),
-            ..Case::new(
-                class,
-                &name,
-                status,
-                [Some(out), picture]
-                    .into_iter()
-                    .flatten()
-                    .collect::<Vec<_>>()
-                    .join("\n"),
-            )
+            ..Case::new(class, &name, status, out)
         }
     };
     judged.into_iter().map(case).collect()
@@ -158,8 +145,8 @@ fn verdict(comparison: &Comparison, scenario: &str, fail_on_warning: bool) -> Ca
         comparison.verdict
     };
     let status = status(Some(verdict), fail_on_warning, &sentence, &others.join("\n"));
-    let mark = if verdict == Verdict::Warning { "WARNING: " } else { "" };
-    let out = [vec![format!("{mark}{sentence}")], others].concat().join("\n");
+    let out = [vec![sentence], others].concat().join("\n");
+    let out = output(Some(verdict), &status, out);
     Case::new(format!("loadgate.{scenario}"), "verdict", status, out)
 }
 
@@ -179,14 +166,17 @@ fn status(verdict: Option<Verdict>, fail_on_warning: bool, sentence: &str, body:
     status
 }
 
-fn is_failure(status: &TestCaseStatus) -> bool {
-    matches!(
-        status,
+/// What stands beside: of a failure, whose figures are in its body, the picture as GitLab shows it.
+fn output(verdict: Option<Verdict>, status: &TestCaseStatus, body: String) -> String {
+    match status {
+        TestCaseStatus::Success { .. } if verdict == Some(Verdict::Warning) => format!("WARNING: {body}"),
+        TestCaseStatus::Success { .. } => body,
         TestCaseStatus::NonSuccess {
             kind: NonSuccessKind::Failure,
             ..
-        }
-    )
+        } => format!("[[ATTACHMENT|{}]]", Chart::Percentiles.path()),
+        _ => String::new(),
+    }
 }
 
 /// A name as one part of a class name, whose parts dots separate.
@@ -273,7 +263,9 @@ mod tests {
             let case = cases(&xml)[0];
             assert_eq!(outcome(&case), expected);
             let out = case.children().find(|node| node.has_tag_name("system-out")).unwrap();
-            assert!(out.text().unwrap().starts_with("WARNING"), "{:?}", out.text());
+            let (text, warns) = (out.text().unwrap(), exit_code == 0);
+            assert_eq!(text.starts_with("WARNING: list orders p95 changed"), warns, "{text}");
+            assert_eq!(text.contains("[[ATTACHMENT|"), !warns, "{text}");
         }
     }
 

@@ -4,8 +4,6 @@
 //! and labels: so only names that are the same in the next run, and decimals
 //! of a fixed number. What is unknown is absent, never 0.
 
-use std::fmt::Write as _;
-
 use super::{
     document::{Document, LatencyEntry, StepEntry},
     words::{self, distinct},
@@ -15,6 +13,7 @@ use super::{
 pub(super) fn render(document: &Document) -> String {
     let mut out = Exposition {
         text: String::new(),
+        head: String::new(),
         scenario: distinct(&document.run.scenario),
     };
     outcome(&mut out, document);
@@ -187,18 +186,19 @@ fn seconds(micros: f64) -> String {
 /// The text so far, and the label that all samples have.
 struct Exposition {
     text: String,
+    /// Of the family that begins with the next sample: one without any is left out.
+    head: String,
     scenario: String,
 }
 
 impl Exposition {
     /// Begins a family of samples.
     fn family(&mut self, name: &str, kind: &str, help: &str) {
-        // Writing to a string cannot fail.
-        let _ = writeln!(self.text, "# TYPE {name} {kind}");
+        self.head = format!("# TYPE {name} {kind}\n");
         if name.ends_with("_seconds") {
-            let _ = writeln!(self.text, "# UNIT {name} seconds");
+            self.head.push_str(&format!("# UNIT {name} seconds\n"));
         }
-        let _ = writeln!(self.text, "# HELP {name} {help}");
+        self.head.push_str(&format!("# HELP {name} {help}\n"));
     }
 
     fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: &str) {
@@ -208,7 +208,8 @@ impl Exposition {
             .chain(labels)
             .map(|(label, text)| format!("{label}=\"{}\"", escaped(text)))
             .collect();
-        let _ = writeln!(self.text, "{name}{{{}}} {value}", labels.join(","));
+        self.text.push_str(&std::mem::take(&mut self.head));
+        self.text.push_str(&format!("{name}{{{}}} {value}\n", labels.join(",")));
     }
 
     fn of_step(&mut self, name: &str, step: &StepEntry, more: Option<(&str, &str)>, value: &str) {
@@ -226,7 +227,7 @@ fn escaped(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;

@@ -241,7 +241,7 @@ impl Page {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use pulldown_cmark::{Event, Options, Parser, Tag};
 
     use super::*;

@@ -21,6 +21,7 @@ pub struct Plan {
     pub nodes: Vec<PlanNode>,
     /// Of the root with everything below.
     buffers: u64,
+    /// Pages of temporary files written, in all.
     temp_blocks: u64,
 }
 
