@@ -100,7 +100,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::report::example;
+    use crate::{report::example, run::Slice};
 
     #[test]
     fn what_is_read_back_is_what_the_run_holds() {
@@ -128,6 +128,35 @@ mod tests {
             assert_eq!(hdr, step.response_time.decode().unwrap());
             assert!((line.max() - hdr.max() as f64 / 1e6).abs() < 0.001, "in milliseconds");
         }
+    }
+
+    #[test]
+    fn slices_of_variants_stand_where_their_load_was() {
+        let mut run = example::run();
+        for step in &mut run.steps {
+            step.variant = Some("a fter".into());
+        }
+        run.intervals.truncate(2);
+        for (at, interval) in run.intervals.iter_mut().enumerate() {
+            interval.slice = Some(Slice {
+                epoch: 0,
+                round: 0,
+                variant: 0,
+                // Stored in another order than they were loaded.
+                start_s: [2.5, 0.0][at],
+                length_s: 2.5,
+            });
+        }
+        let log = render(&run).unwrap();
+        let lines: Vec<_> = IntervalLogIterator::new(&log)
+            .filter_map(|entry| match entry.unwrap() {
+                LogEntry::Interval(line) => Some((line.tag().unwrap().to_string(), line)),
+                _ => None,
+            })
+            .map(|(tag, line)| (tag, line.start_timestamp().as_millis(), line.duration().as_millis()))
+            .collect();
+        assert_eq!(lines[0], ("a-fter/pay".into(), 0, 2500));
+        assert_eq!(lines[4], ("a-fter/pay".into(), 2500, 2500));
     }
 
     #[test]

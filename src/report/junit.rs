@@ -286,6 +286,19 @@ mod tests {
     }
 
     #[test]
+    fn a_variant_is_a_part_of_the_class_and_dots_in_names_are_not() {
+        let (mut run, mut comparison) = (example::run(), example::comparison());
+        run.scenario = "check.out".into();
+        for judgement in &mut comparison.judgements {
+            judgement.variant = Some("after".into());
+        }
+        let text = render(&run, &comparison, 3).unwrap();
+        let xml = Document::parse(&text).unwrap();
+        let class = cases(&xml)[2].attribute("classname").unwrap();
+        assert_eq!(class, "loadgate.check·out.after.pay");
+    }
+
+    #[test]
     fn names_are_unique_and_do_not_depend_on_the_verdicts() {
         let (run, mut comparison) = (example::run(), example::comparison());
         comparison.judgements.extend(comparison.judgements.clone());
