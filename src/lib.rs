@@ -20,7 +20,7 @@
 //! baseline     runs accepted as reference
 //! stats        estimators and intervals
 //! comparison   run beside baseline → verdict
-//! report       text, JSON, PNG, HTML
+//! report       text, JSON, PNG, HTML, and what CI systems read
 //! demo         the built-in service to try things on
 //! cli          arguments and verbs
 //! ```

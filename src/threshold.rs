@@ -31,7 +31,7 @@ pub struct Threshold {
 }
 
 /// A place in a file.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Source {
     /// The path as the user gave it.
     pub file: String,

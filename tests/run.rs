@@ -93,11 +93,21 @@ fn from_a_first_run_to_a_baseline_to_a_failed_gate() {
         "charts/05-latency-time.png",
         "charts/06-throughput.png",
     ];
-    for file in ["run.json", "report.json", "report.html"].iter().chain(&charts) {
-        assert!(
-            place.path().join("first").join(file).metadata().unwrap().len() > 1000,
-            "{file}"
-        );
+    let others = [
+        "run.json",
+        "report.json",
+        "report.html",
+        "index.html",
+        "report.css",
+        "junit.xml",
+        "summary.md",
+        "metrics.txt",
+        "latency.hlog",
+        "bundle.zip",
+    ];
+    for file in others.iter().chain(&charts) {
+        let size = place.path().join("first").join(file).metadata().unwrap().len();
+        assert!(size > 1000, "{file} has {size} bytes");
     }
     let report = json(&place.path().join("first/report.json"));
     assert_eq!(report["schema"], "loadgate.report/1");

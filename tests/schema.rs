@@ -1,4 +1,5 @@
-//! The JSON Schema that editors use: committed, current, and true to every shipped scenario.
+//! The JSON Schemas: that of scenarios, which editors use, and that of `report.json`; committed,
+//! current, and true to every shipped scenario and to the committed report.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -12,8 +13,12 @@ use serde_json::{Value, json};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_loadgate");
 
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
 fn scenarios() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios")
+    root().join("scenarios")
 }
 
 /// All scenario files below a directory.
@@ -46,14 +51,96 @@ fn refused(schema: &Value, toml: &str) -> Option<String> {
 }
 
 #[test]
-fn the_committed_schema_is_what_the_program_prints() {
-    let printed = Command::new(PROGRAM).arg("schema").output().unwrap();
-    assert!(printed.status.success());
-    let committed = fs::read_to_string(scenarios().join("scenario.schema.json")).unwrap_or_default();
-    assert!(
-        committed == String::from_utf8(printed.stdout).unwrap(),
-        "the keys of scenarios have changed; write the schema anew with\n    cargo run -- schema > scenarios/scenario.schema.json"
-    );
+fn the_committed_schemas_are_what_the_program_prints() {
+    for (of, file) in [
+        ("scenario", "scenarios/scenario.schema.json"),
+        ("report", "reports/report.schema.json"),
+    ] {
+        let printed = Command::new(PROGRAM).args(["schema", of]).output().unwrap();
+        assert!(printed.status.success());
+        let committed = fs::read_to_string(root().join(file)).unwrap_or_default();
+        assert!(
+            committed == String::from_utf8(printed.stdout).unwrap(),
+            "keys have changed; write the schema anew with\n    cargo run -- schema {of} > {file}"
+        );
+    }
+}
+
+#[test]
+fn of_scenarios_is_the_schema_that_is_meant_without_a_word() {
+    let printed = |arguments: &[&str]| Command::new(PROGRAM).args(arguments).output().unwrap().stdout;
+    assert_eq!(printed(&["schema"]), printed(&["schema", "scenario"]));
+}
+
+/// The schema of reports and the committed one.
+fn report() -> (Value, Value) {
+    let read = |file: &str| serde_json::from_str(&fs::read_to_string(root().join(file)).unwrap()).unwrap();
+    (read("reports/report.schema.json"), read("reports/sample/report.json"))
+}
+
+/// What the schema has against a report.
+fn problems(schema: &Value, report: &Value) -> Vec<String> {
+    let validator = jsonschema::draft7::new(schema).unwrap();
+    let problems = validator.iter_errors(report);
+    problems
+        .map(|error| format!("{}: {error}", error.instance_path()))
+        .collect()
+}
+
+/// Puts a key that nobody knows into every object.
+fn add_a_key(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            object.values_mut().for_each(add_a_key);
+            object.insert("a key of tomorrow".into(), json!(1));
+        }
+        Value::Array(array) => array.iter_mut().for_each(add_a_key),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_committed_report_is_valid_and_stays_so_when_keys_are_added() {
+    let (schema, report) = report();
+    assert_eq!(problems(&schema, &report), Vec::<String>::new());
+    let mut tomorrow = report;
+    // Maps from names to values take values of their kind: there a number may be added.
+    add_a_key(&mut tomorrow);
+    let problems: Vec<String> = problems(&schema, &tomorrow)
+        .into_iter()
+        .filter(|problem| !problem.starts_with("/run/labels/") && !problem.contains("/counters/"))
+        .collect();
+    assert_eq!(problems, Vec::<String>::new());
+}
+
+#[test]
+fn what_readers_rely_on_is_required() {
+    let (schema, report) = report();
+    for (pointer, wrong) in [
+        ("/schema", json!("loadgate.report/2")),
+        ("/verdict", json!("good")),
+        ("/exit_code", json!("3")),
+        ("/run/started", Value::Null),
+        ("/comparisons/0/verdict", json!("perhaps")),
+        ("/comparisons/0/interval", json!([1])),
+        ("/steps/0/response_time/p99", json!("6 ms")),
+        ("/steps/0/response_time/hdr", Value::Null),
+        ("/artifacts/0/sha256", json!(7)),
+    ] {
+        let mut changed = report.clone();
+        *changed.pointer_mut(pointer).unwrap() = wrong;
+        assert!(!problems(&schema, &changed).is_empty(), "{pointer}");
+    }
+    let mut unknown = report.clone();
+    for figure in ["p99", "max", "mean"] {
+        unknown["steps"][0]["response_time"][figure] = Value::Null;
+    }
+    unknown["baseline"] = Value::Null;
+    unknown["comparisons"][0]["verdict"] = Value::Null;
+    assert_eq!(problems(&schema, &unknown), Vec::<String>::new(), "the unknown is null");
+    let mut less = report;
+    less.as_object_mut().unwrap().remove("steps");
+    assert!(!problems(&schema, &less).is_empty());
 }
 
 #[test]
@@ -113,12 +200,13 @@ fn every_key_has_a_description() {
             }
         }
     }
-    let schema = committed();
-    let mut missing = Vec::new();
-    check(&schema, "scenario", &mut missing);
-    for (name, definition) in schema["definitions"].as_object().unwrap() {
-        check(definition, name, &mut missing);
+    for (of, schema) in [("scenario", committed()), ("report", report().0)] {
+        let mut missing = Vec::new();
+        check(&schema, of, &mut missing);
+        for (name, definition) in schema["definitions"].as_object().unwrap() {
+            check(definition, name, &mut missing);
+        }
+        assert!(missing.is_empty(), "{missing:?}");
+        assert_eq!(schema["$schema"], json!("http://json-schema.org/draft-07/schema#"));
     }
-    assert!(missing.is_empty(), "{missing:?}");
-    assert_eq!(schema["$schema"], json!("http://json-schema.org/draft-07/schema#"));
 }

@@ -48,8 +48,23 @@ pub(super) enum Verb {
     Calibrate(CalibrateArgs),
     /// Start the built-in service to try things on
     Demo(DemoArgs),
-    /// Print the JSON Schema of scenarios, for editors
-    Schema,
+    /// Print a JSON Schema: of scenarios, for editors, or of report.json
+    Schema(SchemaArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SchemaArgs {
+    /// Of what
+    #[arg(value_enum, default_value = "scenario")]
+    pub(super) of: SchemaOf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum SchemaOf {
+    /// Scenario files
+    Scenario,
+    /// report.json, which --format json prints too
+    Report,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

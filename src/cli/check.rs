@@ -1,12 +1,12 @@
 //! `loadgate check` and `loadgate schema`.
 
 use super::{
-    args::CheckArgs,
+    args::{CheckArgs, SchemaArgs, SchemaOf},
     exit::{Exit, Failure},
     print::Console,
     run::compile,
 };
-use crate::scenario;
+use crate::{report, scenario};
 
 /// Reports every problem of every file.
 pub(super) fn check(args: &CheckArgs, console: &Console) -> Result<Exit, Failure> {
@@ -32,9 +32,13 @@ pub(super) fn check(args: &CheckArgs, console: &Console) -> Result<Exit, Failure
     Ok(worst)
 }
 
-/// Prints the JSON Schema.
-pub(super) fn schema(console: &Console) -> Result<Exit, Failure> {
-    let text = serde_json::to_string_pretty(&scenario::json_schema()).map_err(Failure::unexpected)?;
+/// Prints a JSON Schema.
+pub(super) fn schema(args: &SchemaArgs, console: &Console) -> Result<Exit, Failure> {
+    let schema = match args.of {
+        SchemaOf::Scenario => scenario::json_schema(),
+        SchemaOf::Report => report::json_schema(),
+    };
+    let text = serde_json::to_string_pretty(&schema).map_err(Failure::unexpected)?;
     console.result(&text);
     Ok(Exit::Pass)
 }

@@ -63,6 +63,6 @@ fn perform(verb: Verb, console: &Console) -> Result<Exit, Failure> {
         Verb::Changes(args) => changes::changes_of(&args, console),
         Verb::Calibrate(args) => calibrate::calibrate(&args, console),
         Verb::Demo(args) => demo::demo(&args, console),
-        Verb::Schema => check::schema(console),
+        Verb::Schema(args) => check::schema(&args, console),
     }
 }

@@ -63,7 +63,7 @@ use crate::{
 };
 
 /// The answer, from best to worst: of several findings the worst decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// No limit is broken.
@@ -101,7 +101,7 @@ pub struct Comparison {
 }
 
 /// One precondition of a measurement.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Check {
     /// Stable name: `send-lag`, `accounting`.
     pub id: String,

@@ -28,14 +28,14 @@ pub const SCHEMA: &str = "loadgate.report/1";
 /// `report.json`: a run and its comparison, for machines.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Document {
-    /// [`SCHEMA`].
+    /// The format and its major version; readers refuse another.
+    #[schemars(extend("const" = SCHEMA))]
     pub schema: &'static str,
     /// The version of loadgate that wrote it.
     pub loadgate: &'static str,
     /// What was run.
     pub run: RunSummary,
     /// The worst of all findings.
-    #[schemars(with = "String", extend("enum" = ["pass", "warning", "inconclusive", "critical", "invalid"]))]
     pub verdict: Verdict,
     /// The exit code that goes with the verdict.
     pub exit_code: u8,
@@ -56,16 +56,12 @@ pub struct Document {
     /// One entry per measured step, in the order of the scenario.
     pub steps: Vec<StepEntry>,
     /// The variants, the reference first; empty where there are none.
-    #[schemars(with = "Vec<BTreeMap<String, serde_json::Value>>")]
     pub variants: Vec<Variant>,
     /// Whether the variants gave the same answers; `null` where there are none.
-    #[schemars(with = "Option<BTreeMap<String, serde_json::Value>>")]
     pub equivalence: Option<Equivalence>,
     /// What the targets used that loadgate started, by window of load.
-    #[schemars(with = "Vec<BTreeMap<String, serde_json::Value>>")]
     pub resources: Vec<Resources>,
     /// What PostgreSQL was seen doing while load ran.
-    #[schemars(with = "Vec<BTreeMap<String, serde_json::Value>>")]
     pub activity: Vec<TargetActivity>,
     /// What passed the links between clients and targets; absent where there were none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -87,10 +83,8 @@ pub struct Document {
     /// The timeline, all steps together.
     pub intervals: Intervals,
     /// Where it was measured.
-    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
     pub environment: Environment,
     /// The systems under test.
-    #[schemars(with = "Vec<BTreeMap<String, serde_json::Value>>")]
     pub targets: Vec<Target>,
     /// The files written beside this one.
     pub artifacts: Vec<Artifact>,
@@ -104,7 +98,7 @@ pub struct RunSummary {
     /// Name of the scenario.
     pub scenario: String,
     /// Start of the measured window (UTC).
-    #[schemars(with = "String")]
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub started: Timestamp,
     /// Length of the measured window in seconds.
     pub duration_s: f64,
@@ -146,7 +140,6 @@ pub struct Validity {
     /// Share of its cores that the generator used, 0 to 1.
     pub generator_cpu: Option<f64>,
     /// Each condition.
-    #[schemars(with = "Vec<BTreeMap<String, serde_json::Value>>")]
     pub checks: Vec<Check>,
 }
 
@@ -173,7 +166,7 @@ pub struct BaselineSummary {
     /// In how many sessions these were measured; 0 where they are of another class of machine.
     pub sessions: usize,
     /// Start of its run (UTC).
-    #[schemars(with = "String")]
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub started: Timestamp,
     /// Its commit, where known.
     pub commit: Option<String>,
@@ -194,12 +187,13 @@ pub struct ComparisonEntry {
     pub id: String,
     /// The step; `null` means all together.
     pub step: Option<String>,
+    /// The variant that is judged beside the first one; `null` where there are none.
+    pub variant: Option<String>,
     /// Key of the metric in scenarios.
     pub metric: &'static str,
-    /// Unit of `baseline`, `candidate` and absolute limits: `us`, `share` or `per_s`.
+    /// Unit of `baseline`, `candidate` and absolute limits: `us`, `share`, `per_s` or `count`.
     pub unit: &'static str,
     /// Which direction is better.
-    #[schemars(with = "String", extend("enum" = ["lower", "higher"]))]
     pub better: Better,
     /// Value of the baseline.
     pub baseline: Option<f64>,
@@ -212,15 +206,12 @@ pub struct ComparisonEntry {
     /// What it was judged by.
     pub limits: Limits,
     /// `null`: not judged, for want of a baseline.
-    #[schemars(with = "Option<String>")]
     pub verdict: Option<Verdict>,
     /// Of variants: `no_change`, `improved` (both pass) or `unconfirmed` (a warning that was critical at first).
-    #[schemars(with = "Option<String>")]
     pub label: Option<Label>,
     /// The finding in one sentence.
     pub reason: String,
     /// Where the limit was written.
-    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
     pub source: Source,
 }
 
@@ -318,13 +309,10 @@ pub struct StepEntry {
     /// What was counted per operation before the load, by metric.
     pub counters: BTreeMap<&'static str, CounterEntry>,
     /// What its databases executed for it, where that was counted.
-    #[schemars(with = "Vec<BTreeMap<String, serde_json::Value>>")]
     pub statements: Vec<StatementCensus>,
     /// How its databases performed the scenario's own statements, where that was asked.
-    #[schemars(with = "Vec<BTreeMap<String, serde_json::Value>>")]
     pub plans: Vec<StatementPlan>,
     /// Its queries at two sizes; `null` where only one was counted.
-    #[schemars(with = "Option<BTreeMap<String, serde_json::Value>>")]
     pub growth: Option<Growth>,
 }
 
@@ -520,6 +508,8 @@ pub struct LatencyEntry {
     pub unit: &'static str,
     /// How many values.
     pub count: u64,
+    /// All values together, exact.
+    pub sum: Option<f64>,
     /// Smallest.
     pub min: Option<f64>,
     /// Arithmetic mean, from an exact sum.

@@ -123,11 +123,21 @@ pub(super) fn rename(run: &mut Run, comparison: &mut Comparison, text: &str) {
             error.example = Some(text.into());
         }
     }
+    let environment = &mut run.environment;
+    (environment.commit, environment.branch) = (Some(text.into()), Some(text.into()));
     comparison.sentence = text.into();
     comparison.reasons = vec![text.into()];
     comparison.notes = vec![text.into()];
+    if let Some(baseline) = &mut comparison.baseline {
+        (baseline.name, baseline.run_id) = (text.into(), text.into());
+        (baseline.commit, baseline.branch) = (Some(text.into()), Some(text.into()));
+    }
+    for check in &mut comparison.checks {
+        (check.id, check.text) = (text.into(), text.into());
+    }
     for judgement in &mut comparison.judgements {
         (judgement.step, judgement.reason, judgement.id) = (Some(format!("{text}0")), text.into(), text.into());
+        judgement.source.file = text.into();
     }
 }
 

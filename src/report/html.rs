@@ -1,4 +1,6 @@
-//! The page: one file that asks for nothing, with the charts inside.
+//! The page, in two forms: as one file that asks for nothing, with the charts
+//! inside; and with a style sheet and pictures beside it, for viewers whose
+//! content policy forbids style and pictures inside of a page.
 //!
 //! The words are in `templates/report.html`, the looks in
 //! `templates/report.css`. Names are escaped by askama; only our own SVG and
@@ -29,6 +31,17 @@ use crate::{
 /// A scenario's text is shown up to this many characters.
 const LONGEST_SCENARIO: usize = 100_000;
 
+/// The style sheet of [`Pages::linked`].
+pub(super) const STYLE: &str = include_str!("../../templates/report.css");
+
+/// The page in both forms.
+pub(super) struct Pages {
+    /// One file with all inside.
+    pub(super) alone: String,
+    /// With the style sheet and the charts beside it: no style, script or SVG inside.
+    pub(super) linked: String,
+}
+
 /// Fills in the page.
 ///
 /// # Errors
@@ -39,11 +52,12 @@ pub(super) fn render(
     [shown, beside]: [Option<&Run>; 2],
     document: &Document,
     scene: &Scene<'_>,
-) -> Result<String, askama::Error> {
+) -> Result<Pages, askama::Error> {
     let (passing, gates) = tables::gates(comparison)
         .into_iter()
         .partition(|gate| gate.verdict == Some(Verdict::Pass));
-    let page = Page {
+    let mut page = Page {
+        alone: true,
         scenario: printable(&run.scenario, NAME),
         shape: words::shape(Some(comparison.verdict)),
         word: words::word(Some(comparison.verdict)),
@@ -98,12 +112,17 @@ pub(super) fn render(
         fonts: fonts(),
         dark: chart::dark_css(),
     };
-    page.render()
+    let alone = page.render()?;
+    page.alone = false;
+    let linked = page.render()?;
+    Ok(Pages { alone, linked })
 }
 
 #[derive(Template)]
 #[template(path = "report.html")]
 struct Page<'a> {
+    /// Whether it is one file.
+    alone: bool,
     scenario: String,
     shape: char,
     word: &'static str,
@@ -157,9 +176,10 @@ struct SearchSection {
     rates: Vec<RateRow>,
 }
 
-/// A chart in both shapes; the style sheet shows the one that fits.
+/// A chart in both shapes, of which the style sheet shows the one that fits, and as a file.
 struct Figure {
     title: String,
+    path: String,
     shapes: [Shape; 2],
 }
 
@@ -180,6 +200,7 @@ impl Figure {
                 elements: picture.elements.clone(),
             }),
             title: wide.title,
+            path: chart.path(),
         }
     }
 }

@@ -114,6 +114,7 @@ fn comparison_entry(judgement: &Judgement) -> ComparisonEntry {
     ComparisonEntry {
         id: judgement.id.clone(),
         step: judgement.step.clone(),
+        variant: judgement.variant.clone(),
         metric: judgement.metric.name,
         unit: unit_key(unit),
         better: judgement.better,
@@ -269,6 +270,7 @@ pub(super) fn latency_entry(latency: &Latency) -> LatencyEntry {
     LatencyEntry {
         unit: "us",
         count: latency.count(),
+        sum: (!latency.is_empty()).then(|| micros(latency.sum_ns as f64)),
         min: latency.min().map(micros),
         mean: latency.mean().map(micros),
         p50: at(0.5),

@@ -1,4 +1,4 @@
-//! Renderings of a [`Run`] and its [`Comparison`]: JSON, text, charts, a page.
+//! Renderings of a [`Run`] and its [`Comparison`]: for people, for programs, for CI.
 //!
 //! A report decides nothing. Figures for display are read from the run's
 //! histograms; verdicts, changes and intervals are the comparison's. The
@@ -10,22 +10,36 @@
 //! tables    document → cells, shared by text and page
 //! text      the summary for a terminal
 //! chart     the pictures, as PNG and SVG
-//! html      the page
+//! html      the page, as one file and as one of several
+//! summary   what a reviewer must see, as Markdown
+//! junit     limits as test cases
+//! openmetrics, hlog, badge   figures for GitLab, the HdrHistogram tools, shields.io
+//! bundle    all of it in one archive
+//! files     which of them stand in a directory, in which order
+//! schema    the JSON Schema of report.json
 //! history   runs in a row, as text and JSON
 //! ```
 
+mod badge;
+mod bundle;
 mod calibration;
 mod chart;
 mod counted;
 pub mod document;
 #[cfg(test)]
 mod example;
+mod files;
 mod history;
+mod hlog;
 mod html;
 mod json;
+mod junit;
 mod links;
+mod openmetrics;
 mod pools;
+mod schema;
 mod seen;
+mod summary;
 mod tables;
 mod text;
 mod timeline;
@@ -34,14 +48,13 @@ mod words;
 
 use std::path::{Path, PathBuf};
 
+use self::chart::Format;
 pub use self::{
     chart::PngError,
+    files::write,
     history::{history_json, history_text},
     json::document,
-};
-use self::{
-    chart::{Chart, Format, Scene},
-    document::Artifact,
+    schema::json_schema,
 };
 use crate::{
     baseline::Calibration,
@@ -72,60 +85,17 @@ pub enum ReportError {
     /// The page could not be filled in.
     #[error("{PAGE}: {0}")]
     Page(#[from] askama::Error),
+    /// Another file could not be rendered.
+    #[error("{file}: {reason}")]
+    Render {
+        /// Which one.
+        file: &'static str,
+        /// Why.
+        reason: String,
+    },
     /// The document could not be serialised.
     #[error("{DOCUMENT}: {0}")]
     Json(#[from] serde_json::Error),
-}
-
-/// Writes every file of a report into a directory, each whole or not at all; gives their paths.
-///
-/// `report.json` comes last, so that where it stands the others do too.
-///
-/// # Errors
-/// When a file cannot be rendered or written.
-pub fn write(
-    out: &Path,
-    run: &Run,
-    comparison: &Comparison,
-    baseline: Option<&Run>,
-    exit_code: u8,
-) -> Result<Vec<PathBuf>, ReportError> {
-    // The charts of variants show one beside the reference.
-    let views = views(run, comparison);
-    let (shown, beside) = match &views {
-        Some((_, [reference, candidate])) => (candidate, Some(reference)),
-        None => (run, baseline),
-    };
-    let scene = Scene::new(shown, comparison, beside);
-    let scene = match &views {
-        Some((names, _)) => scene.between(*names),
-        None => scene,
-    };
-    let mut files = Files {
-        out,
-        artifacts: Vec::new(),
-    };
-    for chart in Chart::of(run) {
-        let png = scene.draw(chart, Format::Wide).png();
-        let png = png.map_err(|source| ReportError::Chart {
-            chart: chart.name(),
-            source,
-        })?;
-        files.write(&format!("charts/{}.png", chart.name()), &png)?;
-    }
-    let document = json::document(run, comparison, exit_code, files.artifacts.clone());
-    let page = html::render(run, comparison, [Some(shown), beside], &document, &scene)?;
-    files.write(PAGE, page.as_bytes())?;
-    let document = document::Document {
-        artifacts: files.artifacts.clone(),
-        ..document
-    };
-    files.write(DOCUMENT, (serde_json::to_string(&document)? + "\n").as_bytes())?;
-    Ok(files
-        .artifacts
-        .iter()
-        .map(|artifact| out.join(&artifact.path))
-        .collect())
 }
 
 /// The content of `report.json` where no files are written.
@@ -172,39 +142,6 @@ pub fn write_history(out: &Path, history: &History) -> Result<PathBuf, ReportErr
     let path = out.join(HISTORY_CHART);
     run::write_atomically(&path, &png)?;
     Ok(path)
-}
-
-/// The reference and the variant that is shown beside it, with their names: that of the worst finding, else the last.
-fn views<'r>(run: &'r Run, comparison: &Comparison) -> Option<([&'r str; 2], [Run; 2])> {
-    let worst = comparison
-        .judgements
-        .iter()
-        .find_map(|judgement| judgement.variant.as_deref());
-    let found = run
-        .variants
-        .iter()
-        .position(|variant| Some(variant.name.as_str()) == worst);
-    let shown = found.or(run.variants.len().checked_sub(1))?;
-    let names = [&run.variants[0].name, &run.variants[shown].name].map(String::as_str);
-    Some((names, [run.of_variant(0)?, run.of_variant(shown)?]))
-}
-
-/// The files written so far.
-struct Files<'a> {
-    out: &'a Path,
-    artifacts: Vec<Artifact>,
-}
-
-impl Files<'_> {
-    fn write(&mut self, path: &str, bytes: &[u8]) -> Result<(), StoreError> {
-        run::write_atomically(&self.out.join(path), bytes)?;
-        self.artifacts.push(Artifact {
-            path: path.into(),
-            sha256: run::hash(bytes),
-            bytes: bytes.len() as u64,
-        });
-        Ok(())
-    }
 }
 
 #[cfg(test)]

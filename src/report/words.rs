@@ -4,9 +4,11 @@
 //! them: control characters (which would drive a terminal) and direction marks
 //! (which would reorder a line) never pass [`printable`].
 
+use std::collections::BTreeSet;
+
 use crate::{
     comparison::{Judgement, Reference, Verdict},
-    run::{Build, Load, Model, Run},
+    run::{self, Build, Load, Model, Run},
     threshold::Limit,
     units,
 };
@@ -39,7 +41,40 @@ pub(super) fn printable(text: &str, longest: usize) -> String {
         count += 1;
     }
     out.truncate(out.trim_end().len());
-    out
+    without_commands(&out)
+}
+
+/// Build servers take lines that begin with `::` or hold `##[` for commands to them.
+fn without_commands(line: &str) -> String {
+    let line = line.replace("##[", "# #[").replace(" ::", " : :");
+    match line.strip_prefix("::") {
+        Some(rest) => format!(": :{rest}"),
+        None => line,
+    }
+}
+
+/// The text, printable and bounded, where names that differ must stay different: with a hash where something is lost.
+pub(super) fn distinct(text: &str) -> String {
+    let shown = printable(text, 2 * NAME);
+    if shown == text {
+        return shown;
+    }
+    let hash = run::hash(text.as_bytes());
+    format!("{shown} {}", &hash[..8]).trim_start().to_owned()
+}
+
+/// Makes names that repeat unique: the second becomes `…#2`.
+pub(super) fn number_repeated<'n>(names: impl IntoIterator<Item = &'n mut String>) {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        let mut unique = name.clone();
+        let mut number = 1;
+        while !seen.insert(unique.clone()) {
+            number += 1;
+            unique = format!("{name}#{number}");
+        }
+        *name = unique;
+    }
 }
 
 /// Text of several lines, without characters that steer the display other than line ends and tabs.
@@ -53,6 +88,7 @@ pub(super) fn printable_lines(text: &str, longest: usize) -> String {
 /// Direction marks, joiners and other characters without a picture of their own.
 fn steers(c: char) -> bool {
     matches!(c, '\u{061C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
+        || matches!(c, '\u{FFF9}'..='\u{FFFB}' | '\u{FFFE}' | '\u{FFFF}' | '\u{E0000}'..='\u{E007F}')
 }
 
 /// The shape that stands beside a verdict's word, so that colour never stands alone.
@@ -242,6 +278,26 @@ mod tests {
         assert_eq!(printable(&"x".repeat(10_000), 5), "xxxx…");
         assert_eq!(printable("abcde", 5), "abcde");
         assert_eq!(printable_lines("a\n\u{1b}b\u{202e}", 99), "a\nb");
+    }
+
+    #[test]
+    fn nothing_is_a_command_to_a_build_server() {
+        assert_eq!(
+            printable("::error::a::b ::set-x ##[group]", 48),
+            ": :error::a::b : :set-x # #[group]"
+        );
+        assert_eq!(printable("[::1]:80 x::int", 48), "[::1]:80 x::int");
+    }
+
+    #[test]
+    fn names_that_differ_stay_different() {
+        let long = ["x".repeat(10_000), "x".repeat(9_999)];
+        assert_eq!(distinct("order by id"), "order by id");
+        assert_ne!(distinct(&long[0]), distinct(&long[1]));
+        assert_ne!(distinct("a\nb"), distinct("a b"));
+        let mut names = ["a", "a", "a#2", "a"].map(String::from);
+        number_repeated(&mut names);
+        assert_eq!(names, ["a", "a#2", "a#2#2", "a#3"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 /// What was seen from the outside.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Activity {
     /// How often it was looked at who works on what.
     pub samples: u64,
@@ -26,7 +26,7 @@ pub struct Activity {
 }
 
 /// What was seen in the database of one target.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct TargetActivity {
     /// Name of the target.
     pub target: String,
@@ -61,7 +61,7 @@ impl Activity {
 }
 
 /// Something that happened beside the load.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Event {
     /// Seconds since the measured window began.
     pub at_s: f64,

@@ -59,7 +59,7 @@ impl Count {
 }
 
 /// What one statement cost, as its server counted.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct StatementCensus {
     /// Name of the target.
     pub target: String,
@@ -74,7 +74,7 @@ pub struct StatementCensus {
 }
 
 /// The plan of a statement of a step.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct StatementPlan {
     /// The statement as written.
     pub sql: String,
@@ -83,7 +83,7 @@ pub struct StatementPlan {
 }
 
 /// The same operation about few and about many records.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Growth {
     /// The two numbers of records.
     pub records: [u64; 2],

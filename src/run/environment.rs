@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Machine, system, program and repository of a run. `None` means unknown.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Environment {
     /// Operating system and its release.
     pub os: Option<String>,

@@ -39,7 +39,7 @@ pub enum Model {
 /// What became of every flow start that was due in the measured window.
 ///
 /// `scheduled = completed + failed + dropped + unfinished`, always.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Accounting {
     /// Flow starts that were due.
     pub scheduled: u64,

@@ -12,7 +12,7 @@ use super::hash;
 const DEEPEST_SHOWN: usize = 60;
 
 /// A plan as it was executed once.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Plan {
     /// The same for plans that do the same in the same order: node types, joins and relations, but not
     /// which index, nor what it cost. 16 hex digits.
@@ -21,11 +21,12 @@ pub struct Plan {
     pub nodes: Vec<PlanNode>,
     /// Of the root with everything below.
     buffers: u64,
+    /// Pages of temporary files written, in all.
     temp_blocks: u64,
 }
 
 /// A node of a plan.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PlanNode {
     /// Nodes above it.
     pub depth: usize,

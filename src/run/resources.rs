@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// What the processes of one target used in one window of load.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Resources {
     /// Name of the target.
     pub target: String,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Build;
 
 /// A system under test as it presented itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Target {
     /// Name from the scenario.
     pub name: String,
@@ -34,7 +34,7 @@ pub struct Target {
 }
 
 /// A database that was made for the run.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Database {
     /// Of a private server: `ci` or `durable`.
     pub profile: Option<String>,

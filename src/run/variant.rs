@@ -8,7 +8,7 @@ use super::{Accounting, Breaker, Interval, StepAttempts, StepInterval, Transitio
 pub const MOST_VARIANTS: usize = 16;
 
 /// One of several ways in which the work was done.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Variant {
     /// Name from the scenario; the first is the reference.
     pub name: String,
@@ -34,7 +34,7 @@ pub struct Slice {
 }
 
 /// What a managed process was built from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Build {
     /// The revision as written: `main`.
     pub revision: String,
@@ -45,7 +45,7 @@ pub struct Build {
 }
 
 /// Whether the variants gave the same answers to the same inputs, before any load.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Equivalence {
     /// Answers that were compared, per pair of variants.
     pub compared: u64,
@@ -56,7 +56,7 @@ pub struct Equivalence {
 }
 
 /// An input on which a variant gave another answer than the reference.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Difference {
     /// Name of the variant.
     pub variant: String,

@@ -1,8 +1,8 @@
 //! Compiling as a whole, from the text of a scenario.
 
 mod fingerprints;
-mod modes;
 mod links;
+mod modes;
 mod nonsense;
 mod persistence;
 mod pools;

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// A pass that says more, or a warning that wanted to be more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Label {
     /// Even a change worth a warning is ruled out.

@@ -56,6 +56,11 @@ impl Chart {
         Self::ALWAYS.into_iter().chain(search).collect()
     }
 
+    /// Path of the file inside a report's directory.
+    pub(super) fn path(self) -> String {
+        format!("charts/{}.png", self.name())
+    }
+
     /// Name of the file, without extension.
     pub(super) fn name(self) -> &'static str {
         match self {
