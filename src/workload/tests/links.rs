@@ -50,7 +50,7 @@ fn a_link_is_read_in_numbers() {
 
 #[test]
 fn a_link_that_only_counts_changes_no_fingerprint() {
-    let print = |text: &str| compiled(text).fingerprint.flows.clone();
+    let print = |text: &str| compiled(text).fingerprint.flows;
     let none = print(&scenario("postgres = \"postgres://h/d\"", ""));
     assert_eq!(print(&linked("{}")), none);
     assert_ne!(print(&linked("{ delay = \"1ms\" }")), none);
