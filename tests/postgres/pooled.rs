@@ -127,9 +127,10 @@ fn idle_connections_are_closed_while_load_goes_on() {
         statement,
     );
     let pool = pool(&run);
+    // Not the last: the window has ended then, and connections are being closed.
     let open = |at: usize| pool.samples[at].used + pool.samples[at].free;
     assert_eq!(
-        (open(0) >= 2, open(pool.samples.len() - 1)),
+        (open(0) >= 2, open(pool.samples.len() - 2)),
         (true, 2),
         "{:?}",
         pool.samples
