@@ -187,6 +187,7 @@ pub async fn drive(
     };
     let window = measure(plan, &mut workers, collector, t0, &mut look).await;
     on_event(Event::Ended);
+    workers.let_go();
     workers.drained(collector).await;
     let last_end = workers.end().await?;
     // What was cut off must not stand in the way of what comes next.

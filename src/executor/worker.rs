@@ -14,7 +14,7 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep, sleep_until, timeout},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     Event, Plan,
@@ -79,6 +79,8 @@ pub(super) struct Workers {
     /// Threads that have reached the end of the current phase, counted over all phases.
     ready: watch::Receiver<usize>,
     window_closed: CancellationToken,
+    /// As long as it is there, pools are left open for whoever looks at the end of the window.
+    pools_kept: Option<DropGuard>,
     window: Option<Duration>,
     attack: Option<Attack>,
     drain: Duration,
@@ -103,6 +105,7 @@ impl Workers {
         let (report_ready, ready) = watch::channel(0);
         let window_closed = CancellationToken::new();
         let over = window_closed.clone();
+        let let_go = CancellationToken::new();
         let (course, attack) = closed::prepare(plan, sessions(profile), count, over).unzip();
         let report_ready = Arc::new(report_ready);
         let mut threads = Vec::new();
@@ -113,6 +116,7 @@ impl Workers {
                 plan: plan.clone(),
                 phases: phases.clone(),
                 ready: Arc::clone(&report_ready),
+                let_go: let_go.clone(),
             };
             let (course, recorder) = (course.clone(), RefCell::new(collector.recorder()));
             let mut runtime = runtime::Builder::new_current_thread();
@@ -127,6 +131,7 @@ impl Workers {
                         None => worker.open(recorder).await,
                         Some(course) => worker.closed(&course, recorder).await,
                     };
+                    worker.let_go.cancelled().await;
                     pools.close().await;
                     finished
                 });
@@ -142,6 +147,7 @@ impl Workers {
             phase,
             ready,
             window_closed,
+            pools_kept: Some(let_go.drop_guard()),
             window,
             attack,
             drain: plan.load.drain,
@@ -215,6 +221,11 @@ impl Workers {
         self.window_closed.cancel();
     }
 
+    /// The end of the window has been looked at: pools may be closed.
+    pub(super) fn let_go(&mut self) {
+        self.pools_kept = None;
+    }
+
     /// Waits until all recorders have handed over, for a little longer than the drain may take.
     pub(super) async fn drained(&self, collector: &mut Collector) {
         let all = async {
@@ -227,7 +238,8 @@ impl Workers {
     }
 
     /// Joins the threads; when the last pass ended.
-    pub(super) async fn end(self) -> Result<Finished, WorkerError> {
+    pub(super) async fn end(mut self) -> Result<Finished, WorkerError> {
+        self.let_go();
         if let Some(attack) = self.attack {
             attack.stop().await;
         }
@@ -249,6 +261,7 @@ struct Worker {
     plan: Plan,
     phases: watch::Receiver<Phase>,
     ready: Arc<watch::Sender<usize>>,
+    let_go: CancellationToken,
 }
 
 impl Worker {
