@@ -24,6 +24,8 @@ mod kinds;
 mod links;
 #[path = "trial/modes.rs"]
 mod modes;
+#[path = "trial/outage.rs"]
+mod outage;
 #[path = "trial/overload.rs"]
 mod overload;
 #[path = "trial/poolers.rs"]

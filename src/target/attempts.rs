@@ -124,6 +124,7 @@ impl Spent {
         reply.start = self.start;
         let phases = &mut reply.phases;
         for (into, before) in [
+            (&mut phases.acquire, self.phases.acquire),
             (&mut phases.connect, self.phases.connect),
             (&mut phases.tls, self.phases.tls),
             (&mut phases.first_byte, self.phases.first_byte),
