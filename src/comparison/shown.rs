@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::paired::{Pairing, StepOf, Stored, study};
+use super::paired::{Pairing, StepOf, Stored, epochs, study};
 use crate::{
     metric::{self, Metric},
     run::{Conduct, Interval, MOST_VARIANTS, Run, Slice},
@@ -46,7 +46,8 @@ pub struct Shown {
 pub(super) fn shown(run: &Run) -> Vec<Shown> {
     let candidates = 1..run.variants.len().min(MOST_VARIANTS);
     let (mut shown, mut p) = (Vec::new(), Vec::new());
-    for (change, chance) in candidates.flat_map(|candidate| of_candidate(run, candidate)) {
+    let stored = Stored::new(run);
+    for (change, chance) in candidates.flat_map(|candidate| of_candidate(run, &stored, candidate)) {
         shown.push(change);
         p.push(chance);
     }
@@ -57,26 +58,26 @@ pub(super) fn shown(run: &Run) -> Vec<Shown> {
 }
 
 /// Each with the two-sided p value of "there is no change".
-fn of_candidate(run: &Run, candidate: usize) -> Vec<(Shown, f64)> {
-    let stored = Stored::new(run);
+fn of_candidate(run: &Run, stored: &Stored, candidate: usize) -> Vec<(Shown, f64)> {
     let steps: Vec<StepOf> = stored
         .pairing(run)
         .steps
         .iter()
         .map(|step| beside(step, candidate))
         .collect();
+    let thresholds = not_limited(run, &steps);
+    if thresholds.is_empty() {
+        return Vec::new();
+    }
     let slices = run.intervals.iter().filter_map(|interval| as_pair(interval, candidate));
     let intervals: Vec<Interval> = slices.collect();
-    let epochs = intervals.iter().filter_map(|interval| interval.slice);
-    let epochs = epochs.map(|slice| slice.epoch + 1).max().unwrap_or(0);
     let variants = [0, candidate].map(|variant| run.variants[variant].name.clone());
     // All epochs count, and are looked at once.
     let conduct = Conduct {
-        looks: vec![epochs],
+        looks: vec![epochs(&intervals, None)],
         confirmation: None,
         ..stored.conduct.clone()
     };
-    let thresholds = not_limited(run, &steps);
     let pairing = Pairing {
         thresholds: &thresholds,
         variants: &variants,

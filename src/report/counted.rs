@@ -115,7 +115,7 @@ fn plans(run: &Run, census: &Census) -> Vec<PlanRow> {
             let before = reference.and_then(|reference| counterpart(&reference.plans, sql, at, counted.plans.len()));
             let differences = before.map_or_else(Vec::new, |before| before.plan.differences(plan));
             rows.push(PlanRow {
-                step: printable(&step.label(), NAME),
+                step: words::label(step.variant.as_deref(), &step.name),
                 summary: summary(plan),
                 differences: differences.iter().map(|text| printable(text, SENTENCE)).collect(),
                 text: words::printable_lines(&plan.lines().join("\n"), LONGEST_PLAN),
@@ -214,7 +214,7 @@ pub(super) fn differences(run: &Run) -> Option<(String, Vec<DifferenceRow>)> {
         ),
     };
     let rows = equivalence.differences.iter().map(|difference| DifferenceRow {
-        step: printable(&format!("{}: {}", difference.variant, difference.step), NAME),
+        step: words::label(Some(&difference.variant), &difference.step),
         input: printable(&difference.input, SENTENCE),
         answers: [&difference.reference, &difference.candidate].map(|answer| printable(answer, SENTENCE)),
     });

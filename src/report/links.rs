@@ -1,7 +1,6 @@
 //! What passed the links between clients and targets, as a table.
 
 use super::{
-    seen,
     text::{lines, table},
     words::{self, SENTENCE, UNKNOWN, printable},
 };
@@ -69,7 +68,7 @@ fn row(link: &Link) -> LinkRow {
     let more = link.faults.len().saturating_sub(MOST_FAULTS);
     faults.extend((more > 0).then(|| format!("and {} more", words::count(more as u64))));
     LinkRow {
-        target: seen::label(link.variant.as_deref(), &link.target),
+        target: words::label(link.variant.as_deref(), &link.target),
         what: what(link),
         figures: [
             words::count(traffic.connections),

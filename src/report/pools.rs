@@ -3,7 +3,7 @@
 use super::{
     document::{PoolEntry, PoolGauges},
     json::latency_entry,
-    words::{self, NAME, printable},
+    words,
 };
 use crate::{
     run::{Latency, Pool, PoolSample, Run},
@@ -109,16 +109,12 @@ fn shown(pool: &PoolEntry) -> PoolRow {
         worst,
         ..
     } = pool;
-    let name = match &pool.variant {
-        Some(variant) => format!("{variant}: {}", pool.target),
-        None => pool.target.clone(),
-    };
     let time = |us: Option<f64>| super::tables::micros(us);
     let score = pool
         .health_score
         .map(|score| format!(" ({})", units::format_share(score)));
     PoolRow {
-        name: printable(&name, NAME),
+        name: words::label(pool.variant.as_deref(), &pool.target),
         cells: [
             format!("{}–{}", limits.min, limits.max),
             worst.used.map_or(words::UNKNOWN.to_owned(), words::count),

@@ -26,7 +26,7 @@ pub(super) struct UsedRow {
 pub(super) fn used(run: &Run) -> Vec<UsedRow> {
     let mut rows: Vec<(String, Resources)> = Vec::new();
     for used in &run.resources {
-        let name = label(used.variant.as_deref(), &used.target);
+        let name = words::label(used.variant.as_deref(), &used.target);
         match rows.iter_mut().find(|(known, _)| *known == name) {
             Some((_, sum)) => {
                 sum.cpu_s += used.cpu_s;
@@ -67,20 +67,13 @@ pub(super) struct SeenRow {
 /// The databases that were watched.
 pub(super) fn seen(run: &Run) -> Vec<SeenRow> {
     let row = |seen: &crate::run::TargetActivity| SeenRow {
-        target: label(seen.variant.as_deref(), &seen.target),
+        target: words::label(seen.variant.as_deref(), &seen.target),
         waits: waits(&seen.activity),
         counters: counters(&seen.activity.database),
         log: counters(&seen.activity.wal),
         events: events(&seen.activity),
     };
     run.activity.iter().map(row).collect()
-}
-
-pub(super) fn label(variant: Option<&str>, target: &str) -> String {
-    match variant {
-        Some(variant) => printable(&format!("{variant}: {target}"), NAME),
-        None => printable(target, NAME),
-    }
 }
 
 fn waits(activity: &Activity) -> String {

@@ -81,7 +81,7 @@ pub(super) struct ShownRow {
 /// The changes that no limit is about, those that stand out first.
 pub(super) fn shown(comparison: &Comparison) -> Vec<ShownRow> {
     let row = |shown: &Shown| ShownRow {
-        step: printable(&format!("{}: {}", shown.variant, shown.step), NAME),
+        step: words::label(Some(&shown.variant), &shown.step),
         metric: shown.metric.title,
         values: shown
             .values
@@ -107,10 +107,6 @@ pub(super) struct CacheRow {
 /// What the caches in front of steps did.
 pub(super) fn caches(document: &Document) -> Vec<CacheRow> {
     let row = |cache: &Cache| {
-        let variant = cache
-            .variant
-            .iter()
-            .map(|variant| format!("{}: ", printable(variant, NAME)));
         let counts = [
             cache.hits,
             cache.misses,
@@ -120,7 +116,7 @@ pub(super) fn caches(document: &Document) -> Vec<CacheRow> {
             cache.stale_reads,
         ];
         CacheRow {
-            step: variant.chain([printable(&cache.step, NAME)]).collect(),
+            step: words::label(cache.variant.as_deref(), &cache.step),
             ratio: cache
                 .hit_ratio()
                 .map_or(UNKNOWN.to_owned(), |ratio| format!("{:.1} %", 100.0 * ratio)),
@@ -191,7 +187,7 @@ pub(super) fn phases(document: &Document) -> Vec<PhaseRow> {
         ] {
             if latency.count > 0 {
                 rows.push(PhaseRow {
-                    step: printable(&step.label(), NAME),
+                    step: words::label(step.variant.as_deref(), &step.name),
                     phase,
                     count: words::count(latency.count),
                     times: [latency.p50, latency.p95, latency.p99, latency.max].map(micros),
@@ -227,7 +223,7 @@ pub(super) struct StepRow {
 /// The steps in the order of the scenario.
 pub(super) fn steps(document: &Document) -> Vec<StepRow> {
     let row = |step: &super::document::StepEntry| StepRow {
-        name: printable(&step.label(), NAME),
+        name: words::label(step.variant.as_deref(), &step.name),
         target: format!("{} · {}", step.protocol, printable(&step.target, NAME)),
         count: words::count(step.count),
         failed: words::count(step.failed),
@@ -296,7 +292,7 @@ pub(super) fn errors(document: &Document) -> Vec<ErrorRow> {
     all.sort_by_key(|(_, error)| std::cmp::Reverse(error.count));
     all.into_iter()
         .map(|(step, error)| ErrorRow {
-            step: printable(&step.label(), NAME),
+            step: words::label(step.variant.as_deref(), &step.name),
             class: error.class.to_string(),
             count: words::count(error.count),
             when: format!("{} … {}", words::seconds(error.first_s), words::seconds(error.last_s)),

@@ -87,7 +87,7 @@ pub(super) fn retry_rows(document: &Document) -> Vec<RetryRow> {
         let counts = [entry.attempts, entry.retries, entry.recovered, entry.exhausted].map(words::count);
         let [attempts, retries, recovered, exhausted] = counts;
         RetryRow {
-            step: labelled(entry.variant.as_deref(), &entry.name),
+            step: words::label(entry.variant.as_deref(), &entry.name),
             figures: [
                 attempts,
                 retries,
@@ -121,7 +121,7 @@ pub(super) fn breaker_rows(run: &Run) -> Vec<BreakerRow> {
 }
 
 fn guards(breaker: &Breaker) -> String {
-    let target = labelled(breaker.variant.as_deref(), &breaker.target);
+    let target = words::label(breaker.variant.as_deref(), &breaker.target);
     match &breaker.step {
         Some(step) => format!("{target} ({})", printable(step, NAME)),
         None => target,
@@ -137,7 +137,8 @@ fn states(breaker: &Breaker) -> String {
         format!("{} at {}{ratio}", transition.to.word(), words::seconds(transition.at_s))
     };
     let mut states: Vec<String> = breaker.transitions.iter().take(MOST_TRANSITIONS).map(state).collect();
-    let more = breaker.transitions.len().saturating_sub(MOST_TRANSITIONS) as u64 + breaker.unlisted;
+    let unshown = breaker.transitions.len().saturating_sub(MOST_TRANSITIONS) as u64;
+    let more = breaker.unlisted.saturating_add(unshown);
     if more > 0 {
         states.push(format!("and {} more", words::count(more)));
     }
@@ -155,13 +156,6 @@ pub(super) fn events(run: &Run) -> Vec<(f64, String)> {
         breaker.transitions.iter().map(event).collect::<Vec<_>>()
     };
     run.breakers.iter().flat_map(of).collect()
-}
-
-fn labelled(variant: Option<&str>, name: &str) -> String {
-    match variant {
-        Some(variant) => printable(&format!("{variant}: {name}"), NAME),
-        None => printable(name, NAME),
-    }
 }
 
 #[cfg(test)]

@@ -217,9 +217,14 @@ pub(super) fn change_within(change: f64, [low, high]: [f64; 2]) -> String {
 /// What a judgement is about: `pay`, `all steps`, `after: pay`.
 pub(super) fn judged(judgement: &Judgement) -> String {
     let step = judgement.step.as_deref().unwrap_or("all steps");
-    match &judgement.variant {
-        Some(variant) => printable(&format!("{variant}: {step}"), NAME),
-        None => printable(step, NAME),
+    label(judgement.variant.as_deref(), step)
+}
+
+/// The name of something that each variant may have: `db`, `after: db`.
+pub(super) fn label(variant: Option<&str>, name: &str) -> String {
+    match variant {
+        Some(variant) => printable(&format!("{variant}: {name}"), NAME),
+        None => printable(name, NAME),
     }
 }
 

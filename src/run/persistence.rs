@@ -100,14 +100,18 @@ impl Breaker {
         self.tripped += later.tripped;
         self.unlisted += later.unlisted;
         for transition in later.transitions {
-            if self.transitions.len() == Self::MOST_TRANSITIONS {
-                self.unlisted += 1;
-                continue;
-            }
-            self.transitions.push(Transition {
+            self.push(Transition {
                 at_s: before_s + transition.at_s,
                 ..transition
             });
+        }
+    }
+
+    /// Adds a change of its state, while there is room.
+    pub fn push(&mut self, transition: Transition) {
+        match self.transitions.len() < Self::MOST_TRANSITIONS {
+            true => self.transitions.push(transition),
+            false => self.unlisted += 1,
         }
     }
 }

@@ -176,11 +176,7 @@ impl Breaker {
             return;
         };
         self.counted.tripped += u64::from((from, to) == (BreakerState::Closed, BreakerState::Open));
-        if self.counted.transitions.len() == run::Breaker::MOST_TRANSITIONS {
-            self.counted.unlisted += 1;
-            return;
-        }
-        self.counted.transitions.push(Transition {
+        self.counted.push(Transition {
             at_s: (now - begin).as_secs_f64(),
             from,
             to,

@@ -223,30 +223,16 @@ pub enum Connector {
 }
 
 impl Connector {
-    /// Fills in `{port}` and `{dir}`; `sessions` bounds what will be used at
-    /// once. `made` is the address of a database that was made for the run, `via` where
-    /// to connect in place of the target.
+    /// A target at `address`, which is that of its kind with all filled in, or of a database that was made
+    /// for the run. `via` is where to connect in place of it; `sessions` bounds what will be used at once.
     ///
     /// # Errors
     /// When the address or a certificate file cannot be used.
-    pub async fn bind(
-        target: &Target,
-        port: Option<u16>,
-        directory: &Path,
-        made: Option<&str>,
-        via: Option<Via>,
-        sessions: usize,
-    ) -> Result<Self, TargetError> {
-        let fill = |text: &str| made.map_or_else(|| fill(text, port, directory), str::to_owned);
+    pub async fn bind(target: &Target, address: &str, via: Option<Via>, sessions: usize) -> Result<Self, TargetError> {
         Ok(match &target.kind {
-            Kind::Http(http) => Self::Http(http::Connector::bind(target, http, &fill(&http.base), via.as_ref()).await?),
-            Kind::Sqlite { path } => Self::Sqlite(sqlite::Connector::bind(target, &fill(path), sessions)?),
-            Kind::Postgres(postgres) => Self::Postgres(postgres::Connector::bind(
-                target,
-                postgres,
-                &fill(&postgres.connection),
-                via,
-            )?),
+            Kind::Http(http) => Self::Http(http::Connector::bind(target, http, address, via.as_ref()).await?),
+            Kind::Sqlite { .. } => Self::Sqlite(sqlite::Connector::bind(target, address, sessions)?),
+            Kind::Postgres(postgres) => Self::Postgres(postgres::Connector::bind(target, postgres, address, via)?),
         })
     }
 

@@ -10,8 +10,8 @@ use super::{
     Setting, TrialError, assemble,
     generator::Watched,
     interruptible,
-    links::{Switches, add_links},
-    lookout::{self, Lookout, add_activity, add_pools},
+    links::Switches,
+    lookout::{self, Lookout},
     servers::Servers,
     stage::{self, Stage},
     tried,
@@ -20,7 +20,7 @@ use crate::{
     comparison::{self, Next, Pairing, StepOf},
     executor::{self, Driven, Event, Injection, Plan, SlicePlan, Slices},
     recorder::Collector,
-    run::{self, Accounting, Interval, Run},
+    run::{self, Accounting, Interval, Run, TargetActivity},
     stats::looks::{confirming, looks},
     workload::{End, Load, Workload, stream},
 };
@@ -169,9 +169,18 @@ impl Epochs<'_> {
         let found = lookout.end(epoch, &loaded, lookout::PATIENCE_OF_EPOCHS).await;
         self.resources.extend(found.resources);
         let at_s = self.loaded.as_secs_f64();
-        add_activity(&mut self.activity, found.activity, at_s);
-        add_pools(&mut self.pools, found.pools, at_s);
-        tried::add_breakers(&mut self.breakers, tried::breakers(&plan), at_s);
+        let of_target = |seen: &TargetActivity| (seen.target.clone(), seen.variant.clone());
+        merge(&mut self.activity, found.activity, of_target, |known, later| {
+            known.activity.add(later.activity, at_s);
+        });
+        let of_target = |pool: &run::Pool| (pool.target.clone(), pool.variant.clone());
+        merge(&mut self.pools, found.pools, of_target, |known, later| {
+            known.add(later, at_s);
+        });
+        let guarded = |breaker: &run::Breaker| (breaker.target.clone(), breaker.variant.clone(), breaker.step.clone());
+        merge(&mut self.breakers, tried::breakers(&plan), guarded, |known, later| {
+            known.add(later, at_s);
+        });
         self.tear_down(stages).await;
         let Driven { started, window, .. } = driven.map_err(|error| TrialError::Drive(error.to_string()))?;
         self.started.get_or_insert(started);
@@ -246,8 +255,10 @@ impl Epochs<'_> {
         for stage in stages {
             let gone = stage.tear_down().await;
             targets.extend(gone.targets);
-            add_links(&mut self.links, gone.links);
-            add_caches(&mut self.caches, gone.caches);
+            let of_target = |link: &run::Link| (link.target.clone(), link.variant.clone());
+            merge(&mut self.links, gone.links, of_target, run::Link::add);
+            let of_step = |cache: &run::Cache| (cache.step.clone(), cache.variant.clone());
+            merge(&mut self.caches, gone.caches, of_step, |known, later| known.add(&later));
             add_new(&mut self.incidents, gone.incidents);
             add_new(&mut self.left_behind, gone.left_behind);
         }
@@ -355,13 +366,13 @@ pub(super) async fn set_up_all(
     Ok(stages.into_iter().map(|(_, stage)| stage).collect())
 }
 
-/// Adds what caches did to what those of earlier epochs did.
-fn add_caches(known: &mut Vec<run::Cache>, more: Vec<run::Cache>) {
-    for cache in more {
-        let same = |known: &&mut run::Cache| known.step == cache.step && known.variant == cache.variant;
-        match known.iter_mut().find(same) {
-            Some(known) => known.add(&cache),
-            None => known.push(cache),
+/// Adds what was counted later to what is known of the same thing, as `key` tells; what is new is added as it is.
+fn merge<T, K: PartialEq>(known: &mut Vec<T>, later: Vec<T>, key: impl Fn(&T) -> K, add: impl Fn(&mut T, T)) {
+    for later in later {
+        let same = known.iter_mut().find(|known| key(known) == key(&later));
+        match same {
+            Some(known) => add(known, later),
+            None => known.push(later),
         }
     }
 }

@@ -117,17 +117,6 @@ impl Switches {
     }
 }
 
-/// Adds what links did in a later window.
-pub(super) fn add_links(all: &mut Vec<run::Link>, window: Vec<run::Link>) {
-    for link in window {
-        let same = |known: &&mut run::Link| known.target == link.target && known.variant == link.variant;
-        match all.iter_mut().find(same) {
-            Some(known) => known.add(link),
-            None => all.push(link),
-        }
-    }
-}
-
 fn failed(target: &Target, source: io::Error) -> TrialError {
     let name = format!("target \"{}\": its link", target.name);
     LabError::System { name, source }.into()

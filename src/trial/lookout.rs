@@ -183,25 +183,3 @@ impl Lookout {
         }
     }
 }
-
-/// Adds what was seen in a window that began `at_s` seconds after the first.
-pub(super) fn add_activity(all: &mut Vec<TargetActivity>, window: Vec<TargetActivity>, at_s: f64) {
-    for seen in window {
-        let same = |known: &&mut TargetActivity| known.target == seen.target && known.variant == seen.variant;
-        match all.iter_mut().find(same) {
-            Some(known) => known.activity.add(seen.activity, at_s),
-            None => all.push(seen),
-        }
-    }
-}
-
-/// Adds what pools did in a window that began `at_s` seconds after the first.
-pub(super) fn add_pools(all: &mut Vec<Pool>, window: Vec<Pool>, at_s: f64) {
-    for pool in window {
-        let same = |known: &&mut Pool| known.target == pool.target && known.variant == pool.variant;
-        match all.iter_mut().find(same) {
-            Some(known) => known.add(pool, at_s),
-            None => all.push(pool),
-        }
-    }
-}

@@ -91,14 +91,15 @@ async fn servers(workload: &Arc<Workload>, directory: &Path) -> Vec<Server> {
             if private || target.managed.is_some() || target.pooler.is_some() {
                 continue;
             }
-            let Ok(config) = config(&fill(&postgres.connection, None, directory)) else {
+            let address = fill(&postgres.connection, None, directory);
+            let Ok(config) = config(&address) else {
                 continue;
             };
             let place = Place::of(&config);
             let at = match servers.iter().position(|server| server.place == place) {
                 Some(at) => at,
                 None => {
-                    let Ok(connector) = Connector::bind(target, None, directory, None, None, sessions).await else {
+                    let Ok(connector) = Connector::bind(target, &address, None, sessions).await else {
                         continue;
                     };
                     servers.push(Server {

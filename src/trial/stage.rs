@@ -101,9 +101,9 @@ impl Stage {
         let sessions = executor::sessions(&workload.load.profile);
         for (number, ((target, port), database)) in workload.targets.iter().zip(ports).zip(&databases).enumerate() {
             let made = database.as_ref().map(Database::address).or(poolers.address(number));
-            let address = made.map_or_else(|| filled_in(target, port, directory.path()), str::to_owned);
+            let address = made.map_or_else(|| fill(target.kind.address(), port, directory.path()), str::to_owned);
             let via = links.way(number, target, &address, directory.path()).await?;
-            let connector = Connector::bind(target, port, directory.path(), made, via, sessions).await?;
+            let connector = Connector::bind(target, &address, via, sessions).await?;
             let version = connector.probe().await?;
             let mut described = described(target, &connector, version, workload);
             described.build = servers.built(target).map(|(wanted, build)| run::Build {
@@ -342,14 +342,6 @@ async fn urls(
 }
 
 /// The address of a target that is not a database of the run's.
-fn filled_in(target: &Target, port: Option<u16>, directory: &Path) -> String {
-    match &target.kind {
-        Kind::Http(http) => fill(&http.base, port, directory),
-        Kind::Sqlite { path } => fill(path, port, directory),
-        Kind::Postgres(postgres) => fill(&postgres.connection, port, directory),
-    }
-}
-
 /// Takes back what the setup of a variant did. What goes wrong with a database that is gone
 /// afterwards is added to the incidents; apart from them, what lasts.
 async fn roll_back(

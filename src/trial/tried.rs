@@ -31,13 +31,3 @@ pub(super) fn breakers(plan: &Plan) -> Vec<Breaker> {
         .flat_map(|variant| variant.breakers.counted(&variant.workload))
         .collect()
 }
-
-/// Adds what the breakers of a further epoch did, which began when load had lasted for `before_s` seconds.
-pub(super) fn add_breakers(known: &mut Vec<Breaker>, later: Vec<Breaker>, before_s: f64) {
-    for (index, later) in later.into_iter().enumerate() {
-        match known.get_mut(index) {
-            Some(known) => known.add(later, before_s),
-            None => known.push(later),
-        }
-    }
-}

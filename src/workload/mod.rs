@@ -174,6 +174,15 @@ impl Kind {
             Self::Postgres(_) => "postgres",
         }
     }
+
+    /// Where the target is, as the scenario says it; may hold `{port}` and `{dir}`.
+    pub fn address(&self) -> &str {
+        match self {
+            Self::Http(http) => &http.base,
+            Self::Sqlite { path } => path,
+            Self::Postgres(postgres) => &postgres.connection,
+        }
+    }
 }
 
 /// A PostgreSQL server.

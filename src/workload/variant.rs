@@ -258,7 +258,9 @@ fn own_databases(compiler: &mut Compiler<'_>, entries: &[&At<scenario::Variant>]
                 .filter(|other| !std::ptr::eq(*other, workload))
                 .flat_map(|other| &other.targets)
                 .any(|other| {
-                    target.provision.is_none() && other.provision.is_none() && place_of(other) == place_of(target)
+                    target.provision.is_none()
+                        && other.provision.is_none()
+                        && other.kind.address() == target.kind.address()
                 });
             let undone = variant.rollback.iter().any(|(rolled_back, _)| rolled_back == index);
             let place = entry.value.setup.get(&target.name);
@@ -281,15 +283,6 @@ fn own_databases(compiler: &mut Compiler<'_>, entries: &[&At<scenario::Variant>]
 
 fn is_own(target: &Target) -> bool {
     target.provision.is_some() || target.managed.is_some() || target.pooler.is_some()
-}
-
-/// Where a target is.
-fn place_of(target: &Target) -> &str {
-    match &target.kind {
-        Kind::Http(http) => &http.base,
-        Kind::Sqlite { path } => path,
-        Kind::Postgres(postgres) => &postgres.connection,
-    }
 }
 
 impl Workload {
@@ -333,7 +326,7 @@ impl Workload {
     /// Whether another variant works on a store that this one works on.
     pub fn shares_a_store_with(&self, other: &Self) -> bool {
         let shared = |target: &Target| {
-            let same = |known: &Target| !is_own(known) && place_of(known) == place_of(target);
+            let same = |known: &Target| !is_own(known) && known.kind.address() == target.kind.address();
             !is_own(target) && other.targets.iter().any(same)
         };
         self.targets.iter().any(shared)

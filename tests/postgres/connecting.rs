@@ -1,6 +1,6 @@
 //! Logins as servers want them, TLS, and what one session counts.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, sync::Arc};
 
 use loadgate::{
     sample::Outcome,
@@ -178,7 +178,7 @@ fn compiled(address: &str, protocol: &str, rest: &str) -> Workload {
 /// What the steps of the only flow need, each performed once on one session: round trips and queries.
 async fn counts(address: &str, protocol: &str, rest: &str) -> Vec<(u32, u32)> {
     let workload = compiled(address, protocol, rest);
-    let connector = Connector::bind(&workload.targets[0], None, Path::new("."), None, None, 1)
+    let connector = Connector::bind(&workload.targets[0], workload.targets[0].kind.address(), None, 1)
         .await
         .unwrap();
     let mut sessions = Sessions::new(&[connector]);

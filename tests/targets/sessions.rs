@@ -1,7 +1,7 @@
 //! Sessions as executors use them: where the time of a request went, and whose
 //! cookies they send.
 
-use std::{path::Path, sync::Arc, thread, time::Duration};
+use std::{sync::Arc, thread, time::Duration};
 
 use loadgate::{
     sample::{Outcome, Phases},
@@ -28,7 +28,7 @@ fn compiled(target: &str, steps: &str) -> Workload {
 }
 
 async fn connector(workload: &Workload) -> Connector {
-    Connector::bind(&workload.targets[0], None, Path::new("."), None, None, 1)
+    Connector::bind(&workload.targets[0], workload.targets[0].kind.address(), None, 1)
         .await
         .unwrap()
 }

@@ -151,7 +151,7 @@ fn confirm(trial: &Pairing<'_>, questions: &[Question<'_>], begin: u32, decision
 }
 
 /// Epochs with load, up to the one with that number.
-pub(super) fn epochs(intervals: &[Interval], before: Option<u32>) -> u32 {
+pub(in crate::comparison) fn epochs(intervals: &[Interval], before: Option<u32>) -> u32 {
     let loaded = intervals.iter().filter_map(|interval| interval.slice);
     let loaded = loaded.map(|slice| slice.epoch.saturating_add(1)).max().unwrap_or(0);
     before.map_or(loaded, |before| loaded.min(before))

@@ -27,7 +27,7 @@ pub use self::decision::Label;
 pub(super) use self::{
     balance::{changes_by_round, checks, notes},
     decision::Decision,
-    looks::{decide, study},
+    looks::{decide, epochs, study},
 };
 use crate::{
     run::{Conduct, Interval, Resources, Run, Step, Unit},
@@ -87,7 +87,7 @@ pub(super) struct Stored {
 
 impl Stored {
     pub(super) fn new(run: &Run) -> Self {
-        let epochs = looks::epochs(&run.intervals, None);
+        let epochs = epochs(&run.intervals, None);
         // A run from before trials were planned was looked at once, at its end.
         let unplanned = || Conduct {
             unit: Unit::Epoch,
