@@ -194,6 +194,7 @@ mod tests {
             database: None,
             command: None,
             died: false,
+            members: Vec::new(),
         };
         Run {
             targets: vec![target],

@@ -359,7 +359,7 @@ mod tests {
     #[test]
     fn parameters_become_data() {
         let workload = compiled(&["sql", "x.db", "SELECT $1, $2", "-p", "uniform:1..9", "-p", "choice:a,b"]).unwrap();
-        assert_eq!(workload.targets[0].statements, ["SELECT ?1, ?2"]);
+        assert_eq!(*workload.statements, ["SELECT ?1, ?2"]);
     }
 
     #[test]

@@ -155,6 +155,7 @@ fn another_major_version_of_a_target_is_not_compared() {
         database: None,
         command: None,
         died: false,
+        members: Vec::new(),
     };
     let mut baseline = set(&[]);
     baseline.run.targets = vec![target("PostgreSQL 16.4")];

@@ -476,6 +476,7 @@ fn a_generator_without_idle_cores_makes_the_run_invalid() {
         version: None,
         command: None,
         died: false,
+        members: Vec::new(),
         database: None,
     }];
     let comparison = judged(&run, None);

@@ -33,7 +33,7 @@ pub use self::{
 };
 use crate::{
     recorder::{Collector, Snapshot},
-    target::{Breakers, Caches, Connector, Sessions},
+    target::{Balancers, Breakers, Caches, Connector, Sessions},
     workload::{End, Load, Profile, Value, Workload},
 };
 
@@ -68,6 +68,8 @@ pub struct Variant {
     pub workload: Arc<Workload>,
     /// Its targets, addresses filled in.
     pub connectors: Arc<[Connector]>,
+    /// How the load of groups is shared.
+    pub balancers: Balancers,
     /// The caches in front of its steps.
     pub caches: Arc<Caches>,
     /// What setup saved, by variable.
@@ -83,7 +85,9 @@ pub struct Variant {
 impl Variant {
     /// Sessions of one virtual user; not connected yet.
     fn sessions(&self) -> Sessions {
-        Sessions::new(&self.connectors).with_caches(&self.caches)
+        Sessions::new(&self.connectors)
+            .with_balancers(&self.balancers)
+            .with_caches(&self.caches)
     }
 }
 
@@ -170,6 +174,9 @@ pub async fn drive(
     tokio::select! {
         () = plan.interrupt.stop.cancelled() => {}
         () = sleep_until(t0) => {}
+    }
+    for variant in plan.variants.iter() {
+        variant.balancers.count_anew();
     }
     let started = Timestamp::now();
     on_event(Event::Began);

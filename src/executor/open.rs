@@ -219,7 +219,7 @@ mod tests {
         run::Model,
         sample::{ErrorClass, Outcome},
         scenario,
-        target::{Breakers, Operation, Reply},
+        target::{Balancers, Breakers, Operation, Reply},
         workload::{Arrivals, Rates, Workload, compile},
     };
 
@@ -287,6 +287,7 @@ mod tests {
             caches: Arc::new(crate::target::Caches::new(&[])),
             globals: Arc::from([]),
             breakers: Breakers::default(),
+            balancers: Balancers::default(),
             first_step: 0,
             injection: None,
         };

@@ -397,6 +397,7 @@ fn target(name: &str, kind: &str, address: &str, version: Option<&str>) -> Targe
         version,
         command: None,
         died: false,
+        members: Vec::new(),
         database: None,
     }
 }

@@ -271,8 +271,9 @@ fn what(run: &Run, comparison: &Comparison) -> Vec<(&'static str, String)> {
         facts.push((
             "target",
             format!(
-                "{variant}{name} · {} · {address}{version}{database}{build}",
-                printable(&target.kind, NAME)
+                "{variant}{name} · {} · {address}{version}{database}{build}{}",
+                printable(&target.kind, NAME),
+                words::shares(&target.members)
             ),
         ));
         let settings = settings(run, target);

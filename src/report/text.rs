@@ -62,7 +62,7 @@ fn head(run: &Run, comparison: &Comparison, paint: Paint) -> String {
         .iter()
         .map(|target| {
             format!(
-                "{}{} {}{}",
+                "{}{} {}{}{}",
                 target
                     .variant
                     .as_deref()
@@ -70,6 +70,7 @@ fn head(run: &Run, comparison: &Comparison, paint: Paint) -> String {
                 printable(&target.name, NAME),
                 printable(&target.address, 2 * NAME),
                 target.build.as_ref().map_or_else(String::new, words::build),
+                words::shares(&target.members),
             )
         })
         .collect();

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     comparison::{Judgement, Reference, Verdict},
-    run::{self, Build, Load, Model, Run},
+    run::{self, Build, Load, Member, Model, Run},
     threshold::Limit,
     units,
 };
@@ -233,6 +233,15 @@ pub(super) fn build(build: &Build) -> String {
     let commit: String = build.commit.chars().take(9).collect();
     let text = format!("{} {commit} \"{}\"", build.revision, build.subject);
     format!(" · {}", printable(&text, 2 * NAME))
+}
+
+/// How operations were shared in a group: ` · first 510, second 490`.
+pub(super) fn shares(members: &[Member]) -> String {
+    let share = |member: &Member| format!("{} {}", printable(&member.target, NAME), count(member.operations));
+    match members {
+        [] => String::new(),
+        several => format!(" · {}", several.iter().map(share).collect::<Vec<_>>().join(", ")),
+    }
 }
 
 /// What a run's figures stand beside: the baseline, or the first of its variants.

@@ -50,7 +50,7 @@ pub use self::{
     statements::StatementCounts,
     step::{ErrorCount, Interval, Step, StepInterval},
     store::{FILE_NAME, StoreError, load, read_bounded, save, write_atomically},
-    target::{Database, Target},
+    target::{Database, Member, Target},
     variant::{Build, Difference, Equivalence, MOST_VARIANTS, Slice, Variant},
 };
 use crate::threshold::Threshold;

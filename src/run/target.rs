@@ -6,6 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use super::Build;
 
+/// A member of a group of targets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Member {
+    /// Name of the target.
+    pub target: String,
+    /// How many operations went to it.
+    pub operations: u64,
+}
+
 /// A system under test as it presented itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Target {
@@ -26,6 +35,9 @@ pub struct Target {
     /// The database that was made for the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<Database>,
+    /// How the operations of the load were shared, where it is a group of targets: in the window, lead-ins included.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<Member>,
     /// The command of a managed process.
     pub command: Option<String>,
     /// Whether its process ended by itself while load ran.

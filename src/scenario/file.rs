@@ -132,7 +132,7 @@ pub struct Scenario {
     pub threshold: Vec<At<Threshold>>,
 }
 
-/// A system under test: exactly one of `http`, `sqlite`, `postgres`, `pgbouncer`.
+/// A system under test: exactly one of `http`, `sqlite`, `postgres`, `pgbouncer`, `of`.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(!default)]
@@ -145,6 +145,10 @@ pub struct Target {
     pub postgres: Option<At<String>>,
     /// Name of a `postgres` target: loadgate starts a PgBouncer before it, which is this target.
     pub pgbouncer: Option<At<String>>,
+    /// Names of targets that share the load of this one's steps: each operation goes to one of them.
+    pub of: Option<At<Vec<At<String>>>>,
+    /// Which of them it goes to: `round_robin` (default), one after the other, or `least_busy`.
+    pub balance: Option<At<String>>,
     /// Of an ephemeral PostgreSQL: `ci` (default: in memory where it fits, no fsync) or `durable` (on disk, as in production).
     pub profile: Option<At<String>>,
     /// Settings of PostgreSQL for the database that the run makes, as in `{ work_mem = "64kB" }`; or of PgBouncer, as in `{ default_pool_size = 20 }`.

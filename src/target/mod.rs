@@ -8,6 +8,7 @@
 mod administration;
 mod answer;
 mod attempts;
+mod balancer;
 mod breaker;
 mod cache;
 mod deadline;
@@ -29,10 +30,12 @@ use std::{
 
 use tokio::time::{Instant, timeout};
 
+use self::balancer::Share;
 pub use self::{
     administration::{PostgresConnection, connect_postgres, describe_postgres_error},
     answer::{Answer, Row},
     attempts::persist,
+    balancer::Balancers,
     cache::Caches,
     permit::Breakers,
     pool::PoolWatch,
@@ -224,15 +227,24 @@ pub enum Connector {
 
 impl Connector {
     /// A target at `address`, which is that of its kind with all filled in, or of a database that was made
-    /// for the run. `via` is where to connect in place of it; `sessions` bounds what will be used at once.
+    /// for the run. `statements` are those of the workload; `via` is where to connect in place of the
+    /// address; `sessions` bounds what will be used at once.
     ///
     /// # Errors
     /// When the address or a certificate file cannot be used.
-    pub async fn bind(target: &Target, address: &str, via: Option<Via>, sessions: usize) -> Result<Self, TargetError> {
+    pub async fn bind(
+        target: &Target,
+        address: &str,
+        statements: &Arc<[String]>,
+        via: Option<Via>,
+        sessions: usize,
+    ) -> Result<Self, TargetError> {
         Ok(match &target.kind {
             Kind::Http(http) => Self::Http(http::Connector::bind(target, http, address, via.as_ref()).await?),
-            Kind::Sqlite { .. } => Self::Sqlite(sqlite::Connector::bind(target, address, sessions)?),
-            Kind::Postgres(postgres) => Self::Postgres(postgres::Connector::bind(target, postgres, address, via)?),
+            Kind::Sqlite { .. } => Self::Sqlite(sqlite::Connector::bind(target, address, statements, sessions)?),
+            Kind::Postgres(postgres) => {
+                Self::Postgres(postgres::Connector::bind(target, postgres, address, statements, via)?)
+            }
         })
     }
 
@@ -257,7 +269,7 @@ impl Connector {
         }
     }
 
-    /// Whether these statements prepare, by index into the target's.
+    /// Whether these statements prepare, by index into the workload's.
     ///
     /// # Errors
     /// The first that is refused.
@@ -333,6 +345,7 @@ enum TargetSession {
 #[derive(Debug)]
 pub struct Sessions {
     by_target: Vec<TargetSession>,
+    balancers: Balancers,
     caches: Option<Arc<Caches>>,
     uses_caches: bool,
 }
@@ -342,8 +355,18 @@ impl Sessions {
     pub fn new(connectors: &[Connector]) -> Self {
         Self {
             by_target: connectors.iter().map(Connector::session).collect(),
+            balancers: Balancers::default(),
             caches: None,
             uses_caches: false,
+        }
+    }
+
+    /// The same with the load of groups shared among their members.
+    #[must_use]
+    pub fn with_balancers(self, balancers: &Balancers) -> Self {
+        Self {
+            balancers: balancers.clone(),
+            ..self
         }
     }
 
@@ -371,7 +394,9 @@ impl Sessions {
 
 impl Session for Sessions {
     async fn perform(&mut self, operation: Operation<'_, '_>, reply: &mut Reply) -> Outcome {
-        match &mut self.by_target[operation.step.target] {
+        let share = operation.step.group.and_then(|group| self.balancers.take(group));
+        let target = share.as_ref().map_or(operation.step.target, Share::target);
+        match &mut self.by_target[target] {
             TargetSession::Http(session) => session.perform(operation, reply).await,
             TargetSession::Sqlite(session) => session.perform(operation, reply).await,
             TargetSession::Postgres(session) => session.perform(operation, reply).await,

@@ -40,7 +40,7 @@ impl Breakers {
         let named = workload.breakers.iter().enumerate();
         let counted = named.map(|(index, breaker)| run::Breaker {
             variant: workload.variant_name().map(str::to_owned),
-            target: workload.targets[breaker.target].name.clone(),
+            target: breaker.target.clone(),
             step: breaker.step.clone(),
             ..self.lock(index).counted()
         });

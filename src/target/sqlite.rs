@@ -112,7 +112,12 @@ struct Done {
 
 impl Connector {
     /// Opens the file once per thread. The database must exist: a typo must not create one.
-    pub(super) fn bind(target: &Target, path: &str, sessions: usize) -> Result<Self, TargetError> {
+    pub(super) fn bind(
+        target: &Target,
+        path: &str,
+        statements: &Arc<[String]>,
+        sessions: usize,
+    ) -> Result<Self, TargetError> {
         let unreachable = |reason: String| TargetError::Unreachable {
             target: target.name.clone(),
             address: path.to_owned(),
@@ -120,10 +125,9 @@ impl Connector {
         };
         let (jobs, queue) = mpsc::channel();
         let queue = Arc::new(Mutex::new(queue));
-        let statements: Arc<[String]> = target.statements.clone().into();
         for number in 0..sessions.clamp(1, MOST_THREADS) {
             let connection = open(Path::new(path)).map_err(|error| unreachable(error.to_string()))?;
-            let (queue, statements) = (Arc::clone(&queue), Arc::clone(&statements));
+            let (queue, statements) = (Arc::clone(&queue), Arc::clone(statements));
             thread::Builder::new()
                 .name(format!("sqlite-{number}"))
                 .spawn(move || serve(&connection, &statements, &queue))

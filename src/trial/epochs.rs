@@ -265,7 +265,13 @@ impl Epochs<'_> {
         // What died in one epoch has died.
         for target in &mut targets {
             let same = |known: &&run::Target| known.name == target.name && known.variant == target.variant;
-            target.died |= self.targets.iter().find(same).is_some_and(|known| known.died);
+            let Some(known) = self.targets.iter().find(same) else {
+                continue;
+            };
+            target.died |= known.died;
+            for (member, known) in target.members.iter_mut().zip(&known.members) {
+                member.operations += known.operations;
+            }
         }
         self.targets = targets;
     }

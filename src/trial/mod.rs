@@ -404,7 +404,7 @@ fn step(workload: &Workload, measured: &crate::workload::MeasuredStep, recorded:
         variant: workload.variant_name().map(str::to_owned),
         flow: measured.flow.clone(),
         protocol: target.kind.name().into(),
-        target: target.name.clone(),
+        target: workload.target_name(measured).to_owned(),
         response_time: recorded.response_time,
         service_time: recorded.service_time,
         acquire: recorded.acquire,

@@ -164,17 +164,17 @@ impl Debugger<'_, '_> {
             Request::Http(http) => self.write_http(http, text),
             Request::ForEach(fan_out) => {
                 let [first, each] = &fan_out.statements;
-                self.write_statement(step, first, text);
-                let sql = &self.workload.targets[step.target].statements[each.index];
+                self.write_statement(first, text);
+                let sql = &self.workload.statements[each.index];
                 let _ = writeln!(text, "  > for each row: {sql}");
             }
             Request::Copy(copy) => {
-                self.write_statement(step, &copy.statement, text);
+                self.write_statement(&copy.statement, text);
                 let _ = writeln!(text, "  > {} such rows", copy.times);
             }
             request => {
                 for statement in request.statements() {
-                    self.write_statement(step, statement, text);
+                    self.write_statement(statement, text);
                 }
             }
         }
@@ -219,12 +219,8 @@ impl Debugger<'_, '_> {
         }
     }
 
-    fn write_statement(&mut self, step: &Step, statement: &crate::workload::Statement, text: &mut String) {
-        let _ = writeln!(
-            text,
-            "  > {}",
-            self.workload.targets[step.target].statements[statement.index]
-        );
+    fn write_statement(&mut self, statement: &crate::workload::Statement, text: &mut String) {
+        let _ = writeln!(text, "  > {}", self.workload.statements[statement.index]);
         for (number, parameter) in statement.parameters.iter().enumerate() {
             let mut value = String::new();
             parameter.value(&mut self.values).write_json(&mut value);

@@ -99,7 +99,8 @@ async fn servers(workload: &Arc<Workload>, directory: &Path) -> Vec<Server> {
             let at = match servers.iter().position(|server| server.place == place) {
                 Some(at) => at,
                 None => {
-                    let Ok(connector) = Connector::bind(target, &address, None, sessions).await else {
+                    let Ok(connector) = Connector::bind(target, &address, &workload.statements, None, sessions).await
+                    else {
                         continue;
                     };
                     servers.push(Server {

@@ -20,8 +20,8 @@ use crate::{
     },
     lab::{LabError, Process, Ready, RunDirectory, Spec, free_port},
     run,
-    target::{Breakers, Caches, ConnectionPool, Connector, Reply, Sessions, fill},
-    workload::{Action, Kind, Managed, Target, Value, Values, Variant, Workload},
+    target::{Balancers, Breakers, Caches, ConnectionPool, Connector, Reply, Sessions, fill},
+    workload::{Action, Balance, Group, Kind, Managed, Target, Value, Values, Variant, Workload},
 };
 
 /// How often a managed process gets another port when its own was taken meanwhile.
@@ -52,6 +52,7 @@ pub(super) struct Stage {
     links: Links,
     _poolers: Poolers,
     connectors: Arc<[Connector]>,
+    balancers: Balancers,
     caches: Arc<Caches>,
     /// The same for load, which may share connections.
     loaded: Arc<[Connector]>,
@@ -103,7 +104,7 @@ impl Stage {
             let made = database.as_ref().map(Database::address).or(poolers.address(number));
             let address = made.map_or_else(|| fill(target.kind.address(), port, directory.path()), str::to_owned);
             let via = links.way(number, target, &address, directory.path()).await?;
-            let connector = Connector::bind(target, &address, via, sessions).await?;
+            let connector = Connector::bind(target, &address, &workload.statements, via, sessions).await?;
             let version = connector.probe().await?;
             let mut described = described(target, &connector, version, workload);
             described.build = servers.built(target).map(|(wanted, build)| run::Build {
@@ -134,6 +135,7 @@ impl Stage {
             links,
             _poolers: poolers,
             connectors: connectors.into(),
+            balancers: Balancers::new(workload),
             caches: Arc::new(Caches::new(&workload.caches)),
             loaded: loaded?,
             globals: globals.into(),
@@ -148,6 +150,7 @@ impl Stage {
         executor::Variant {
             workload: Arc::clone(&self.workload),
             connectors: Arc::clone(&self.loaded),
+            balancers: self.balancers.clone(),
             caches: Arc::clone(&self.caches),
             globals: Arc::clone(&self.globals),
             breakers: Breakers::new(&self.workload),
@@ -238,10 +241,12 @@ impl Stage {
             variant: workload.variant_name().map(str::to_owned),
             ..cache
         });
+        let groups = workload.groups.iter().zip(self.balancers.counted());
+        let groups = groups.map(|(group, operations)| described_group(group, operations, &workload));
         TornDown {
             links: self.links.into_sums(&workload),
             caches: caches.collect(),
-            targets: self.targets,
+            targets: self.targets.into_iter().chain(groups).collect(),
             incidents: all(self.incidents),
             left_behind: all(left_behind),
         }
@@ -422,6 +427,33 @@ fn described(target: &Target, connector: &Connector, version: Option<String>, wo
             .as_ref()
             .map(|managed| workload.secrets.mask(&managed.command)),
         died: false,
+        members: Vec::new(),
+    }
+}
+
+fn described_group(group: &Group, operations: Vec<u64>, workload: &Workload) -> run::Target {
+    let members = group.members.iter().map(|member| &workload.targets[*member]);
+    let kind = members.clone().next().map_or("", |member| member.kind.name());
+    let names: Vec<&str> = members.map(|member| member.name.as_str()).collect();
+    let how = match group.balance {
+        Balance::RoundRobin => "in turns",
+        Balance::LeastBusy => "whichever is least busy",
+    };
+    let members = names.iter().zip(operations).map(|(name, operations)| run::Member {
+        target: (*name).to_owned(),
+        operations,
+    });
+    run::Target {
+        name: group.name.clone(),
+        variant: workload.variant_name().map(str::to_owned),
+        build: None,
+        kind: kind.into(),
+        address: format!("{}, {how}", names.join(" and ")),
+        version: None,
+        database: None,
+        command: None,
+        died: false,
+        members: members.collect(),
     }
 }
 

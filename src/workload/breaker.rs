@@ -38,8 +38,8 @@ impl Default for BreakerLimits {
 /// A circuit breaker and what it guards.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Breaker {
-    /// Index into [`super::Workload::targets`].
-    pub target: usize,
+    /// Name of the target, or of a group of them.
+    pub target: String,
     /// Name of the step whose own it is; none: it is that of the target.
     pub step: Option<String>,
     /// When it opens.

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Load, Wait, Workload, data, fingerprint, link,
+    Load, Wait, Workload, data, fingerprint, group, link,
     secrets::{Secrets, is_secret_name},
     steps, target, variant,
 };
@@ -122,9 +122,10 @@ impl<'a> Compiler<'a> {
         let name = self.name(scenario);
         let seed = self.integer(scenario.seed.as_ref(), "the seed", 0..=i64::MAX, 1) as u64;
         let targets = target::compile(self, &scenario.target);
+        let groups = group::compile(self, &scenario.target, &targets);
         let load = self.load(scenario);
         let data = data::compile(self, &scenario.data);
-        let steps = steps::compile(self, scenario, targets, &data);
+        let steps = steps::compile(self, scenario, targets, groups, &data);
         let thresholds = self.thresholds(scenario, &steps.names, text);
         self.searchable(scenario.load.as_ref(), &thresholds);
         let abort_when = self.abort_when(scenario.load.as_ref(), &steps);
@@ -146,6 +147,8 @@ impl<'a> Compiler<'a> {
             },
             fingerprint,
             targets: steps.targets,
+            groups: steps.groups,
+            statements: steps.statements.into(),
             load: Load { abort_when, ..load },
             trial,
             variant,

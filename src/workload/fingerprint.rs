@@ -17,11 +17,10 @@ pub(super) fn compute(
     data: &DataSet,
     seed: u64,
 ) -> Fingerprint {
-    let kinds: BTreeMap<&str, (&str, Option<String>)> = scenario
-        .target
-        .iter()
+    let alone = scenario.target.values().filter(|written| written.value.of.is_none());
+    let mut kinds: BTreeMap<&str, (&str, Option<String>)> = alone
         .zip(&steps.targets)
-        .map(|((_, written), target)| {
+        .map(|(written, target)| {
             let words = [
                 target.provision.as_ref().map(Provision::words),
                 target.pooler.as_ref().map(Pooler::words),
@@ -32,6 +31,8 @@ pub(super) fn compute(
             (target.name.as_str(), (target.kind.name(), protocol))
         })
         .collect();
+    // How many share the work, and how, is what is tuned.
+    kinds.extend(steps.groups.iter().map(|group| (group.name.as_str(), ("group", None))));
     // Those without steps of their own keep the fingerprint they always had.
     let flows = if scenario.user_setup.is_empty() {
         serde_json::to_value((&scenario.flow, &scenario.setup, kinds))

@@ -42,8 +42,10 @@ pub struct MeasuredStep {
     pub name: String,
     /// Name of its flow.
     pub flow: String,
-    /// Index of its target.
+    /// Index of its target; of a group, of its first member.
     pub target: usize,
+    /// Index into [`super::Workload::groups`], where its load is shared.
+    pub group: Option<usize>,
     /// Whether its answers are to be the same in all variants.
     pub comparable: bool,
     /// Whether its operations may be tried again or be rejected.
@@ -57,8 +59,10 @@ pub struct Step {
     pub index: usize,
     /// Name for messages.
     pub name: String,
-    /// Index into [`super::Workload::targets`].
+    /// Index into [`super::Workload::targets`]; of a group, its first member.
     pub target: usize,
+    /// Index into [`super::Workload::groups`], where its load is shared.
+    pub group: Option<usize>,
     /// What is done.
     pub request: Request,
     /// What the answer must be.

@@ -14,6 +14,7 @@ mod data;
 mod fingerprint;
 mod flow;
 mod generator;
+mod group;
 mod http;
 mod json_path;
 mod kind;
@@ -49,6 +50,7 @@ pub use self::{
         Statement, Step,
     },
     generator::{Draw, Generator, hyphenated, stream},
+    group::{Balance, Group},
     http::{Body, Credentials, HttpRequest, HttpTarget, Path, Piece, Tls},
     json_path::JsonPath,
     link::{Fault, FaultKind, Link},
@@ -85,6 +87,10 @@ pub struct Workload {
     pub fingerprint: Fingerprint,
     /// The systems under test.
     pub targets: Vec<Target>,
+    /// Targets that share load; [`Step::group`] points here.
+    pub groups: Vec<Group>,
+    /// The distinct SQL statements of all steps; [`Statement::index`] points here.
+    pub statements: Arc<[String]>,
     /// How much load.
     pub load: Load,
     /// How it is measured where there are several variants, and what is counted before the load.
@@ -147,8 +153,6 @@ pub struct Target {
     pub link: Option<Link>,
     /// A PgBouncer to start; its address is then known once that stands.
     pub pooler: Option<Pooler>,
-    /// The distinct SQL statements of all steps on it; [`Statement::index`] points here.
-    pub statements: Vec<String>,
 }
 
 /// The protocol of a target and its address.
@@ -250,15 +254,42 @@ impl Workload {
         std::iter::once(self).chain(&self.others)
     }
 
-    /// The statements that flows execute on a target, by index into [`Target::statements`].
+    /// The statements that flows execute on a target, be it as a member of a group; by index into
+    /// [`Workload::statements`].
     pub fn flow_statements(&self, target: usize) -> Vec<usize> {
         let mut found = Vec::new();
         for flow in &self.flows {
-            collect_statements(&flow.actions, target, &mut found);
+            self.collect_statements(&flow.actions, target, &mut found);
         }
         found.sort_unstable();
         found.dedup();
         found
+    }
+
+    fn collect_statements(&self, actions: &[Action], target: usize, found: &mut Vec<usize>) {
+        for action in actions {
+            match action {
+                Action::Step(step) if self.goes_to(step, target) => {
+                    found.extend(step.request.statements().iter().map(|statement| statement.index));
+                    if let Request::Copy(copy) = &step.request {
+                        found.push(copy.check);
+                    }
+                }
+                Action::Repeat { actions, .. } => self.collect_statements(actions, target, found),
+                Action::Step(_) | Action::Pause(..) => {}
+            }
+        }
+    }
+
+    fn goes_to(&self, step: &Step, target: usize) -> bool {
+        let group = step.group.map(|group| &self.groups[group]);
+        group.map_or(step.target == target, |group| group.members.contains(&target))
+    }
+
+    /// The target of a step as the scenario calls it.
+    pub fn target_name(&self, measured: &MeasuredStep) -> &str {
+        let group = measured.group.map(|group| &self.groups[group].name);
+        group.unwrap_or(&self.targets[measured.target].name)
     }
 
     /// The number of a pass before the measured window: far from those within
@@ -292,20 +323,5 @@ impl Workload {
         };
         let at = self.flows.partition_point(|flow| flow.cumulative_weight <= ticket);
         &self.flows[at]
-    }
-}
-
-fn collect_statements(actions: &[Action], target: usize, found: &mut Vec<usize>) {
-    for action in actions {
-        match action {
-            Action::Step(step) if step.target == target => {
-                found.extend(step.request.statements().iter().map(|statement| statement.index));
-                if let Request::Copy(copy) = &step.request {
-                    found.push(copy.check);
-                }
-            }
-            Action::Repeat { actions, .. } => collect_statements(actions, target, found),
-            Action::Step(_) | Action::Pause(..) => {}
-        }
     }
 }

@@ -75,18 +75,16 @@ impl Steps<'_, '_> {
         })
     }
 
-    /// The place of a statement among those of its target.
+    /// The place of a statement among all of the scenario.
     fn index_of(&mut self, target: usize, text: String) -> usize {
-        let target = &mut self.targets[target].target;
-        let text = if matches!(target.kind, Kind::Sqlite { .. }) {
-            sql::for_sqlite(&text)
-        } else {
-            text
+        let text = match &self.targets[target].target.kind {
+            Kind::Sqlite { .. } => sql::for_sqlite(&text),
+            Kind::Http(_) | Kind::Postgres(_) => text,
         };
-        let known = target.statements.iter().position(|known| *known == text);
+        let known = self.statements.iter().position(|known| *known == text);
         known.unwrap_or_else(|| {
-            target.statements.push(text);
-            target.statements.len() - 1
+            self.statements.push(text);
+            self.statements.len() - 1
         })
     }
 

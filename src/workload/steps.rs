@@ -8,8 +8,8 @@ use std::{
 };
 
 use super::{
-    Action, Breaker, Cache, DEFAULT_TIMEOUT, Flow, Kind as TargetKind, MeasuredStep, Request, Retry, Step, Target,
-    Variable, caching,
+    Action, Breaker, Cache, DEFAULT_TIMEOUT, Flow, Group, Kind as TargetKind, MeasuredStep, Request, Retry, Step,
+    Target, Variable, caching,
     compile::Compiler,
     data::DataSet,
     generator::purpose,
@@ -25,6 +25,8 @@ const MOST_ROUNDS: u64 = 1_000_000;
 /// What came of the flows.
 pub(super) struct Compiled {
     pub(super) targets: Vec<Target>,
+    pub(super) groups: Vec<Group>,
+    pub(super) statements: Vec<String>,
     pub(super) setup: Vec<Action>,
     pub(super) flows: Vec<Flow>,
     pub(super) teardown: Vec<Action>,
@@ -45,12 +47,15 @@ pub(super) fn compile(
     compiler: &mut Compiler<'_>,
     scenario: &Scenario,
     targets: Vec<CompiledTarget>,
+    groups: Vec<Group>,
     data: &DataSet,
 ) -> Compiled {
     let mut steps = Steps {
         compiler,
         written_targets: scenario.target.keys().cloned().collect(),
         targets,
+        groups,
+        statements: Vec::new(),
         scope: Scope::new(data),
         measured: Vec::new(),
         breakers: Vec::new(),
@@ -74,6 +79,8 @@ pub(super) fn compile(
     let (variables, variable_names) = steps.scope.into_variables();
     Compiled {
         targets: steps.targets.into_iter().map(|compiled| compiled.target).collect(),
+        groups: steps.groups,
+        statements: steps.statements,
         setup,
         flows,
         teardown,
@@ -111,6 +118,9 @@ pub(super) struct Steps<'c, 'a> {
     /// Names of all targets, those with problems included.
     written_targets: Vec<String>,
     pub(super) targets: Vec<CompiledTarget>,
+    groups: Vec<Group>,
+    /// The distinct SQL statements so far.
+    pub(super) statements: Vec<String>,
     pub(super) scope: Scope<'c>,
     measured: Vec<MeasuredStep>,
     breakers: Vec<Breaker>,
@@ -320,6 +330,7 @@ impl Steps<'_, '_> {
     fn step(&mut self, at: &At<scenario::Step>, kind: Kind<'_>) -> Option<Step> {
         let written = &at.value;
         let target = self.target(at, &kind);
+        let group = written.target.as_ref().and_then(|name| self.group(&name.value));
         let name = self.step_name(at, &kind);
         let inherited = target.map_or(DEFAULT_TIMEOUT, |target| self.targets[target].timeout);
         let timeout = self.compiler.timeout(written.timeout.as_ref(), inherited);
@@ -352,12 +363,13 @@ impl Steps<'_, '_> {
         // What a step saves is known to the steps after it, not to itself.
         let save = self.save(&written.save, http);
         let retry = self.retry(written, target);
-        let breaker = self.breaker(written, &name, target);
+        let breaker = self.breaker(written, &name, target, group);
         let (target, request) = (target?, request?);
         let measured = MeasuredStep {
             name: name.clone(),
             flow: self.flow.clone().unwrap_or_default(),
             target,
+            group,
             comparable: written.comparable.unwrap_or(true),
             persistent: retry.is_some() || breaker.is_some(),
         };
@@ -368,6 +380,7 @@ impl Steps<'_, '_> {
             ordered: orders(written),
             name,
             target,
+            group,
             request,
             expect,
             save,
@@ -402,15 +415,22 @@ impl Steps<'_, '_> {
     }
 
     /// The breaker of a step of a flow: its own, else that of its target, which all share.
-    fn breaker(&mut self, step: &scenario::Step, name: &str, target: Option<usize>) -> Option<usize> {
+    fn breaker(
+        &mut self,
+        step: &scenario::Step,
+        name: &str,
+        target: Option<usize>,
+        group: Option<usize>,
+    ) -> Option<usize> {
         if self.flow.is_none() {
             self.not_measured("breaker", step.breaker.as_ref());
             return None;
         }
         let own = step.breaker.as_ref().map(|at| self.compiler.breaker(at));
         let target = target?;
+        let group = group.map(|group| &self.groups[group].name);
         let breaker = Breaker {
-            target,
+            target: group.unwrap_or(&self.targets[target].target.name).clone(),
             step: own.is_some().then(|| name.to_owned()),
             limits: own.unwrap_or_else(|| self.targets[target].breaker.clone())?,
         };
@@ -465,11 +485,15 @@ impl Steps<'_, '_> {
         }
     }
 
+    fn group(&self, name: &str) -> Option<usize> {
+        self.groups.iter().position(|group| group.name == name)
+    }
+
+    /// Of a group its first member, like all of them.
     fn named_target(&mut self, name: &At<String>, kind: &Kind<'_>) -> Option<usize> {
-        let found = self
-            .targets
-            .iter()
-            .position(|compiled| compiled.target.name == name.value);
+        let mut targets = self.targets.iter();
+        let group = self.group(&name.value).map(|group| self.groups[group].members[0]);
+        let found = group.or_else(|| targets.position(|compiled| compiled.target.name == name.value));
         match found {
             Some(index) if fits(&self.targets[index].target, kind) => return found,
             Some(_) => {
@@ -495,7 +519,8 @@ impl Steps<'_, '_> {
         match fitting.as_slice() {
             [only] => return Some(*only),
             // That there is none at all is told once; one left out for a problem of its own may be meant.
-            [] if self.written_targets.is_empty() || self.written_targets.len() > self.targets.len() => {}
+            [] if self.written_targets.is_empty()
+                || self.written_targets.len() > self.targets.len() + self.groups.len() => {}
             [] => {
                 let (what, help) = if kind.is_http() {
                     ("HTTP", "add [target.api] with http = \"http://…\"")
@@ -508,10 +533,9 @@ impl Steps<'_, '_> {
                     .add_missing(at.span(), "no target fits this step", label, Some(help.into()));
             }
             several => {
-                let names: Vec<_> = several
-                    .iter()
-                    .map(|index| self.targets[*index].target.name.as_str())
-                    .collect();
+                let names = several.iter().map(|index| self.targets[*index].target.name.as_str());
+                let groups = self.groups.iter().filter(|group| several.contains(&group.members[0]));
+                let names: Vec<_> = names.chain(groups.map(|group| group.name.as_str())).collect();
                 let help = Some(format!("one of: {}", names.join(", ")));
                 self.compiler.problems.add_missing(
                     at.span(),

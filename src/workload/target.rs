@@ -32,8 +32,9 @@ pub(super) fn compile(compiler: &mut Compiler<'_>, targets: &BTreeMap<String, At
             .problems
             .add_missing_at_top("the scenario has no target", "`[target.…]` is missing", help);
     }
-    let mut compiled: Vec<Compiled> = targets
-        .iter()
+    // Groups are compiled from what they consist of.
+    let alone = targets.iter().filter(|(_, written)| written.value.of.is_none());
+    let mut compiled: Vec<Compiled> = alone
         .filter_map(|(name, written)| one(compiler, name, written))
         .collect();
     references(compiler, targets, &mut compiled);
@@ -125,7 +126,7 @@ fn one(compiler: &mut Compiler<'_>, name: &str, written: &At<scenario::Target>) 
             compiler.problems.add_missing(
                 written.span(),
                 format!("target \"{name}\" has no address"),
-                "none of `http`, `sqlite`, `postgres`, `pgbouncer`",
+                "none of `http`, `sqlite`, `postgres`, `pgbouncer`, `of`",
                 help,
             );
             None
@@ -156,7 +157,6 @@ fn one(compiler: &mut Compiler<'_>, name: &str, written: &At<scenario::Target>) 
             provision,
             link,
             pooler: None,
-            statements: Vec::new(),
         },
         timeout,
         retry,

@@ -302,7 +302,7 @@ impl Workload {
                 Request::Http(http) => http.method.is_safe(),
                 request => {
                     let mut statements = request.statements().iter();
-                    statements.all(|statement| self.is_query(step.target, statement))
+                    statements.all(|statement| self.is_query(statement))
                 }
             },
             Action::Repeat { actions, .. } => self.reads(actions),
@@ -310,8 +310,8 @@ impl Workload {
         })
     }
 
-    fn is_query(&self, target: usize, statement: &Statement) -> bool {
-        let sql = self.targets[target].statements[statement.index].trim_start();
+    fn is_query(&self, statement: &Statement) -> bool {
+        let sql = self.statements[statement.index].trim_start();
         let word: String = sql.chars().take_while(char::is_ascii_alphabetic).collect();
         ["select", "values", "table"]
             .iter()

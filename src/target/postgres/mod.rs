@@ -84,6 +84,7 @@ impl Connector {
         target: &Target,
         postgres: &PostgresTarget,
         connection: &str,
+        statements: &[String],
         via: Option<Via>,
     ) -> Result<Self, TargetError> {
         let setting = |reason: String| TargetError::Setting {
@@ -110,7 +111,7 @@ impl Connector {
             None => whoami::username().map_err(|error| setting(format!("no `user` in the address: {error}")))?,
         };
         let runtime = Handle::try_current().map_err(|error| setting(error.to_string()))?;
-        let statements = target.statements.iter().enumerate();
+        let statements = statements.iter().enumerate();
         let shared = Shared {
             name: target.name.clone(),
             config,

@@ -69,7 +69,7 @@ async fn of_step(
     let first = statements.iter().take_while(|statement| !statement.redraw);
     let mut plans = Vec::new();
     for statement in first.take(MOST) {
-        let sql = &workload.targets[step.target].statements[statement.index];
+        let sql = &workload.statements[statement.index];
         if !explainable(sql) {
             continue;
         }

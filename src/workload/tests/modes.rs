@@ -34,7 +34,7 @@ fn a_copy_is_checked_as_far_as_it_can_be_without_its_database() {
     let Request::Copy(copy) = &steps(&workload)[0].request else {
         panic!()
     };
-    let statements = &workload.targets[0].statements;
+    let statements = &workload.statements;
     assert_eq!(statements[copy.statement.index], "COPY a (b, c) FROM STDIN");
     assert_eq!(
         statements[copy.check],

@@ -70,7 +70,7 @@ fn statements_get_typed_parameters_numbered_as_their_database_wants() {
             Value::Bool(true)
         ]
     );
-    assert_eq!(workload.targets[1].statements, ["SELECT ?2, ?1, ?3, ?4"]);
+    assert_eq!(*workload.statements, ["SELECT ?2, ?1, ?3, ?4"]);
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn the_same_statement_is_prepared_once() {
     let workload = flow(
         "[[flow.step]]\nname = \"a\"\nsql = \"SELECT 1\"\n[[flow.step]]\nname = \"b\"\ntransaction = [{ sql = \"SELECT 2\" }, { sql = \"SELECT 1\" }]\n",
     );
-    assert_eq!(workload.targets[1].statements, ["SELECT 1", "SELECT 2"]);
+    assert_eq!(*workload.statements, ["SELECT 1", "SELECT 2"]);
 }
 
 #[test]
