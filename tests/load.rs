@@ -164,6 +164,24 @@ fn stages_of_a_rate_are_followed() {
 }
 
 #[test]
+fn values_change_with_the_stage_in_which_a_flow_is_due() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&seen);
+    let server = Server::answering(move |path| {
+        log.lock().unwrap().push(path.to_owned());
+        ok("hello")
+    });
+    // A jump is no stage of its own.
+    let stages = "[{ duration = \"1s\" }, { duration = \"0s\", rate = \"30/s\" }, { duration = \"1s\" }]";
+    let load = format!("rate = \"50/s\"\nstages = {stages}\nmax_in_flight = 1");
+    let scenario = get(&server, &load, "[data.size]\nby_stage = [\"small\", 1000]\n");
+    let ran = run(&scenario.replace("get = \"/\"", "get = \"/{{ size }}\""));
+    let seen = seen.lock().unwrap();
+    let of = |asked: &str| seen.iter().filter(|path| *path == asked).count();
+    assert_eq!((of("/small"), of("/1000")), (50, 30), "{}", ran.said);
+}
+
+#[test]
 fn stages_of_users_are_followed() {
     // Each user keeps its connection; how many are open at once is how many users there are.
     let (open, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));

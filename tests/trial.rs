@@ -18,6 +18,8 @@ mod disturbed;
 mod experiments;
 #[path = "trial/gate.rs"]
 mod gate;
+#[path = "trial/groups.rs"]
+mod groups;
 #[path = "trial/kinds.rs"]
 mod kinds;
 #[path = "trial/links.rs"]

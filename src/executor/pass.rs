@@ -278,6 +278,8 @@ impl<'w, S: Session> Performer<'w, S> {
         self.session
             .use_caches(recording.recorder.is_some() && due >= recording.t0);
         self.values.begin(number, &self.globals);
+        let since = due.saturating_duration_since(recording.t0);
+        self.values.set_stage(workload.load.profile.stage_at(since));
         // A user of the closed model starts when it is due.
         let start = if self.model == Model::Closed {
             due

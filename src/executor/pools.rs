@@ -14,7 +14,7 @@ pub(super) struct Pools {
 
 fn all(plan: &Plan) -> impl Iterator<Item = &ConnectionPool> {
     let connectors = plan.variants.iter().flat_map(|variant| variant.connectors.iter());
-    connectors.filter_map(Connector::pool)
+    connectors.flat_map(Connector::pools)
 }
 
 /// Whether sessions share connections.

@@ -412,6 +412,8 @@ pub struct PoolEntry {
     pub target: String,
     /// Name of its variant; `null` where there are none.
     pub variant: Option<String>,
+    /// Name of the flow that had it to itself; `null` where all flows shared it.
+    pub flow: Option<String>,
     /// What it was held to.
     #[schemars(with = "BTreeMap<String, serde_json::Value>")]
     pub limits: PoolLimits,

@@ -42,13 +42,23 @@ pub(super) fn entries(run: &Run) -> Vec<PoolEntry> {
 
 fn entry(run: &Run, pool: &Pool) -> PoolEntry {
     let mut acquire = Latency::new();
-    let own = run.steps.iter();
-    for step in own.filter(|step| step.target == pool.target && step.variant == pool.variant) {
+    let groups = run.targets.iter().filter(|target| {
+        let shares = target.members.iter().any(|member| member.target == pool.target);
+        shares && target.variant == pool.variant
+    });
+    // Which of its members an operation of a group went to is not known any more.
+    let names: Vec<&String> = groups.map(|group| &group.name).chain([&pool.target]).collect();
+    let own = run.steps.iter().filter(|step| {
+        let flow = pool.flow.as_ref().is_none_or(|flow| step.flow == *flow);
+        names.contains(&&step.target) && step.variant == pool.variant && flow
+    });
+    for step in own {
         acquire.add(&step.acquire);
     }
     PoolEntry {
         target: pool.target.clone(),
         variant: pool.variant.clone(),
+        flow: pool.flow.clone(),
         limits: pool.limits.clone(),
         worst: worst(pool),
         health_score: pool.health_score,
@@ -109,12 +119,16 @@ fn shown(pool: &PoolEntry) -> PoolRow {
         worst,
         ..
     } = pool;
+    let name = match &pool.flow {
+        Some(flow) => format!("{} ({flow})", pool.target),
+        None => pool.target.clone(),
+    };
     let time = |us: Option<f64>| super::tables::micros(us);
     let score = pool
         .health_score
         .map(|score| format!(" ({})", units::format_share(score)));
     PoolRow {
-        name: words::label(pool.variant.as_deref(), &pool.target),
+        name: words::label(pool.variant.as_deref(), &name),
         cells: [
             format!("{}–{}", limits.min, limits.max),
             worst.used.map_or(words::UNKNOWN.to_owned(), words::count),

@@ -14,6 +14,9 @@ pub struct Pool {
     /// Name of its variant, where there are several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
+    /// Name of the flow that has it to itself, where each has its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flow: Option<String>,
     /// What it is held to.
     pub limits: PoolLimits,
     /// What happened in it from its first connection to its last, outside of the measured window too.
@@ -268,6 +271,7 @@ mod tests {
         Pool {
             target: "db".into(),
             variant: None,
+            flow: None,
             limits: PoolLimits {
                 profile: "auth".into(),
                 initial: 5,

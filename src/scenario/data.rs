@@ -20,6 +20,8 @@ pub struct Data {
     pub sequence: Option<At<Sequence>>,
     /// One of a list of values.
     pub choice: Option<At<Vec<Scalar>>>,
+    /// Another value in each stage of the load: as many as there are in `load.stages`, without jumps (`0s`). In the warm-up it is the first, in the drain the last.
+    pub by_stage: Option<At<Vec<Scalar>>>,
     /// Always the same text, so many `times`, with commas between: a list for a body.
     pub repeat: Option<At<String>>,
     /// How many times `repeat` stands there, 0 to 1,000,000.

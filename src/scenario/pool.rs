@@ -34,6 +34,8 @@ pub struct PoolTable {
     pub acquire_timeout: Option<String>,
     /// How many operations may wait for a connection; those beyond are shed. Default 1000.
     pub queue: Option<i64>,
+    /// `true`: each flow has a pool of its own with these limits, so that none waits for another. Default false.
+    pub bulkheads: Option<bool>,
     /// A connection that did nothing for so long is asked whether it still answers, before it is given out. Default 30s.
     pub validate: Option<String>,
 }

@@ -43,7 +43,7 @@ pub use self::{
 };
 use crate::{
     sample::{ErrorClass, Outcome, Phases},
-    workload::{DEFAULT_TIMEOUT, Kind, Step, Target, Values},
+    workload::{DEFAULT_TIMEOUT, Flow, Kind, Step, Target, Values},
 };
 
 /// One concrete execution of a step.
@@ -292,22 +292,22 @@ impl Connector {
         }
     }
 
-    /// The same for load: with a pool of connections, where the scenario wants one.
+    /// The same for load of these flows: with pools of connections, where the scenario wants one.
     ///
     /// # Errors
     /// When there can be no such pool.
-    pub fn for_load(&self) -> Result<Self, TargetError> {
+    pub fn for_load(&self, flows: &[Flow]) -> Result<Self, TargetError> {
         Ok(match self {
             Self::Http(_) | Self::Sqlite(_) => self.clone(),
-            Self::Postgres(connector) => Self::Postgres(connector.for_load()?),
+            Self::Postgres(connector) => Self::Postgres(connector.for_load(flows)?),
         })
     }
 
-    /// The pool that its sessions share, where they do.
-    pub fn pool(&self) -> Option<&ConnectionPool> {
+    /// The pools that its sessions share, where they do.
+    pub fn pools(&self) -> &[ConnectionPool] {
         match self {
-            Self::Http(_) | Self::Sqlite(_) => None,
-            Self::Postgres(connector) => connector.pool(),
+            Self::Http(_) | Self::Sqlite(_) => &[],
+            Self::Postgres(connector) => connector.pools(),
         }
     }
 

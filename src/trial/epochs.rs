@@ -173,7 +173,7 @@ impl Epochs<'_> {
         merge(&mut self.activity, found.activity, of_target, |known, later| {
             known.activity.add(later.activity, at_s);
         });
-        let of_target = |pool: &run::Pool| (pool.target.clone(), pool.variant.clone());
+        let of_target = |pool: &run::Pool| (pool.target.clone(), pool.variant.clone(), pool.flow.clone());
         merge(&mut self.pools, found.pools, of_target, |known, later| {
             known.add(later, at_s);
         });

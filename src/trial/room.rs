@@ -113,7 +113,7 @@ async fn servers(workload: &Arc<Workload>, directory: &Path) -> Vec<Server> {
                     servers.len() - 1
                 }
             };
-            servers[at].needed += postgres.connections.most(sessions) as u64;
+            servers[at].needed += postgres.connections.most(sessions, variant.flows.len()) as u64;
             servers[at].pooled |= matches!(postgres.connections, Connections::Pooled(_));
         }
     }

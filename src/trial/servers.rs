@@ -136,13 +136,14 @@ impl Servers {
             return Ok(());
         }
         // All fixtures that a target of this name is a copy of, in any variant.
-        let targets = workload.variants().flat_map(|variant| &variant.targets);
+        let variants = workload.variants();
+        let targets = variants.flat_map(|variant| variant.targets.iter().map(|target| (target, variant.flows.len())));
         let sessions = executor::sessions(&workload.load.profile);
         let mut fixtures: Vec<&Fixture> = Vec::new();
         let mut connections = 0;
-        for other in targets.filter(|other| other.name == target.name) {
+        for (other, flows) in targets.filter(|(other, _)| other.name == target.name) {
             connections += match &other.kind {
-                Kind::Postgres(postgres) => postgres.connections.most(sessions),
+                Kind::Postgres(postgres) => postgres.connections.most(sessions, flows),
                 Kind::Http(_) | Kind::Sqlite { .. } => sessions,
             };
             let fixture = other.provision.as_ref().and_then(Provision::fixture);

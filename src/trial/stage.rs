@@ -127,7 +127,10 @@ impl Stage {
         for (number, connector) in connectors.iter().enumerate() {
             connector.check_statements(&workload.flow_statements(number)).await?;
         }
-        let loaded: Result<Arc<[Connector]>, _> = connectors.iter().map(Connector::for_load).collect();
+        let loaded: Result<Arc<[Connector]>, _> = connectors
+            .iter()
+            .map(|connector| connector.for_load(&workload.flows))
+            .collect();
         Ok(Self {
             workload: Arc::clone(workload),
             processes,
@@ -166,7 +169,7 @@ impl Stage {
     /// The pools of its load, each with the name of its target.
     pub(super) fn pools(&self) -> impl Iterator<Item = (&str, &ConnectionPool)> {
         let targets = self.workload.targets.iter().zip(&*self.loaded);
-        targets.filter_map(|(target, connector)| Some((target.name.as_str(), connector.pool()?)))
+        targets.flat_map(|(target, connector)| connector.pools().iter().map(|pool| (target.name.as_str(), pool)))
     }
 
     pub(super) fn globals(&self) -> &[Option<Value>] {

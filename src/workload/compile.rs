@@ -134,6 +134,7 @@ impl<'a> Compiler<'a> {
         let trial = self.trial(scenario.trial.as_ref(), counted);
         let variant = self.variant(scenario, &steps.targets, text);
         if let Some(load) = &load {
+            data::check_stages(self, &scenario.data, load);
             link::in_time(self, scenario, load);
         }
         let load = load.filter(|_| self.problems.is_empty())?;

@@ -9,6 +9,7 @@ use std::{
 use rand_distr::Zipf;
 
 use super::{
+    Load,
     compile::Compiler,
     generator::{Draw, Generator, purpose},
     value::Value,
@@ -60,6 +61,36 @@ pub(super) fn compile(compiler: &mut Compiler<'_>, data: &BTreeMap<String, At<sc
     set
 }
 
+/// Values by stage belong to stages of the load, each to one.
+pub(super) fn check_stages(compiler: &mut Compiler<'_>, data: &BTreeMap<String, At<scenario::Data>>, load: &Load) {
+    let stages = load.profile.lasting_stages().count();
+    for written in data.values() {
+        let Some(values) = &written.value.by_stage else {
+            continue;
+        };
+        if stages == 0 {
+            let help = Some("write load.stages = [{ … }, …], or give the data a `constant`".into());
+            compiler.problem(
+                values,
+                "values of stages that there are not",
+                "the load has no `stages`",
+                help,
+            );
+        } else if values.value.len() != stages {
+            let label = format!("{} values for {stages} stages that last", values.value.len());
+            compiler.problem(values, "not a value for each stage", label, None);
+        }
+        if let Some(array) = &written.value.array {
+            compiler.problem(
+                array,
+                "`array` does not belong here",
+                "a value of a stage is one value",
+                None,
+            );
+        }
+    }
+}
+
 /// Whether templates can use a name.
 pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-'))
@@ -73,6 +104,7 @@ enum Kind<'d> {
     Zipf(&'d At<scenario::Zipf>),
     Sequence(&'d At<Sequence>),
     Choice(&'d At<Vec<Scalar>>),
+    ByStage(&'d At<Vec<Scalar>>),
     Repeat(&'d At<String>, Option<&'d At<i64>>),
     Uuid(&'d At<bool>),
     Text(&'d At<RandomString>),
@@ -89,6 +121,7 @@ impl<'d> Kind<'d> {
             ("zipf", data.zipf.as_ref().map(Self::Zipf)),
             ("sequence", data.sequence.as_ref().map(Self::Sequence)),
             ("choice", data.choice.as_ref().map(Self::Choice)),
+            ("by_stage", data.by_stage.as_ref().map(Self::ByStage)),
             (
                 "repeat",
                 data.repeat.as_ref().map(|text| Self::Repeat(text, data.times.as_ref())),
@@ -104,7 +137,7 @@ impl<'d> Kind<'d> {
     }
 }
 
-const KINDS: &str = "constant, uniform, zipf, sequence, choice, repeat, uuid, string, timestamp, csv";
+const KINDS: &str = "constant, uniform, zipf, sequence, choice, by_stage, repeat, uuid, string, timestamp, csv";
 
 /// Adds one item to the set; `None` when it has problems.
 fn item(compiler: &mut Compiler<'_>, name: &str, written: &At<scenario::Data>, set: &mut DataSet) -> Option<()> {
@@ -162,6 +195,10 @@ fn generator(compiler: &mut Compiler<'_>, kind: Kind<'_>) -> Option<Generator> {
         Kind::Choice(at) => {
             let values: Vec<_> = at.value.iter().map(|value| scalar(compiler, at, value)).collect();
             (at.span(), choice(values.into_iter().collect::<Option<_>>()?))
+        }
+        Kind::ByStage(at) => {
+            let values: Vec<_> = at.value.iter().map(|value| scalar(compiler, at, value)).collect();
+            return Some(Generator::ByStage(values.into_iter().collect::<Option<_>>()?));
         }
         Kind::Time(at) => (at.span(), time(compiler, at)?),
         Kind::Uniform(at) => (

@@ -57,6 +57,8 @@ pub struct MeasuredStep {
 pub struct Step {
     /// Index into [`super::Workload::measured`]; for setup and teardown, past its end.
     pub index: usize,
+    /// Index into [`super::Workload::flows`]; 0 for steps that are in none.
+    pub flow: usize,
     /// Name for messages.
     pub name: String,
     /// Index into [`super::Workload::targets`]; of a group, its first member.

@@ -64,6 +64,8 @@ pub enum Generator {
     },
     /// One of these.
     Choice(Vec<Value>),
+    /// The value of the stage of the load in which the pass is due.
+    ByStage(Vec<Value>),
     /// Several of them in one, as an array of PostgreSQL.
     Array(Box<Generator>, u64),
     /// A random version-4 UUID.
@@ -92,9 +94,12 @@ pub enum Generator {
 }
 
 impl Draw {
-    /// The value of draw `number`.
-    pub fn value(&self, seed: u64, number: u64) -> Value {
-        self.generator.value(seed, self.purpose, number)
+    /// The value of draw `number` in that stage of the load.
+    pub fn value(&self, seed: u64, number: u64, stage: usize) -> Value {
+        match &self.generator {
+            Generator::ByStage(values) => values[stage.min(values.len() - 1)].clone(),
+            generator => generator.value(seed, self.purpose, number),
+        }
     }
 }
 
@@ -103,6 +108,8 @@ impl Generator {
         let random = || stream(seed, purpose, number);
         match self {
             Self::Constant(value) => value.clone(),
+            // Only an array asks here, and none is made of these.
+            Self::ByStage(values) => values[0].clone(),
             Self::Uniform { from, to } => Value::Int(random().random_range(*from..=*to)),
             // Ranks are floating-point numbers: beyond 2^53 they may round past the last.
             Self::Zipf { from, to, ranks } => {
@@ -183,7 +190,7 @@ mod tests {
             purpose: purpose("x"),
             generator,
         };
-        move |number| draw.value(7, number)
+        move |number| draw.value(7, number, 0)
     }
 
     #[test]

@@ -20,10 +20,11 @@ pub enum Connections {
 }
 
 impl Connections {
-    /// How many there are at most under a load of so many sessions.
-    pub fn most(&self, sessions: usize) -> usize {
+    /// How many there are at most under a load of so many sessions and flows.
+    pub fn most(&self, sessions: usize, flows: usize) -> usize {
         match self {
             Self::PerSession | Self::PerOperation => sessions,
+            Self::Pooled(limits) if limits.bulkheads => limits.max.saturating_mul(flows),
             Self::Pooled(limits) => limits.max,
         }
     }
@@ -50,6 +51,8 @@ pub struct PoolLimits {
     pub acquire_timeout: Duration,
     /// A connection that did nothing for so long is asked before it is given out.
     pub validate: Duration,
+    /// Whether each flow has a pool of its own.
+    pub bulkheads: bool,
 }
 
 /// Named limits. `initial` is `min` where a profile does not say otherwise.
@@ -184,6 +187,7 @@ fn limits(
         acquire_timeout: length(compiler, at, "acquire_timeout", table.acquire_timeout.as_ref(), true)
             .unwrap_or(ACQUIRE_TIMEOUT),
         validate: length(compiler, at, "validate", table.validate.as_ref(), false).unwrap_or(VALIDATE),
+        bulkheads: table.bulkheads.unwrap_or(false),
     }
 }
 

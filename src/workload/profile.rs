@@ -86,6 +86,30 @@ pub enum Profile {
     },
 }
 
+impl Profile {
+    /// The lengths of all stages but jumps.
+    pub(super) fn lasting_stages(&self) -> impl Iterator<Item = Duration> {
+        let (rates, users): (&[_], &[_]) = match self {
+            Self::Open { rates, .. } => (&rates.stages, &[]),
+            Self::Closed { stages, .. } => (&[], stages),
+        };
+        let lengths = rates.iter().map(|(_, length)| *length);
+        let lengths = lengths.chain(users.iter().map(|(_, length)| *length));
+        lengths.filter(|length| !length.is_zero())
+    }
+
+    /// The number of the stage at a time since the begin of the window, from 0, jumps left out; after the last one
+    /// their count.
+    pub fn stage_at(&self, at: Duration) -> usize {
+        let mut end = Duration::ZERO;
+        let passed = self.lasting_stages().take_while(|length| {
+            end = end.saturating_add(*length);
+            at >= end
+        });
+        passed.count()
+    }
+}
+
 /// A rate over time, in straight lines.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rates {

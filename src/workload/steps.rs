@@ -126,8 +126,8 @@ pub(super) struct Steps<'c, 'a> {
     breakers: Vec<Breaker>,
     pub(super) caches: Vec<Cache>,
     names: Vec<String>,
-    /// The flow being compiled; `None` in setup and teardown.
-    flow: Option<String>,
+    /// The number and name of the flow being compiled; `None` in setup and teardown.
+    flow: Option<(usize, String)>,
     /// How many pauses there are so far.
     pauses: u64,
 }
@@ -158,12 +158,13 @@ impl Steps<'_, '_> {
         let mut cumulative_weight = 0;
         let flows = written
             .iter()
-            .map(|flow| {
+            .enumerate()
+            .map(|(number, flow)| {
                 let name = self.flow_name(flow, &mut names);
                 let weight = flow.value.weight.as_ref();
                 cumulative_weight += self.compiler.integer(weight, "the weight", 1..=1_000_000, 1) as u64;
                 self.scope.forget_all_but(&globals);
-                self.flow = Some(name.clone());
+                self.flow = Some((number, name.clone()));
                 if !has_operation(&flow.value.step) {
                     let help = Some("add [[flow.step]] with a request or a statement".into());
                     self.compiler.problems.add_missing(
@@ -367,7 +368,7 @@ impl Steps<'_, '_> {
         let (target, request) = (target?, request?);
         let measured = MeasuredStep {
             name: name.clone(),
-            flow: self.flow.clone().unwrap_or_default(),
+            flow: self.flow.as_ref().map_or_else(String::new, |(_, name)| name.clone()),
             target,
             group,
             comparable: written.comparable.unwrap_or(true),
@@ -375,6 +376,7 @@ impl Steps<'_, '_> {
         };
         Some(Step {
             index: self.measure(measured),
+            flow: self.flow.as_ref().map_or(0, |(number, _)| *number),
             retry,
             breaker,
             ordered: orders(written),

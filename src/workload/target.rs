@@ -189,6 +189,7 @@ fn misplaced(compiler: &mut Compiler<'_>, kind: &Kind, written: &scenario::Targe
         ("pool", place(&written.pool), postgres, "PostgreSQL"),
         ("ca", place(&written.ca), !sqlite, "connections over TLS"),
         ("link", place(&written.link), !sqlite, "what is reached over a network"),
+        ("balance", place(&written.balance), false, "a target with `of`"),
         ("headers", written.headers.values().next().map(At::span), http, "HTTP"),
         ("auth", place(&written.auth), http, "HTTP"),
         ("host", place(&written.host), http, "HTTP"),

@@ -1,6 +1,7 @@
 //! Compiling as a whole, from the text of a scenario.
 
 mod fingerprints;
+mod groups;
 mod links;
 mod modes;
 mod nonsense;

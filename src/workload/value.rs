@@ -95,6 +95,8 @@ pub(super) fn write_json_string(text: &str, out: &mut String, quotes: bool) {
 pub struct Values<'w> {
     workload: &'w Workload,
     draw: u64,
+    /// The stage of the load, from 0.
+    stage: usize,
     cells: Vec<Option<Value>>,
 }
 
@@ -104,17 +106,24 @@ impl<'w> Values<'w> {
         Self {
             workload,
             draw: 0,
+            stage: 0,
             cells: vec![None; workload.variables.len()],
         }
     }
 
-    /// Begins pass number `pass`: forgets all values but the globals (those that setup saved).
+    /// Begins pass number `pass`: forgets all values but the globals (those that setup saved). Its stage is the first.
     pub fn begin(&mut self, pass: u64, globals: &[Option<Value>]) {
         self.draw = pass.wrapping_mul(self.workload.draws_per_pass);
+        self.stage = 0;
         self.cells.fill(None);
         for (cell, global) in self.cells.iter_mut().zip(globals) {
             cell.clone_from(global);
         }
+    }
+
+    /// The pass is due in that stage of the load, from 0.
+    pub fn set_stage(&mut self, stage: usize) {
+        self.stage = stage;
     }
 
     /// The number of the draw under way: distinct for all passes and all rounds in them.
@@ -152,7 +161,7 @@ impl<'w> Values<'w> {
     pub fn get(&mut self, variable: usize) -> &Value {
         const NULL: &Value = &Value::Null;
         if let (None, Variable::Drawn(draw)) = (&self.cells[variable], &self.workload.variables[variable]) {
-            self.cells[variable] = Some(draw.value(self.workload.seed, self.draw));
+            self.cells[variable] = Some(draw.value(self.workload.seed, self.draw, self.stage));
         }
         self.cells[variable].as_ref().unwrap_or(NULL)
     }

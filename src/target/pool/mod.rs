@@ -98,8 +98,8 @@ impl<S: Source> Pool<S> {
     }
 
     /// For somebody who looks from another thread.
-    pub(super) fn watch(&self, target: String, variant: Option<String>) -> PoolWatch {
-        PoolWatch::new(Arc::clone(&self.books), &self.limits, target, variant)
+    pub(super) fn watch(&self, target: String, variant: Option<String>, flow: Option<String>) -> PoolWatch {
+        PoolWatch::new(Arc::clone(&self.books), &self.limits, target, variant, flow)
     }
 
     /// How many may wait for a connection.

@@ -94,6 +94,7 @@ fn limits() -> PoolLimits {
         lifetime: 3600 * SECOND,
         acquire_timeout: SECOND,
         validate: 30 * SECOND,
+        bulkheads: false,
     }
 }
 
@@ -457,7 +458,7 @@ fn who_looks_sees_each_second_and_what_it_amounts_to() {
             acquire_timeout: 100 * MS,
             ..limits()
         });
-        let mut watch = pool.watch("db".into(), None);
+        let mut watch = pool.watch("db".into(), None, None);
         pool.ended(false);
         watch.begin();
         let one = take(&pool).await;

@@ -31,6 +31,7 @@ impl PoolWatch {
         limits: &workload::PoolLimits,
         target: String,
         variant: Option<String>,
+        flow: Option<String>,
     ) -> Self {
         let now = books.used();
         Self {
@@ -43,6 +44,7 @@ impl PoolWatch {
             seen: run::Pool {
                 target,
                 variant,
+                flow,
                 limits: described(limits),
                 events: PoolEvents::default(),
                 window: PoolUse::default(),

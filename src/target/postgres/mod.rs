@@ -51,7 +51,7 @@ pub use self::{room::Room, script::with_literals};
 use super::{TargetError, Via, in_time, tls};
 use crate::{
     sample::ErrorClass,
-    workload::{Connections, PostgresTarget, Protocol, Target},
+    workload::{Connections, Flow, PostgresTarget, Protocol, Target},
 };
 
 /// A server with its settings.
@@ -59,7 +59,8 @@ use crate::{
 pub struct Connector {
     shared: Arc<Shared>,
     /// Where sessions get their connections, under load.
-    pool: Option<ConnectionPool>,
+    /// None, one for all flows, or one for each.
+    pools: Arc<[ConnectionPool]>,
 }
 
 /// What all connections to a server share.
@@ -126,22 +127,28 @@ impl Connector {
         };
         Ok(Self {
             shared: Arc::new(shared),
-            pool: None,
+            pools: Arc::default(),
         })
     }
 
-    /// For load: with a pool of its own, where the scenario wants one. No connection is made yet.
-    pub(super) fn for_load(&self) -> Result<Self, TargetError> {
-        let shared = Arc::clone(&self.shared);
-        let pool = match &self.shared.connections {
-            Connections::Pooled(limits) => Some(ConnectionPool::new(&shared, limits)?),
-            Connections::PerSession | Connections::PerOperation => None,
+    /// For load of these flows: with pools of its own, where the scenario wants some. No connection is made yet.
+    pub(super) fn for_load(&self, flows: &[Flow]) -> Result<Self, TargetError> {
+        let new = |limits, flow| ConnectionPool::new(&self.shared, limits, flow);
+        let pools: Result<Arc<[ConnectionPool]>, _> = match &self.shared.connections {
+            Connections::Pooled(limits) if limits.bulkheads => {
+                flows.iter().map(|flow| new(limits, Some(flow.name.clone()))).collect()
+            }
+            Connections::Pooled(limits) => new(limits, None).map(|pool| [pool].into()),
+            Connections::PerSession | Connections::PerOperation => Ok(Arc::default()),
         };
-        Ok(Self { shared, pool })
+        Ok(Self {
+            shared: Arc::clone(&self.shared),
+            pools: pools?,
+        })
     }
 
-    pub(super) fn pool(&self) -> Option<&ConnectionPool> {
-        self.pool.as_ref()
+    pub(super) fn pools(&self) -> &[ConnectionPool] {
+        &self.pools
     }
 
     pub(super) fn address(&self) -> String {
@@ -205,7 +212,7 @@ impl Connector {
     }
 
     pub(super) fn session(&self) -> Session {
-        Session::new(Arc::clone(&self.shared), self.pool.clone())
+        Session::new(Arc::clone(&self.shared), &self.pools)
     }
 }
 

@@ -18,7 +18,11 @@ use crate::{
 /// The pool of one target. Its connections live on the thread that opens it: that one uses them and
 /// empties it; everybody may watch.
 #[derive(Clone)]
-pub struct ConnectionPool(Arc<Pool<Server>>);
+pub struct ConnectionPool {
+    pool: Arc<Pool<Server>>,
+    /// The flow that has it to itself.
+    flow: Option<String>,
+}
 
 impl std::fmt::Debug for ConnectionPool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -47,49 +51,52 @@ impl Source for Server {
 }
 
 impl ConnectionPool {
-    pub(super) fn new(shared: &Arc<Shared>, limits: &PoolLimits) -> Result<Self, TargetError> {
+    pub(super) fn new(shared: &Arc<Shared>, limits: &PoolLimits, flow: Option<String>) -> Result<Self, TargetError> {
         let pool = Pool::new(Server(Arc::clone(shared)), limits.clone());
         let pool = pool.map_err(|error| TargetError::Setting {
             target: shared.name.clone(),
             reason: error.to_string(),
         })?;
-        Ok(Self(Arc::new(pool)))
+        Ok(Self {
+            pool: Arc::new(pool),
+            flow,
+        })
     }
 
     /// Makes the connections that are to be there before the load.
     pub async fn open(&self) {
-        self.0.open().await;
+        self.pool.open().await;
     }
 
     /// Closes what is idle or old, and keeps as many as are to be kept, for as long as it is polled.
     pub fn tend(&self) -> impl Future<Output = ()> + Send + use<> {
-        let pool = Arc::clone(&self.0);
+        let pool = Arc::clone(&self.pool);
         async move { pool.tend().await }
     }
 
     /// Closes all connections; nobody may have one any more.
     pub fn empty(&self) {
-        self.0.empty();
+        self.pool.empty();
     }
 
     /// For somebody who looks from outside, at the pool of that target and variant.
     pub fn watch(&self, target: String, variant: Option<String>) -> PoolWatch {
-        self.0.watch(target, variant)
+        self.pool.watch(target, variant, self.flow.clone())
     }
 
     /// A connection, for an operation that began then.
     pub(super) async fn acquire(&self, start: Instant) -> Result<Acquired<'_, Server>, Refused<Failure>> {
-        self.0.acquire(start + self.0.acquire_timeout()).await
+        self.pool.acquire(start + self.pool.acquire_timeout()).await
     }
 
     /// Counts an operation that wanted a connection.
     pub(super) fn ended(&self, well: bool) {
-        self.0.ended(well);
+        self.pool.ended(well);
     }
 
     /// What an operation is told that timed out while it waited.
     pub(super) fn too_late(&self) -> Failure {
-        let allowed = format_duration(self.0.acquire_timeout());
+        let allowed = format_duration(self.pool.acquire_timeout());
         Failure::new(
             ErrorClass::PoolTimeout,
             format_args!("no connection of the pool within {allowed}"),
@@ -98,7 +105,7 @@ impl ConnectionPool {
 
     /// What an operation is told that was not let in.
     pub(super) fn full(&self) -> Failure {
-        let waiting = self.0.queue();
+        let waiting = self.pool.queue();
         Failure::new(
             ErrorClass::Shed,
             format_args!("{waiting} operations wait for a connection of the pool, and no more may"),

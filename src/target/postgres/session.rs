@@ -15,7 +15,8 @@ use crate::{
 /// One virtual user's way to a server.
 pub(in crate::target) struct Session {
     shared: Arc<Shared>,
-    line: Line,
+    /// One for all flows, or one for each.
+    lines: Vec<Line>,
     script: Script,
     deadline: Deadline,
 }
@@ -27,10 +28,17 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
-    /// With a pool it gets its connections there.
-    pub(super) fn new(shared: Arc<Shared>, pool: Option<ConnectionPool>) -> Self {
+    /// With pools it gets its connections there.
+    pub(super) fn new(shared: Arc<Shared>, pools: &[ConnectionPool]) -> Self {
+        let lines = match pools {
+            [] => vec![Line::new(&shared, None)],
+            pools => pools
+                .iter()
+                .map(|pool| Line::new(&shared, Some(pool.clone())))
+                .collect(),
+        };
         Self {
-            line: Line::new(&shared, pool),
+            lines,
             shared,
             script: Script::default(),
             deadline: Deadline::default(),
@@ -39,10 +47,11 @@ impl Session {
 
     /// Connects now, where a connection can be kept; a failure is left for the first operation to meet.
     pub(in crate::target) async fn connect_ahead(&mut self) {
-        if self.line.wants_one_ahead()
-            && let Ok(Ok(connection)) = timeout(DEFAULT_TIMEOUT, self.shared.connect_and_prepare()).await
-        {
-            self.line.put(connection);
+        let alone = self.lines.iter_mut().filter(|line| line.wants_one_ahead());
+        for line in alone {
+            if let Ok(Ok(connection)) = timeout(DEFAULT_TIMEOUT, self.shared.connect_and_prepare()).await {
+                line.put(connection);
+            }
         }
     }
 
@@ -50,10 +59,12 @@ impl Session {
         let Operation { step, values } = operation;
         let Self {
             shared,
-            line,
+            lines,
             script,
             deadline,
         } = self;
+        let flow = step.flow.min(lines.len() - 1);
+        let line = &mut lines[flow];
         script.write(shared.protocol, &shared.statements, &step.request, values);
         reply.begin();
         let keep = reply.keep || step.needs_body();

@@ -60,6 +60,7 @@ fn what_is_written_goes_before_the_profile() {
         lifetime: Duration::from_secs(60),
         acquire_timeout: Duration::from_secs(1),
         validate: Duration::ZERO,
+        bulkheads: false,
     };
     assert_eq!(written, expected);
     // A profile asks for no more than there may be.

@@ -66,6 +66,12 @@ fn a_value_used_before_it_is_saved_is_unknown() {
 }
 
 #[test]
+fn values_by_stage_want_stages() {
+    let step = "[[flow.step]]\nget = \"/{{ u }}\"\n[data.u]\nby_stage = [1, 2]\n";
+    tells(step, &["values of stages that there are not: the load has no `stages`"]);
+}
+
+#[test]
 fn what_one_flow_saves_another_does_not_know() {
     tells(
         "step = [{ get = \"/\", save = { id = \"$.id\" } }]\n[[flow]]\nname = \"b\"\nstep = [{ get = \"/{{ id }}\" }]\n",
