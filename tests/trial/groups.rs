@@ -68,7 +68,7 @@ target.replicas.balance = "least_busy"
         panic!()
     };
     assert!(far > 0 && near > 2 * far, "least busy: {near} and {far}");
-    let mean = |variant: &str| told.step(variant, "read")["response"]["mean"].as_f64().unwrap();
+    let mean = |variant: &str| told.step(variant, "read")["response_time"]["mean"].as_f64().unwrap();
     assert!(mean("least busy") < mean("in turns"), "{}", told.ended.printed());
     assert_eq!(told.step("least busy", "read")["target"], "replicas");
 }
@@ -122,7 +122,7 @@ target.db.pool = { min = 2, max = 2, bulkheads = true }
     assert_eq!(flows("one pool"), [Value::Null]);
     assert_eq!(flows("bulkheads"), ["report", "look up"]);
     for pool in pools {
-        assert!(pool["worst"]["used"].as_u64().unwrap() <= 2, "{pool}");
+        assert!(pool["database.pool.connections.used"].as_u64().unwrap() <= 2, "{pool}");
     }
     let wait = |variant: &str| told.step(variant, "look up")["acquire"]["p50"].as_f64().unwrap();
     // Through one pool it queues behind reports of 50 ms each.
