@@ -4,6 +4,7 @@ use std::{env, io::Write as _, path::Path};
 
 use super::{
     Slots, Told,
+    experiments::experiment,
     support::{
         postgres::installed,
         program::{Desk, errors, step},
@@ -86,6 +87,31 @@ fn left_behind() -> Vec<String> {
     lines
         .filter(|line| line.contains("pgbouncer.ini") && orphaned(line) == Some(true))
         .collect()
+}
+
+#[test]
+fn e23_who_connects_for_every_operation_opens_no_sessions_through_pgbouncer() {
+    if !has_pgbouncer() {
+        return;
+    }
+    let _slot = Slots::one();
+    let told = experiment(
+        "e23-pgbouncer-connect.toml",
+        &[
+            "load.duration=2s",
+            "trial.epochs=1",
+            "trial.slice=250ms",
+            "trial.census=5",
+        ],
+    );
+    for (variant, sessions) in [("direct", 1.0), ("through PgBouncer", 0.0)] {
+        let step = told.step(variant, "facility by id");
+        let counted = &step["counters"]["sessions_per_operation"];
+        assert_eq!([&counted["low"], &counted["high"]], [sessions, sessions], "{variant}");
+        // Both connect for every operation.
+        assert_eq!(step["connect"]["count"], step["count"], "{variant}");
+        assert_eq!(step["errors"], serde_json::json!({}), "{variant}");
+    }
 }
 
 #[test]
