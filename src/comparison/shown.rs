@@ -32,7 +32,7 @@ pub struct Shown {
     /// The metric; smaller is better.
     #[serde(deserialize_with = "crate::metric::deserialize")]
     pub metric: &'static Metric,
-    /// Its value in the reference and in the variant, in nanoseconds.
+    /// Its value in the reference and in the variant, in nanoseconds; failed operations rank with the slowest.
     pub values: [Option<f64>; 2],
     /// How much more it is, as a share of the reference.
     pub change: f64,
@@ -86,7 +86,6 @@ fn of_candidate(run: &Run, stored: &Stored, candidate: usize) -> Vec<(Shown, f64
         conduct: &conduct,
         ..stored.pairing(run)
     };
-    let views = [0, candidate].map(|variant| run.of_variant(variant));
     let (studied, _) = study(&pairing);
     let shown = studied.into_iter().filter_map(|studied| {
         let [error, freedom] = studied.error?;
@@ -96,7 +95,6 @@ fn of_candidate(run: &Run, stored: &Stored, candidate: usize) -> Vec<(Shown, f64
             freedom,
         };
         let threshold = studied.threshold;
-        let value = |view: &Option<Run>| view.as_ref()?.value(threshold.step.as_deref(), threshold.metric);
         let away = Located {
             estimate: studied.change.abs(),
             ..located
@@ -105,7 +103,7 @@ fn of_candidate(run: &Run, stored: &Stored, candidate: usize) -> Vec<(Shown, f64
             variant: variants[1].clone(),
             step: threshold.step.clone()?,
             metric: threshold.metric,
-            values: views.each_ref().map(value),
+            values: studied.values.map(Some),
             change: libm::expm1(located.estimate),
             interval: located.interval().map(libm::expm1),
             stands_out: false,

@@ -428,11 +428,12 @@ impl<'w, S: Session> Performer<'w, S> {
             end: at.offset(*end),
             outcome,
         };
-        recorder.record(at.interval(*end), &sample, phases);
+        let interval = at.interval(*end);
+        recorder.record(interval, &sample, phases);
         if let Outcome::Failed(class) = outcome {
             let secrets = &self.workload.secrets;
             let message = || message.as_ref().map(|message| secrets.mask(message));
-            recorder.error(index, class, sample.end, message);
+            recorder.error(interval, index, class, sample.end, message);
         }
     }
 }

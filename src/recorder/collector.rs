@@ -14,7 +14,7 @@ use super::{
     spill::{ClosedSecond, Spill},
 };
 use crate::{
-    run::{Encoded, ErrorCount, Interval, Latency, LatencyByOutcome, StepAttempts, StepInterval},
+    run::{Encoded, ErrorCount, Interval, Latency, LatencyByOutcome, StepAttempts, StepErrors, StepInterval},
     sample::ErrorClass,
 };
 
@@ -36,6 +36,8 @@ pub struct Collector {
     timeline: Vec<FlowCounts>,
     /// Tries by interval and step.
     attempts: BTreeMap<(u64, usize), u64>,
+    /// Failures by interval, step and class.
+    failures: BTreeMap<(u64, usize, ErrorClass), u64>,
     send_lag: Latency,
     errors: HashMap<(usize, ErrorClass), ErrorTally>,
     depth: Depth,
@@ -149,6 +151,7 @@ impl Collector {
             watched: None,
             timeline: Vec::new(),
             attempts: BTreeMap::new(),
+            failures: BTreeMap::new(),
             send_lag: Latency::new(),
             errors: HashMap::new(),
             depth: Depth::default(),
@@ -234,6 +237,9 @@ impl Collector {
         for (place, tried) in &buffer.attempts {
             *self.attempts.entry(*place).or_default() += tried;
         }
+        for (place, failed) in &buffer.errors {
+            *self.failures.entry(*place).or_default() += failed;
+        }
         let second = buffer.interval;
         match self.open.get_mut(&second) {
             Some(open) => {
@@ -317,6 +323,61 @@ impl Collector {
         (since..until).map(second).collect()
     }
 
+    /// One interval per second, those without operations included.
+    fn timeline_of(&self, mut closed: BTreeMap<u64, Vec<StepInterval>>) -> Vec<Interval> {
+        let Self {
+            timeline: flows,
+            attempts,
+            failures,
+            ..
+        } = self;
+        // Who failed has been tried, and is among the closed.
+        let last = closed
+            .last_key_value()
+            .map_or(0, |(second, _)| second + 1)
+            .max(attempts.last_key_value().map_or(0, |((second, _), _)| second + 1))
+            .max(flows.len() as u64);
+        (0..last)
+            .map(|k| {
+                let FlowCounts {
+                    planned,
+                    sent,
+                    dropped,
+                    completed,
+                    failed,
+                    unfinished,
+                } = flows.get(k as usize).copied().unwrap_or_default();
+                Interval {
+                    k,
+                    planned,
+                    sent,
+                    dropped,
+                    completed,
+                    failed,
+                    unfinished,
+                    steps: closed.remove(&k).unwrap_or_default(),
+                    attempts: attempts
+                        .range((k, 0)..=(k, usize::MAX))
+                        .map(|((_, step), attempts)| StepAttempts {
+                            step: *step,
+                            attempts: *attempts,
+                        })
+                        .collect(),
+                    errors: failures
+                        .range((k, 0, ErrorClass::Connect)..)
+                        .take_while(|((second, ..), _)| *second == k)
+                        .map(|((_, step, class), count)| StepErrors {
+                            step: *step,
+                            class: *class,
+                            count: *count,
+                        })
+                        .collect(),
+                    slice: None,
+                }
+            })
+            .collect()
+    }
+
     fn recycle(&self, mut buffer: Buffer) {
         buffer.clear();
         self.spares.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
@@ -325,14 +386,15 @@ impl Collector {
     /// The timeline so far, while no load runs.
     pub fn intervals(&mut self) -> Vec<Interval> {
         self.close_before(u64::MAX);
-        timeline(&self.timeline, &self.attempts, by_second(self.closed.seconds()))
+        let closed = by_second(self.closed.seconds());
+        self.timeline_of(closed)
     }
 
     /// The whole, once all recorders have finished.
     pub fn finish(mut self) -> Recorded {
         self.close_before(u64::MAX);
-        let mut steps = self.totals;
-        for ((step, class), tally) in self.errors {
+        let mut steps = std::mem::take(&mut self.totals);
+        for ((step, class), tally) in std::mem::take(&mut self.errors) {
             steps[step].errors.push(ErrorCount {
                 class,
                 count: tally.count,
@@ -350,7 +412,8 @@ impl Collector {
         }
         let mut flows = FlowCounts::default();
         self.timeline.iter().for_each(|counts| flows.add(counts));
-        let intervals = timeline(&self.timeline, &self.attempts, by_second(self.closed.seconds()));
+        let closed = by_second(self.closed.seconds());
+        let intervals = self.timeline_of(closed);
         Recorded {
             steps,
             intervals,
@@ -376,49 +439,6 @@ fn by_second(closed: Vec<ClosedSecond>) -> BTreeMap<u64, Vec<StepInterval>> {
         }
     }
     seconds
-}
-
-/// One interval per second, those without operations included.
-fn timeline(
-    flows: &[FlowCounts],
-    attempts: &BTreeMap<(u64, usize), u64>,
-    mut closed: BTreeMap<u64, Vec<StepInterval>>,
-) -> Vec<Interval> {
-    let last = closed
-        .last_key_value()
-        .map_or(0, |(second, _)| second + 1)
-        .max(attempts.last_key_value().map_or(0, |((second, _), _)| second + 1))
-        .max(flows.len() as u64);
-    (0..last)
-        .map(|k| {
-            let FlowCounts {
-                planned,
-                sent,
-                dropped,
-                completed,
-                failed,
-                unfinished,
-            } = flows.get(k as usize).copied().unwrap_or_default();
-            Interval {
-                k,
-                planned,
-                sent,
-                dropped,
-                completed,
-                failed,
-                unfinished,
-                steps: closed.remove(&k).unwrap_or_default(),
-                attempts: attempts
-                    .range((k, 0)..=(k, usize::MAX))
-                    .map(|((_, step), attempts)| StepAttempts {
-                        step: *step,
-                        attempts: *attempts,
-                    })
-                    .collect(),
-                slice: None,
-            }
-        })
-        .collect()
 }
 
 impl StepRecorded {

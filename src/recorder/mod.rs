@@ -98,6 +98,8 @@ struct Buffer {
     flows: Vec<(u64, FlowCounts)>,
     /// Tries by interval and step, which may be an earlier interval too.
     attempts: Vec<((u64, usize), u64)>,
+    /// Failures by interval, step and class.
+    errors: Vec<((u64, usize, ErrorClass), u64)>,
     dirty: bool,
 }
 
@@ -108,6 +110,7 @@ impl Buffer {
             steps: (0..steps).map(|_| StepBuffer::default()).collect(),
             flows: Vec::with_capacity(4),
             attempts: Vec::new(),
+            errors: Vec::new(),
             dirty: false,
         }
     }
@@ -117,6 +120,7 @@ impl Buffer {
             self.steps.iter_mut().for_each(StepBuffer::clear);
             self.flows.clear();
             self.attempts.clear();
+            self.errors.clear();
             self.dirty = false;
         }
     }
@@ -267,7 +271,21 @@ impl Recorder {
     }
 
     /// Counts a failure by its class; the first message of a class is kept.
-    pub fn error(&mut self, step: usize, class: ErrorClass, at: Duration, message: impl FnOnce() -> Option<String>) {
+    pub fn error(
+        &mut self,
+        interval: u64,
+        step: usize,
+        class: ErrorClass,
+        at: Duration,
+        message: impl FnOnce() -> Option<String>,
+    ) {
+        let Buffer { errors, dirty, .. } = &mut self.current;
+        *dirty = true;
+        let place = (interval, step, class);
+        match errors.iter_mut().rfind(|(known, _)| *known == place) {
+            Some((_, count)) => *count += 1,
+            None => errors.push((place, 1)),
+        }
         let tally = self.rest.errors.entry((step, class)).or_insert_with(|| ErrorTally {
             count: 0,
             first: at,
@@ -404,7 +422,7 @@ mod tests {
             &sample(100, 110, 130, Outcome::Failed(ErrorClass::Timeout)),
             &Phases::default(),
         );
-        two.error(0, ErrorClass::Timeout, Duration::from_millis(130), || {
+        two.error(0, 0, ErrorClass::Timeout, Duration::from_millis(130), || {
             Some("no answer".into())
         });
         two.record(2, &sample(1100, 1100, 2130, Outcome::Unfinished), &Phases::default());

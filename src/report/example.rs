@@ -10,7 +10,7 @@ use crate::{
     metric,
     run::{
         Accounting, Environment, ErrorCount, FORMAT, Fingerprint, Generator, Interval, Latency, Load, Model, Run,
-        ScenarioText, Step, StepInterval, Target,
+        ScenarioText, Step, StepErrors, StepInterval, Target,
     },
     sample::ErrorClass,
     threshold::{Limit, Source, Threshold},
@@ -293,6 +293,14 @@ fn second(run: &mut Run, k: u64, slower: f64, rng: &mut SmallRng) {
         let median_ns = median_ms * 1e6 * slower * if k == 12 { 2.4 } else { 1.0 };
         let count = if drain { 3 } else { *per_second };
         let failed = if at == 0 && k > 8 && !drain { 2 } else { 0 };
+        if failed > 0 {
+            let class = ErrorClass::Status(503);
+            interval.errors.push(StepErrors {
+                step: at,
+                class,
+                count: failed,
+            });
+        }
         interval
             .steps
             .push(step_second(run, at, k, median_ns, count, failed, rng));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::{
     DOCUMENT, PAGE, ReportError, badge, bundle,
-    chart::{Chart, Format, Scene},
+    chart::{Format, Scene},
     document::{Artifact, Document},
     hlog, html, json, junit, openmetrics, summary,
 };
@@ -52,7 +52,7 @@ pub fn write(
         out,
         artifacts: Vec::new(),
     };
-    files.charts(run, &scene)?;
+    files.charts(&scene)?;
     files.for_programs(run, comparison, &document)?;
     document.artifacts.clone_from(&files.artifacts);
     files.pages(&html::render(
@@ -90,8 +90,8 @@ struct Files<'a> {
 }
 
 impl Files<'_> {
-    fn charts(&mut self, run: &Run, scene: &Scene<'_>) -> Result<(), ReportError> {
-        for chart in Chart::of(run) {
+    fn charts(&mut self, scene: &Scene<'_>) -> Result<(), ReportError> {
+        for chart in scene.charts() {
             let png = scene.draw(chart, Format::Wide).png();
             let png = png.map_err(|source| ReportError::Chart {
                 chart: chart.name(),

@@ -75,7 +75,7 @@ pub(super) fn render(
         what: what(run, comparison),
         subject: scene.subject(),
         percentiles: percentiles(shown.unwrap_or(run), beside, scene),
-        charts: Chart::ALWAYS.map(|chart| Figure::new(scene, chart)),
+        figures: scene.charts().map(|chart| Figure::new(scene, chart)).collect(),
         reference: words::reference(run),
         counted: counted(run),
         answers: differences(run),
@@ -84,7 +84,6 @@ pub(super) fn render(
         links: links::rows(run),
         link_figures: links::FIGURES,
         search: run.search.as_ref().map(|search| SearchSection {
-            figure: Figure::new(scene, Chart::LoadResponse),
             ended: printable(&search.ended, SENTENCE),
             rates: tables::rates(search),
         }),
@@ -94,6 +93,7 @@ pub(super) fn render(
         pool_header: pools::HEADER,
         steps: tables::steps(document),
         columns: scene
+            .timeline
             .columns
             .iter()
             .filter(|column| column.known)
@@ -140,7 +140,7 @@ struct Page<'a> {
     what: Vec<(&'static str, String)>,
     subject: String,
     percentiles: Vec<(String, String, String)>,
-    charts: [Figure; 3],
+    figures: Vec<Figure>,
     reference: String,
     counted: Option<Counted>,
     answers: Option<(String, Vec<DifferenceRow>)>,
@@ -169,15 +169,22 @@ struct Page<'a> {
     dark: String,
 }
 
+impl Page<'_> {
+    /// The chart of that name, where there is something to show in it.
+    fn figure(&self, name: &str) -> Option<&Figure> {
+        self.figures.iter().find(|figure| figure.chart.name() == name)
+    }
+}
+
 /// What a search tried.
 struct SearchSection {
-    figure: Figure,
     ended: String,
     rates: Vec<RateRow>,
 }
 
 /// A chart in both shapes, of which the style sheet shows the one that fits, and as a file.
 struct Figure {
+    chart: Chart,
     title: String,
     path: String,
     shapes: [Shape; 2],
@@ -194,6 +201,7 @@ impl Figure {
         let wide = scene.draw(chart, Format::Wide);
         let narrow = scene.draw(chart, Format::Narrow);
         Self {
+            chart,
             shapes: [("wide", &wide), ("narrow", &narrow)].map(|(class, picture)| Shape {
                 class,
                 view_box: picture.view_box(),

@@ -321,7 +321,8 @@ fn intervals(run: &Run) -> Intervals {
             "p99",
             "max",
         ],
-        rows: timeline::columns(run, None, usize::MAX)
+        rows: timeline::timeline(run, None, usize::MAX)
+            .columns
             .into_iter()
             .filter(|column| column.known)
             .map(row)

@@ -9,7 +9,7 @@ use super::{
     words::{self, NAME, SENTENCE, UNKNOWN, printable},
 };
 use crate::{
-    comparison::{Comparison, Label, Shown, Verdict},
+    comparison::{Comparison, Shown, Verdict},
     run::{Cache, Search, TriedRate},
     units,
 };
@@ -52,11 +52,11 @@ pub(super) fn gates(comparison: &Comparison) -> Vec<GateRow> {
             baseline: value(judgement.reference),
             now: value(judgement.candidate),
             change: words::change(judgement),
-            limit: words::limits(judgement.warning.as_ref(), judgement.critical.as_ref()),
+            limit: words::limits(judgement),
             verdict: judgement.verdict,
             shape: words::shape(judgement.verdict),
             word: words::word(judgement.verdict),
-            label: judgement.label.map(Label::words),
+            label: words::label_of(judgement),
             reason: printable(&judgement.reason, SENTENCE),
             source: format!("{}:{}", printable(&judgement.source.file, NAME), judgement.source.line),
         }

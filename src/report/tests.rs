@@ -33,9 +33,14 @@ fn every_file_is_written_and_its_hash_is_right() {
     let names: BTreeSet<&str> = artifacts.iter().map(|a| a["path"].as_str().unwrap()).collect();
     let expected = [
         "badge.json",
+        "charts/01-gate.png",
         "charts/02-percentiles.png",
+        "charts/03-shift.png",
+        "charts/04-heatmap.png",
         "charts/05-latency-time.png",
         "charts/06-throughput.png",
+        "charts/07-distribution.png",
+        "charts/08-errors.png",
         "index.html",
         "junit.xml",
         "latency.hlog",
@@ -78,7 +83,8 @@ fn the_bundle_holds_every_file_and_the_run_and_is_the_same_each_time() {
         0,
         "without files there are none"
     );
-    assert_eq!(names.len(), 11 + 2, "{names:?}");
+    // Without a baseline there is no difference to show.
+    assert_eq!(names.len(), 15 + 2, "{names:?}");
     assert!(names.contains("run.json") && names.contains("report.json") && names.contains("index.html"));
     assert_eq!(packed().1, bytes);
 }
@@ -173,7 +179,7 @@ fn the_page_asks_for_nothing_and_shows_the_same_figures() {
     ] {
         assert!(page.contains(text), "{text}");
     }
-    assert_eq!(page.matches("role=\"img\"").count(), 6, "three charts in two shapes");
+    assert_eq!(page.matches("role=\"img\"").count(), 2 * 8, "each chart in two shapes");
 }
 
 #[test]
@@ -228,13 +234,13 @@ fn the_linked_page_keeps_a_strict_content_policy_and_says_the_same() {
         let values = linked.split(begin.as_str()).skip(1);
         values.map(|rest| rest.split_once('"').unwrap().0).collect()
     };
-    assert_eq!(of("src").len(), 3);
+    assert_eq!(of("src").len(), 8);
     for path in of("src").iter().chain(&of("href")) {
         assert!(directory.path().join(path).is_file(), "{path}");
     }
     assert!(of("href").contains(&"report.css"));
     assert!(
-        of("alt").len() == 3 && of("alt").iter().all(|text| text.len() > 20),
+        of("alt").len() == 8 && of("alt").iter().all(|text| text.len() > 20),
         "{:?}",
         of("alt")
     );

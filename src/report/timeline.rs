@@ -2,11 +2,50 @@
 //!
 //! Long runs are merged to a bounded number of columns: counts add up,
 //! histograms merge, percentiles come from the merged histogram. A second that
-//! the run does not know stays a gap.
+//! the run does not know stays a gap. Every histogram is decoded once.
 
 use hdrhistogram::Histogram;
 
-use crate::run::{HIGHEST_NS, Interval, Run};
+use crate::{
+    run::{HIGHEST_NS, Interval, Run},
+    sample::ErrorClass,
+};
+
+/// Response times are told apart in so many steps per factor of ten where they are drawn as areas.
+pub(super) const CELLS_PER_DECADE: f64 = 16.0;
+
+/// A window is cut into so many blocks to see how its quantiles vary.
+const BLOCKS: usize = 10;
+
+/// What is drawn of a run over time.
+#[derive(Debug, Default)]
+pub(super) struct Timeline {
+    /// Stretches of equal length.
+    pub(super) columns: Vec<Column>,
+    /// The response times of ten parts of the window, as equal as columns allow; empty ones are left out.
+    pub(super) blocks: Vec<Histogram<u64>>,
+}
+
+/// How many operations of each cell of response times, by the number of the cell.
+pub(super) type Cells = Vec<(u16, u64)>;
+
+/// The bounds of a cell, in nanoseconds.
+pub(super) fn bounds_of(cell: u16) -> [f64; 2] {
+    [cell, cell + 1].map(|edge| 10f64.powf(f64::from(edge) / CELLS_PER_DECADE))
+}
+
+/// The response times of a distribution by cell, in order.
+pub(super) fn cells(latencies: &Histogram<u64>) -> Cells {
+    let mut cells: Cells = Vec::new();
+    for bar in latencies.iter_recorded() {
+        let cell = ((bar.value_iterated_to().max(1) as f64).log10() * CELLS_PER_DECADE) as u16;
+        match cells.last_mut().filter(|(last, _)| *last == cell) {
+            Some((_, count)) => *count += bar.count_at_value(),
+            None => cells.push((cell, bar.count_at_value())),
+        }
+    }
+    cells
+}
 
 /// One stretch of the timeline. Times are response times in nanoseconds.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -35,6 +74,12 @@ pub(super) struct Column {
     pub(super) p99: Option<f64>,
     /// Longest response time.
     pub(super) max: Option<f64>,
+    /// All response times.
+    pub(super) cells: Cells,
+    /// Operations that failed, those of the step alone where there is one.
+    pub(super) failed_operations: u64,
+    /// Operations of all steps that failed, by class.
+    pub(super) errors: Vec<(ErrorClass, u64)>,
 }
 
 impl Column {
@@ -51,10 +96,10 @@ impl Column {
 
 /// The timeline in at most `most` columns of equal length.
 ///
-/// With a step, the latencies are that step's alone; the counts are always of flows.
-pub(super) fn columns(run: &Run, step: Option<&str>, most: usize) -> Vec<Column> {
+/// With a step, the latencies are that step's alone; flows and errors are always all.
+pub(super) fn timeline(run: &Run, step: Option<&str>, most: usize) -> Timeline {
     let Some(last) = run.intervals.iter().map(|interval| interval.k).max() else {
-        return Vec::new();
+        return Timeline::default();
     };
     // A file may claim any second; more than the longest run that is accepted is not drawn.
     let seconds = last.min(crate::units::LONGEST.as_secs() + 3600) + 1;
@@ -70,11 +115,20 @@ pub(super) fn columns(run: &Run, step: Option<&str>, most: usize) -> Vec<Column>
             group.push(interval);
         }
     }
+    let count = groups.len();
+    let mut blocks: Vec<Option<Histogram<u64>>> = vec![None; BLOCKS];
     let at = |(at, group): (usize, Vec<&Interval>)| {
         let start_s = at as u64 * width;
-        column(start_s, covered(run, start_s, width), &group, &steps)
+        let (column, latencies) = column(start_s, covered(run, start_s, width), &group, &steps);
+        if let Some(latencies) = latencies {
+            merge(&mut blocks[at * BLOCKS / count], &latencies);
+        }
+        column
     };
-    groups.into_iter().enumerate().map(at).collect()
+    Timeline {
+        columns: groups.into_iter().enumerate().map(at).collect(),
+        blocks: blocks.into_iter().flatten().collect(),
+    }
 }
 
 /// How much of a column lies in the measured window, where the window ends in it.
@@ -92,7 +146,8 @@ fn covered(run: &Run, start_s: u64, width: u64) -> f64 {
     }
 }
 
-fn column(start_s: u64, width_s: f64, intervals: &[&Interval], steps: &[bool]) -> Column {
+/// A column, and its response times.
+fn column(start_s: u64, width_s: f64, intervals: &[&Interval], steps: &[bool]) -> (Column, Option<Histogram<u64>>) {
     let mut column = Column {
         start_s,
         width_s,
@@ -110,15 +165,26 @@ fn column(start_s: u64, width_s: f64, intervals: &[&Interval], steps: &[bool]) -
             .steps
             .iter()
             .filter(|s| steps.get(s.step).is_some_and(|wanted| *wanted));
-        for part in wanted.filter_map(|s| s.response_time.decode().ok()) {
-            merge(&mut merged, &part);
+        for failed in &interval.errors {
+            match column.errors.iter_mut().find(|(class, _)| *class == failed.class) {
+                Some((_, count)) => *count = count.saturating_add(failed.count),
+                None => column.errors.push((failed.class, failed.count)),
+            }
+        }
+        for step in wanted {
+            column.failed_operations = column.failed_operations.saturating_add(step.failed);
+            if let Ok(part) = step.response_time.decode() {
+                merge(&mut merged, &part);
+            }
         }
     }
-    if let Some(all) = merged.filter(|all| !all.is_empty()) {
+    let merged = merged.filter(|all| !all.is_empty());
+    if let Some(all) = &merged {
         let at = |q| Some(all.value_at_quantile(q) as f64);
         (column.p50, column.p95, column.p99, column.max) = (at(0.5), at(0.95), at(0.99), Some(all.max() as f64));
+        column.cells = cells(all);
     }
-    column
+    (column, merged)
 }
 
 fn merge(all: &mut Option<Histogram<u64>>, part: &Histogram<u64>) {
@@ -141,7 +207,7 @@ mod tests {
     #[test]
     fn merged_columns_keep_every_count() {
         let run = example::run();
-        let (fine, coarse) = (columns(&run, None, 1000), columns(&run, None, 7));
+        let (fine, coarse) = (timeline(&run, None, 1000).columns, timeline(&run, None, 7).columns);
         assert_eq!((fine.len(), coarse.len()), (run.intervals.len(), 7));
         let sum = |columns: &[Column]| columns.iter().map(|c| c.completed + c.failed + c.sent).sum::<u64>();
         assert_eq!(sum(&fine), sum(&coarse));
@@ -150,11 +216,25 @@ mod tests {
     }
 
     #[test]
+    fn blocks_and_cells_hold_all_response_times() {
+        let run = example::run();
+        let Timeline { columns, blocks } = timeline(&run, None, 1000);
+        assert_eq!(blocks.len(), BLOCKS);
+        let counted: u64 = blocks.iter().map(Histogram::len).sum();
+        let cells = || columns.iter().flat_map(|column| &column.cells);
+        assert_eq!(cells().map(|(_, count)| count).sum::<u64>(), counted);
+        let slowest = columns.iter().filter_map(|column| column.max).fold(0.0, f64::max);
+        let last = cells().map(|(cell, _)| *cell).max().unwrap();
+        let [low, high] = bounds_of(last);
+        assert!(low <= slowest && slowest < high, "{low} {slowest} {high}");
+    }
+
+    #[test]
     fn a_missing_second_is_a_gap_and_a_short_one_is_scaled() {
         let mut run = example::run();
         run.intervals.retain(|interval| interval.k != 3);
         run.duration_s = 19.5;
-        let columns = columns(&run, None, 1000);
+        let columns = timeline(&run, None, 1000).columns;
         assert_eq!(
             (columns[3].known, columns[3].p50, columns[3].per_second(0)),
             (false, None, None)
@@ -167,6 +247,6 @@ mod tests {
     fn a_claim_of_an_absurd_second_does_not_exhaust_memory() {
         let mut run = example::run();
         run.intervals[0].k = u64::MAX;
-        assert!(columns(&run, None, 300).len() <= 300);
+        assert!(timeline(&run, None, 300).columns.len() <= 300);
     }
 }

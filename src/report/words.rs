@@ -7,7 +7,8 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    comparison::{Judgement, Reference, Verdict},
+    comparison::{Judgement, Label, Reference, Verdict},
+    metric::Better,
     run::{self, Build, Load, Member, Model, Run},
     threshold::Limit,
     units,
@@ -193,7 +194,12 @@ pub(super) fn change(judgement: &Judgement) -> String {
         });
         return change.unwrap_or_else(|| UNKNOWN.to_owned());
     }
-    match (judgement.change, judgement.interval) {
+    // As the figure itself went: more throughput is above zero, though it is better.
+    let (sign, interval) = match judgement.better {
+        Better::Lower => (1.0, judgement.interval),
+        Better::Higher => (-1.0, judgement.interval.map(|[low, high]| [-high, -low])),
+    };
+    match (judgement.change.map(|change| sign * change), interval) {
         (None, _) => UNKNOWN.to_owned(),
         (Some(change), None) => units::format_change(change),
         (Some(change), Some(interval)) => change_within(change, interval),
@@ -218,6 +224,15 @@ pub(super) fn change_within(change: f64, [low, high]: [f64; 2]) -> String {
 pub(super) fn judged(judgement: &Judgement) -> String {
     let step = judgement.step.as_deref().unwrap_or("all steps");
     label(judgement.variant.as_deref(), step)
+}
+
+/// What a verdict on a variant says besides: `no change`, `not worse` where it seems better and that is not proven to the limits' standard, `improved`.
+pub(super) fn label_of(judgement: &Judgement) -> Option<&'static str> {
+    let better = judgement.interval.is_some_and(|[_, high]| high < 0.0);
+    match judgement.label? {
+        Label::NoChange if better => Some("not worse"),
+        label => Some(label.words()),
+    }
 }
 
 /// The name of something that each variant may have: `db`, `after: db`.
@@ -252,11 +267,15 @@ pub(super) fn reference(run: &Run) -> String {
     }
 }
 
-/// Both limits in one phrase: `+5 % / +10 %`; warning first.
-pub(super) fn limits(warning: Option<&Limit>, critical: Option<&Limit>) -> String {
-    match (warning, critical) {
+/// Both limits in one phrase: `+5% / +10%`; warning first. A limit on how much less there may be is below zero.
+pub(super) fn limits(judgement: &Judgement) -> String {
+    let text = |limit: Limit| match (judgement.better, limit.is_relative()) {
+        (Better::Higher, true) => limit.to_string().replacen('+', "-", 1),
+        _ => limit.to_string(),
+    };
+    match (judgement.warning.map(text), judgement.critical.map(text)) {
         (None, None) => UNKNOWN.to_owned(),
-        (Some(limit), None) | (None, Some(limit)) => limit.to_string(),
+        (Some(limit), None) | (None, Some(limit)) => limit,
         (Some(warning), Some(critical)) => format!("{warning} / {critical}"),
     }
 }

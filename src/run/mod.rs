@@ -48,7 +48,7 @@ pub use self::{
     resources::Resources,
     search::{Search, TriedRate},
     statements::StatementCounts,
-    step::{ErrorCount, Interval, Step, StepInterval},
+    step::{ErrorCount, Interval, Step, StepErrors, StepInterval},
     store::{FILE_NAME, StoreError, load, read_bounded, save, write_atomically},
     target::{Database, Member, Target},
     variant::{Build, Difference, Equivalence, MOST_VARIANTS, Slice, Variant},

@@ -80,9 +80,23 @@ pub struct Interval {
     /// How often steps with a retry policy or a breaker were tried in this second.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<StepAttempts>,
+    /// What failed in this second, by step and class.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<StepErrors>,
     /// In a run with variants: the slice that it is, instead of a second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slice: Option<Slice>,
+}
+
+/// How often one step failed in one way in one interval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepErrors {
+    /// Index into [`super::Run::steps`].
+    pub step: usize,
+    /// The class with its code.
+    pub class: ErrorClass,
+    /// Operations that failed so.
+    pub count: u64,
 }
 
 /// What one step did in one second.

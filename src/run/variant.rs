@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Accounting, Breaker, Interval, StepAttempts, StepInterval, Transition};
+use super::{Accounting, Breaker, Interval, StepAttempts, StepErrors, StepInterval, Transition};
 
 /// No run has more: they would take no turns in a time that anybody waits for.
 pub const MOST_VARIANTS: usize = 16;
@@ -93,10 +93,17 @@ pub(super) fn intervals(all: &[Interval], variant: usize, own: &[usize]) -> Vec<
                 ..*tried
             })
         });
+        let errors = interval.errors.iter().filter_map(|failed| {
+            Some(StepErrors {
+                step: renumbered(failed.step)?,
+                ..*failed
+            })
+        });
         intervals.push(Interval {
             k: loaded_s as u64,
             steps: steps.collect(),
             attempts: attempts.collect(),
+            errors: errors.collect(),
             ..interval.clone()
         });
         loaded_s += slice.length_s;

@@ -62,6 +62,8 @@ pub(in crate::comparison) fn decide(trial: &Pairing<'_>) -> (Vec<Option<Decision
 /// One limit of the first candidate, as an estimator sees it.
 pub(in crate::comparison) struct Studied<'a> {
     pub(in crate::comparison) threshold: &'a Threshold,
+    /// Of reference and candidate.
+    pub(in crate::comparison) values: [f64; 2],
     /// On the scale of the estimator: of logarithms, or points.
     pub(in crate::comparison) change: f64,
     /// Its standard error with degrees of freedom, where it has one.
@@ -87,6 +89,7 @@ pub(in crate::comparison) fn study<'a>(trial: &Pairing<'a>) -> (Vec<Studied<'a>>
                 .map(|(limit, _)| effect.inner(size(*limit, effect)));
             Some(Studied {
                 threshold: question.threshold,
+                values: effect.values,
                 change,
                 error,
                 warning,

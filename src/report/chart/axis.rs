@@ -119,13 +119,27 @@ pub(super) fn latency(typical: f64, lowest: f64, highest: f64) -> Axis {
     // Without any value: an empty scale that still looks like one of latencies.
     let highest = if highest > 0.0 { highest } else { 1e6 };
     let logarithmic = lowest > 0.0 && typical > 0.0 && highest / typical > 20.0;
-    let (scale, values) = if logarithmic {
-        let (low, high) = (floor_125(lowest), ceil_125(highest));
-        (Scale::Log { low, high }, log_values(low, high))
-    } else {
-        from_zero(highest)
-    };
-    let (divisor, unit) = match if logarithmic { typical } else { highest } {
+    if logarithmic {
+        return latency_by(log_scale(lowest, highest), typical);
+    }
+    latency_by(from_zero(highest), highest)
+}
+
+/// An axis of latencies in nanoseconds that is always logarithmic.
+pub(super) fn latency_log(lowest: f64, highest: f64) -> Axis {
+    let lowest = lowest.max(1.0);
+    latency_by(log_scale(lowest, highest.max(1.01 * lowest)), (lowest * highest).sqrt())
+}
+
+fn log_scale(lowest: f64, highest: f64) -> (Scale, Vec<f64>) {
+    let (low, high) = (floor_125(lowest), ceil_125(highest));
+    (Scale::Log { low, high }, log_values(low, high))
+}
+
+/// In the unit that suits a typical latency.
+fn latency_by((scale, values): (Scale, Vec<f64>), typical: f64) -> Axis {
+    let logarithmic = matches!(scale, Scale::Log { .. });
+    let (divisor, unit) = match typical {
         ns if ns < 1e3 => (1.0, "ns"),
         ns if ns < 1e6 => (1e3, "µs"),
         ns if ns < 1e9 => (1e6, "ms"),
@@ -159,6 +173,45 @@ pub(super) fn rate(highest: f64) -> Axis {
         scale,
         ticks,
         title: "flows per second".into(),
+    }
+}
+
+/// An axis of shares from zero, in per cent.
+pub(super) fn share(highest: f64) -> Axis {
+    let (scale, values) = from_zero(highest);
+    let tick = |value: f64| Tick {
+        value,
+        label: format!("{} %", tick_label(100.0 * value)),
+    };
+    Axis {
+        scale,
+        ticks: values.into_iter().map(tick).collect(),
+        title: "share of operations".into(),
+    }
+}
+
+/// An axis of changes as shares, as far to the worse as to the better.
+pub(super) fn change(reach: f64) -> Axis {
+    let step = ceil_125(reach / 5.0);
+    let count = (reach / step * (1.0 + 1e-9)).floor() as i64;
+    let tick = |n: i64| Tick {
+        value: step * n as f64,
+        label: match n {
+            0 => "0".into(),
+            n => format!(
+                "{}{} %",
+                if n > 0 { "+" } else { "−" },
+                tick_label(100.0 * step * n.abs() as f64)
+            ),
+        },
+    };
+    Axis {
+        scale: Scale::Linear {
+            low: -reach,
+            high: reach,
+        },
+        ticks: (-count..=count).map(tick).collect(),
+        title: String::new(),
     }
 }
 

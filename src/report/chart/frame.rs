@@ -43,6 +43,8 @@ pub(super) enum Mark {
     Area(RGBColor),
     /// Separate dots.
     Dot(RGBColor),
+    /// The shape of a verdict.
+    Verdict(Verdict),
 }
 
 impl Key {
@@ -177,11 +179,12 @@ fn sample(canvas: &mut Canvas<'_>, mark: Mark, (x, y): Point, width: f64) {
         Mark::Line(stroke) => canvas.line(&[(x, y), (x + width, y)], stroke),
         Mark::Area(colour) => canvas.rectangle((x, y - 9.0), (x + width, y + 9.0), colour),
         Mark::Dot(colour) => canvas.dot((x + width / 2.0, y), 5.0, colour),
+        Mark::Verdict(verdict) => verdict_shape(canvas, verdict, (x + width / 2.0, y), 9.0),
     }
 }
 
 /// ● ▲ ■ ◆, drawn, since the font has no such letters.
-fn verdict_shape(canvas: &mut Canvas<'_>, verdict: Verdict, (x, y): Point, radius: f64) {
+pub(super) fn verdict_shape(canvas: &mut Canvas<'_>, verdict: Verdict, (x, y): Point, radius: f64) {
     let colour = theme::verdict(verdict);
     let r = radius;
     match verdict {

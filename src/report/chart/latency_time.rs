@@ -57,21 +57,25 @@ pub(super) fn draw(scene: &Scene<'_>, format: Format) -> Picture {
     let elements = paint(format.size(), |canvas| {
         let plot = frame.draw(canvas, format, axis::time(end_s), y_axis(scene));
         frame::drain(canvas, &plot, scene.run.duration_s, end_s, format.tick());
-        if scene.columns.iter().all(|column| column.max.is_none()) {
+        if scene.timeline.columns.iter().all(|column| column.max.is_none()) {
             frame::nothing(canvas, &plot, format);
         }
         limits(canvas, scene, &plot, format);
         events(canvas, scene, &plot, format);
-        line(canvas, &plot, &scene.baseline_columns, BASELINE_P99, |column| {
-            column.p99
-        });
-        for column in &scene.columns {
+        line(
+            canvas,
+            &plot,
+            &scene.baseline_timeline.columns,
+            BASELINE_P99,
+            |column| column.p99,
+        );
+        for column in &scene.timeline.columns {
             if let Some(max) = column.max {
                 canvas.dot(plot.at(column.middle_s(), max), 4.0, theme::MUTED);
             }
         }
         for series in &LINES {
-            line(canvas, &plot, &scene.columns, series.stroke, series.value);
+            line(canvas, &plot, &scene.timeline.columns, series.stroke, series.value);
         }
     });
     Picture {
@@ -84,6 +88,7 @@ pub(super) fn draw(scene: &Scene<'_>, format: Format) -> Picture {
 /// The last second that this run knows of; the baseline is cut there.
 fn end_s(scene: &Scene<'_>) -> f64 {
     let last = scene
+        .timeline
         .columns
         .last()
         .map_or(0.0, |column| column.start_s as f64 + column.width_s);
@@ -116,6 +121,7 @@ fn legend(scene: &Scene<'_>) -> Vec<Key> {
 
 fn title(scene: &Scene<'_>) -> String {
     let known: Vec<(f64, &Column)> = scene
+        .timeline
         .columns
         .iter()
         .filter_map(|column| Some((column.p99?, column)))
@@ -136,15 +142,20 @@ fn title(scene: &Scene<'_>) -> String {
 
 /// `response time per second`, or per so many seconds where columns were merged.
 fn per(scene: &Scene<'_>) -> String {
-    match scene.columns.first().map(|column| column.width_s.ceil() as u64) {
+    match scene
+        .timeline
+        .columns
+        .first()
+        .map(|column| column.width_s.ceil() as u64)
+    {
         Some(width) if width > 1 => format!("response time per {width} seconds"),
         _ => "response time per second".into(),
     }
 }
 
 fn y_axis(scene: &Scene<'_>) -> Axis {
-    let run = || scene.columns.iter();
-    let baseline = scene.baseline_columns.iter().filter_map(|column| column.p99);
+    let run = || scene.timeline.columns.iter();
+    let baseline = scene.baseline_timeline.columns.iter().filter_map(|column| column.p99);
     let highest = run()
         .filter_map(|column| column.max)
         .chain(baseline)

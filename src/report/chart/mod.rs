@@ -6,12 +6,17 @@
 
 mod axis;
 mod canvas;
+mod distribution;
+mod errors;
 mod frame;
+mod gate;
+mod heatmap;
 pub(super) mod history;
 mod latency_time;
 mod load_response;
 mod percentiles;
 mod png;
+mod shift;
 mod theme;
 mod throughput;
 
@@ -19,7 +24,7 @@ use self::frame::{Frame, Key};
 pub use self::png::PngError;
 pub(super) use self::theme::{FONT_BOLD, FONT_REGULAR, Format, dark_css};
 use super::{
-    timeline::{self, Column},
+    timeline::{Timeline, timeline},
     words::{self, NAME, printable},
 };
 use crate::{
@@ -36,25 +41,39 @@ pub(super) const MOST_COLUMNS: usize = 300;
 /// The charts there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Chart {
+    /// What changed, and whether it is real.
+    Gate,
     /// Response time by percentile.
     Percentiles,
+    /// The difference at each percentile.
+    Shift,
+    /// Counts of response times over time.
+    Heatmap,
     /// Response time over time.
     LatencyTime,
     /// Load asked, sent, answered.
     Throughput,
+    /// How often each response time occurred.
+    Distribution,
+    /// What failed, over time.
+    Errors,
     /// Response time by achieved rate, of a search.
     LoadResponse,
 }
 
 impl Chart {
-    /// Those that every run has, in the order of reports.
-    pub(super) const ALWAYS: [Self; 3] = [Self::Percentiles, Self::LatencyTime, Self::Throughput];
-
-    /// Those of a run, in the order of reports.
-    pub(super) fn of(run: &Run) -> Vec<Self> {
-        let search = run.search.as_ref().map(|_| Self::LoadResponse);
-        Self::ALWAYS.into_iter().chain(search).collect()
-    }
+    /// All, in the order of reports.
+    const ALL: [Self; 9] = [
+        Self::Gate,
+        Self::Percentiles,
+        Self::Shift,
+        Self::Heatmap,
+        Self::LatencyTime,
+        Self::Throughput,
+        Self::Distribution,
+        Self::Errors,
+        Self::LoadResponse,
+    ];
 
     /// Path of the file inside a report's directory.
     pub(super) fn path(self) -> String {
@@ -64,9 +83,14 @@ impl Chart {
     /// Name of the file, without extension.
     pub(super) fn name(self) -> &'static str {
         match self {
+            Self::Gate => "01-gate",
             Self::Percentiles => "02-percentiles",
+            Self::Shift => "03-shift",
+            Self::Heatmap => "04-heatmap",
             Self::LatencyTime => "05-latency-time",
             Self::Throughput => "06-throughput",
+            Self::Distribution => "07-distribution",
+            Self::Errors => "08-errors",
             Self::LoadResponse => "10-load-response",
         }
     }
@@ -114,9 +138,9 @@ pub(super) struct Scene<'a> {
     finding: Option<&'a Judgement>,
     /// The step that the latency charts show; `None` means all together.
     pub(super) step: Option<&'a str>,
-    /// The timeline of the run.
-    pub(super) columns: Vec<Column>,
-    baseline_columns: Vec<Column>,
+    /// The run over time.
+    pub(super) timeline: Timeline,
+    baseline_timeline: Timeline,
     /// Names of reference and candidate, where these are variants.
     variants: Option<[String; 2]>,
 }
@@ -134,18 +158,16 @@ impl<'a> Scene<'a> {
             .and_then(|judgement| judgement.step.as_deref())
             .filter(known)
             .or(only);
-        let columns = timeline::columns(run, step, MOST_COLUMNS);
-        let baseline_columns = baseline
-            .map(|run| timeline::columns(run, step, MOST_COLUMNS))
-            .unwrap_or_default();
         Self {
             run,
             baseline,
             comparison,
             finding,
             step,
-            columns,
-            baseline_columns,
+            timeline: timeline(run, step, MOST_COLUMNS),
+            baseline_timeline: baseline
+                .map(|run| timeline(run, step, MOST_COLUMNS))
+                .unwrap_or_default(),
             variants: None,
         }
     }
@@ -159,12 +181,28 @@ impl<'a> Scene<'a> {
         }
     }
 
+    /// The charts that there is something to show in, in the order of reports.
+    pub(super) fn charts(&self) -> impl Iterator<Item = Chart> {
+        Chart::ALL.into_iter().filter(|chart| match chart {
+            Chart::Gate => gate::has_rows(self),
+            Chart::Shift => self.baseline.is_some(),
+            Chart::Errors => errors::any(self),
+            Chart::LoadResponse => self.run.search.is_some(),
+            Chart::Percentiles | Chart::Heatmap | Chart::LatencyTime | Chart::Throughput | Chart::Distribution => true,
+        })
+    }
+
     /// Draws a chart.
     pub(super) fn draw(&self, chart: Chart, format: Format) -> Picture {
         match chart {
+            Chart::Gate => gate::draw(self, format),
             Chart::Percentiles => percentiles::draw(self, format),
+            Chart::Shift => shift::draw(self, format),
+            Chart::Heatmap => heatmap::draw(self, format),
             Chart::LatencyTime => latency_time::draw(self, format),
             Chart::Throughput => throughput::draw(self, format),
+            Chart::Distribution => distribution::draw(self, format),
+            Chart::Errors => errors::draw(self, format),
             Chart::LoadResponse => load_response::draw(self, format),
         }
     }
@@ -295,7 +333,7 @@ fn finding_title(judgement: &Judgement) -> Option<String> {
             )
         }
         _ => {
-            let limits = words::limits(judgement.warning.as_ref(), judgement.critical.as_ref());
+            let limits = words::limits(judgement);
             format!("{step}: {title} is {now}, limit {limits}")
         }
     })

@@ -43,11 +43,26 @@ pub(super) const OTHERS: [RGBColor; 3] = [
     RGBColor(0x8D, 0x63, 0xB8),
 ];
 
+/// Beyond a warning limit.
+pub(super) const WARNING_ZONE: RGBColor = RGBColor(0xFB, 0xEF, 0xD0);
+/// Beyond a critical limit.
+pub(super) const CRITICAL_ZONE: RGBColor = RGBColor(0xF8, 0xDC, 0xC8);
+/// From few to many, in the manner of cividis: told apart by everybody, and in grey.
+pub(super) const HEAT: [RGBColor; 7] = [
+    RGBColor(0xF6, 0xE6, 0x7A),
+    RGBColor(0xDC, 0xC8, 0x6C),
+    RGBColor(0xB6, 0xA8, 0x72),
+    RGBColor(0x8E, 0x89, 0x79),
+    RGBColor(0x66, 0x6C, 0x7A),
+    RGBColor(0x3A, 0x50, 0x77),
+    RGBColor(0x00, 0x2A, 0x5C),
+];
+
 const PASS: RGBColor = RGBColor(0x00, 0x9E, 0x73);
 const WARNING: RGBColor = RGBColor(0xE6, 0x9F, 0x00);
 
 /// What each colour becomes on a dark page.
-pub(super) const DARK: [(RGBColor, &str); 16] = [
+pub(super) const DARK: [(RGBColor, &str); 25] = [
     (INK, "#E6EDF3"),
     (MUTED, "#9DA7B3"),
     (GRID, "#2B323B"),
@@ -64,6 +79,15 @@ pub(super) const DARK: [(RGBColor, &str); 16] = [
     (OTHERS[2], "#BE9BE6"),
     (PASS, "#2FC79B"),
     (WARNING, "#F2B632"),
+    (WARNING_ZONE, "#3D3416"),
+    (CRITICAL_ZONE, "#47291A"),
+    (HEAT[0], "#1E3A66"),
+    (HEAT[1], "#3C4F6C"),
+    (HEAT[2], "#5C6570"),
+    (HEAT[3], "#7F7D79"),
+    (HEAT[4], "#A69E74"),
+    (HEAT[5], "#D2C360"),
+    (HEAT[6], "#FDE945"),
 ];
 
 /// The colour of a verdict's shape.

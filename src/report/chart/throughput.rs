@@ -29,7 +29,7 @@ pub(super) fn draw(scene: &Scene<'_>, format: Format) -> Picture {
         &["load planned, sent and answered".into()],
         legend(scene),
     );
-    let columns = &scene.columns;
+    let columns = &scene.timeline.columns;
     let end_s = columns
         .last()
         .map_or(0.0, |column| column.start_s as f64 + column.width_s)
@@ -68,10 +68,10 @@ fn legend(scene: &Scene<'_>) -> Vec<Key> {
     }
     keys.push(Key::new(Mark::Line(SENT), "sent"));
     keys.push(Key::new(Mark::Line(COMPLETED), "completed"));
-    if any(&scene.columns, |column| column.failed) {
+    if any(&scene.timeline.columns, |column| column.failed) {
         keys.push(Key::new(Mark::Area(theme::FAILURE), "failed"));
     }
-    if any(&scene.columns, |column| column.dropped) {
+    if any(&scene.timeline.columns, |column| column.dropped) {
         keys.push(Key::new(Mark::Area(theme::DROPPED), "dropped"));
     }
     keys

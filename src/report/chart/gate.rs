@@ -1,0 +1,297 @@
+//! `01-gate`: every change that a limit is about as one line (a forest plot).
+//!
+//! To the right is worse, whatever the metric. Each line has its own zones,
+//! from its warning limit and from its critical limit on; the shape is the
+//! verdict, as everywhere.
+
+use plotters::style::text_anchor::HPos;
+
+use super::{
+    Picture, Scene,
+    axis::{self, Axis},
+    canvas::{Canvas, Point, Stroke, Text, paint},
+    finding_title,
+    frame::{Key, Mark, verdict_shape},
+    is_finding,
+    theme::{self, Format},
+};
+use crate::{
+    comparison::{Judgement, Verdict},
+    report::words::{self, SENTENCE, printable},
+    threshold::Limit,
+};
+
+/// More lines than this are left to the table.
+const MOST_ROWS: usize = 20;
+
+/// The axis reaches so far beyond the largest limit at most: what is far worse is as bad as what is beyond it.
+const BEYOND_LIMITS: f64 = 5.0;
+
+/// The axis reaches to this change at least, either way.
+const LEAST_REACH: f64 = 0.05;
+
+/// A change with its interval and limits, as shares; above zero is worse.
+struct Row<'a> {
+    judgement: &'a Judgement,
+    change: f64,
+    interval: Option<[f64; 2]>,
+    warning: Option<f64>,
+    critical: Option<f64>,
+}
+
+/// Whether there is any change to draw.
+pub(super) fn has_rows(scene: &Scene<'_>) -> bool {
+    rows(scene).next().is_some()
+}
+
+/// Draws the chart.
+pub(super) fn draw(scene: &Scene<'_>, format: Format) -> Picture {
+    let all: Vec<Row<'_>> = rows(scene).collect();
+    let shown = &all[..all.len().min(MOST_ROWS)];
+    let title = title(scene, &all);
+    let mut what = vec![format!("changes beside {}", scene.reference())];
+    if all.len() > shown.len() {
+        what.push(format!("the worst {} of {}", shown.len(), all.len()));
+    }
+    let frame = scene.frame(title.clone(), &what, legend(shown));
+    let elements = paint(format.size(), |canvas| {
+        let (top, bottom) = frame.surround(canvas, format);
+        let place = Place::new(format, top, bottom, reach(shown), shown);
+        place.axis(canvas, format);
+        for (number, row) in shown.iter().enumerate() {
+            place.row(canvas, format, number, row);
+        }
+    });
+    Picture {
+        title,
+        elements,
+        format,
+    }
+}
+
+/// Those with a change as a share, in the order of the comparison: worst first.
+fn rows<'s>(scene: &'s Scene<'_>) -> impl Iterator<Item = Row<'s>> {
+    let judgements = scene.comparison.judgements.iter();
+    judgements.filter_map(|judgement| {
+        let relative = !judgement.in_points() && !judgement.in_counts();
+        let change = judgement.change.filter(|change| relative && change.is_finite())?;
+        let limit = |limit: Option<Limit>| match limit {
+            Some(Limit::Relative { change, .. }) => Some(change),
+            _ => None,
+        };
+        let row = Row {
+            judgement,
+            change,
+            interval: judgement.interval,
+            warning: limit(judgement.warning),
+            critical: limit(judgement.critical),
+        };
+        (row.warning.is_some() || row.critical.is_some()).then_some(row)
+    })
+}
+
+fn title(scene: &Scene<'_>, rows: &[Row<'_>]) -> String {
+    let verdicts = || rows.iter().filter_map(|row| row.judgement.verdict);
+    let broken = |verdict: &Verdict| matches!(verdict, Verdict::Warning | Verdict::Critical | Verdict::Invalid);
+    let all = words::counted(rows.len() as u64, "change", "changes");
+    let worst = rows
+        .iter()
+        .find(|row| row.judgement.verdict.as_ref().is_some_and(broken));
+    let open = verdicts().filter(|verdict| *verdict == Verdict::Inconclusive).count();
+    match (worst, verdicts().filter(broken).count(), open) {
+        (Some(row), 1, _) => finding(row.judgement),
+        (Some(row), several, _) => {
+            format!(
+                "{}; {several} of {} limits are broken",
+                finding(row.judgement),
+                rows.len()
+            )
+        }
+        (None, _, 0) => format!("{all} beside {}, within limits", scene.reference()),
+        (None, _, open) => format!(
+            "{open} of {all} beside {} cannot be told from noise yet",
+            scene.reference()
+        ),
+    }
+}
+
+fn finding(judgement: &Judgement) -> String {
+    let of_latency = is_finding(judgement).then(|| finding_title(judgement)).flatten();
+    of_latency.unwrap_or_else(|| printable(&judgement.reason, SENTENCE))
+}
+
+fn legend(rows: &[Row<'_>]) -> Vec<Key> {
+    let mut keys = Vec::new();
+    let all = [
+        Verdict::Critical,
+        Verdict::Invalid,
+        Verdict::Warning,
+        Verdict::Inconclusive,
+        Verdict::Pass,
+    ];
+    for verdict in all {
+        if rows.iter().any(|row| row.judgement.verdict == Some(verdict)) {
+            keys.push(Key::new(Mark::Verdict(verdict), words::word(Some(verdict))));
+        }
+    }
+    if rows.iter().any(|row| row.interval.is_some()) {
+        keys.push(Key::new(Mark::Line(Stroke::solid(theme::INK, 3.0)), "95 % interval"));
+    }
+    if rows.iter().any(|row| row.warning.is_some()) {
+        keys.push(Key::new(Mark::Area(theme::WARNING_ZONE), "beyond the warning limit"));
+    }
+    if rows.iter().any(|row| row.critical.is_some()) {
+        keys.push(Key::new(Mark::Area(theme::CRITICAL_ZONE), "beyond the critical limit"));
+    }
+    keys
+}
+
+/// How far the axis reaches to either side.
+fn reach(rows: &[Row<'_>]) -> f64 {
+    let limits = || rows.iter().flat_map(|row| [row.warning, row.critical]).flatten();
+    let limit = limits().filter(|limit| limit.is_finite()).fold(0.0, f64::max);
+    let changes = rows.iter().flat_map(|row| {
+        let [low, high] = row.interval.unwrap_or([row.change; 2]);
+        [low.abs(), high.abs(), row.change.abs()]
+    });
+    let farthest = changes.filter(|change| change.is_finite()).fold(0.0, f64::max);
+    let most = BEYOND_LIMITS * if limit > 0.0 { limit } else { 1.0 };
+    farthest.min(most).max(1.3 * limit).max(LEAST_REACH)
+}
+
+/// Where the lines go.
+struct Place {
+    axis: Axis,
+    left: f64,
+    right: f64,
+    top: f64,
+    bottom: f64,
+    /// Height of a line.
+    step: f64,
+    /// Room for names to the left of the lines, and for figures to the right; in narrow pictures both stand above.
+    sides: Option<[f64; 2]>,
+}
+
+impl Place {
+    fn new(format: Format, top: f64, bottom: f64, reach: f64, rows: &[Row<'_>]) -> Self {
+        let ((width, _), margin, tick) = (format.size(), format.margin(), format.tick());
+        let style = Text::new(tick, theme::INK);
+        let widest = |text: fn(&Row<'_>) -> String, most: f64| {
+            let widths = rows.iter().map(|row| style.width(&text(row)));
+            widths.fold(0.0, f64::max).min(most)
+        };
+        let sides = (format == Format::Wide).then(|| [widest(name, 480.0), widest(figures, 360.0)]);
+        let [names, numbers] = sides.map_or([0.0; 2], |sides| sides.map(|side| side + tick));
+        let (top, bottom) = (top + tick, bottom - tick * 3.4);
+        let most = if sides.is_some() { 76.0 } else { 90.0 };
+        let step = ((bottom - top) / rows.len().max(1) as f64).min(most);
+        Self {
+            axis: axis::change(reach),
+            left: margin + names,
+            right: width - margin - numbers,
+            top,
+            bottom: top + step * rows.len() as f64,
+            step,
+            sides,
+        }
+    }
+
+    fn x(&self, change: f64) -> f64 {
+        self.left + (self.right - self.left) * self.axis.scale.share(change)
+    }
+
+    /// The grid, its labels, and which way is worse.
+    fn axis(&self, canvas: &mut Canvas<'_>, format: Format) {
+        let style = Text::new(format.tick(), theme::MUTED);
+        let mut first_free = f64::NEG_INFINITY;
+        for tick in &self.axis.ticks {
+            let x = self.x(tick.value);
+            let half = style.width(&tick.label) / 2.0;
+            canvas.line(&[(x, self.top), (x, self.bottom)], Stroke::solid(theme::GRID, 1.0));
+            if x - half > first_free {
+                canvas.text(&tick.label, (x, self.bottom + style.size * 1.1), style.at(HPos::Center));
+                first_free = x + half + style.size * 0.35;
+            }
+        }
+        let (zero, below) = (self.x(0.0), self.bottom + style.size * 2.45);
+        canvas.text("← better", (zero - style.size, below), style.at(HPos::Right));
+        canvas.text("worse →", (zero + style.size, below), style);
+    }
+
+    fn row(&self, canvas: &mut Canvas<'_>, format: Format, number: usize, row: &Row<'_>) {
+        let top = self.top + self.step * number as f64;
+        let style = Text::new(format.tick().min(self.step * 0.62), theme::INK);
+        let y = match self.sides {
+            Some([names, numbers]) => {
+                let y = top + self.step / 2.0;
+                canvas.text(&style.fit(&name(row), names), (format.margin(), y), style);
+                let figures = style.fit(&figures(row), numbers);
+                canvas.text(&figures, (self.right + format.tick(), y), style);
+                y
+            }
+            None => {
+                let (small, y) = (Text::new(style.size * 0.9, theme::INK), top + self.step * 0.28);
+                let figures = figures(row);
+                let room = self.right - self.left - small.width(&figures) - format.tick();
+                canvas.text(&small.fit(&name(row), room), (self.left, y), small);
+                canvas.text(&figures, (self.right, y), small.at(HPos::Right));
+                top + self.step * 0.72
+            }
+        };
+        let half = self.step * if self.sides.is_some() { 0.36 } else { 0.2 };
+        self.zones(canvas, row, (y - half, y + half));
+        let zero = self.x(0.0);
+        canvas.line(&[(zero, top), (zero, top + self.step)], Stroke::solid(theme::AXIS, 2.0));
+        if let Some([low, high]) = row.interval {
+            canvas.line(&[(self.x(low), y), (self.x(high), y)], Stroke::solid(theme::INK, 3.0));
+        }
+        self.outside(canvas, row, y);
+        let radius = (self.step * 0.22).min(11.0);
+        match row.judgement.verdict {
+            Some(verdict) => verdict_shape(canvas, verdict, (self.x(row.change), y), radius),
+            None => canvas.dot((self.x(row.change), y), radius, theme::MUTED),
+        }
+    }
+
+    /// From each limit on.
+    fn zones(&self, canvas: &mut Canvas<'_>, row: &Row<'_>, (top, bottom): (f64, f64)) {
+        let zones = [
+            (row.warning, row.critical, theme::WARNING_ZONE),
+            (row.critical, None, theme::CRITICAL_ZONE),
+        ];
+        for (from, to, colour) in zones {
+            let Some(from) = from.map(|from| self.x(from)) else {
+                continue;
+            };
+            let to = to.map_or(self.right, |to| self.x(to));
+            if to > from {
+                canvas.rectangle((from, top), (to, bottom), colour);
+            }
+        }
+    }
+
+    /// What lies beyond the axis is pointed to.
+    fn outside(&self, canvas: &mut Canvas<'_>, row: &Row<'_>, y: f64) {
+        const ARROW: f64 = 9.0;
+        let reach = self.axis.scale.high();
+        let [low, high] = row.interval.unwrap_or([row.change; 2]);
+        let mut arrow = |tip: f64, back: f64| {
+            let wings: [Point; 3] = [(tip - back, y - ARROW * 0.8), (tip, y), (tip - back, y + ARROW * 0.8)];
+            canvas.line(&wings, Stroke::solid(theme::INK, 3.0));
+        };
+        if high > reach {
+            arrow(self.right, ARROW);
+        }
+        if low < -reach {
+            arrow(self.left, -ARROW);
+        }
+    }
+}
+
+fn name(row: &Row<'_>) -> String {
+    format!("{} · {}", words::judged(row.judgement), row.judgement.metric.title)
+}
+
+fn figures(row: &Row<'_>) -> String {
+    words::change(row.judgement)
+}
