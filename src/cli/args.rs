@@ -103,6 +103,18 @@ pub(super) struct Judging {
     pub(super) format: Format,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Ci {
+    /// The service whose job this is, by its variables
+    Auto,
+    /// GitHub: annotations at the limits' own lines, outputs of the step, its summary
+    Github,
+    /// GitLab: loadgate.env beside the reports, for `artifacts: reports: dotenv`
+    Gitlab,
+    /// Nothing but the reports and the exit code
+    None,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
     /// The scenario file (TOML)
@@ -119,6 +131,9 @@ pub(super) struct RunArgs {
     /// Label for the run
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub(super) label: Vec<(String, String)>,
+    /// The service to tell of the result
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(super) ci: Ci,
     /// Perform each flow once and show every request, answer and value
     #[arg(long)]
     pub(super) once: bool,
@@ -177,6 +192,9 @@ pub(super) struct OneLinerLoad {
     /// Write run.json and the reports into this directory
     #[arg(long, value_name = "DIR")]
     pub(super) out: Option<PathBuf>,
+    /// The service to tell of the result
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(super) ci: Ci,
     #[command(flatten)]
     pub(super) judging: Judging,
 }
@@ -293,6 +311,9 @@ pub(super) struct CompareArgs {
     pub(super) run: PathBuf,
     /// Another run to compare with, instead of the accepted baseline
     pub(super) with: Option<PathBuf>,
+    /// The service to tell of the result
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(super) ci: Ci,
     #[command(flatten)]
     pub(super) judging: Judging,
 }

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     args::CompareArgs,
+    ci,
     exit::{Exit, Failure},
     print::Console,
     run::{find_baseline, judge, show},
@@ -24,7 +25,9 @@ pub(super) fn compare(args: &CompareArgs, console: &Console) -> Result<Exit, Fai
         None => find_baseline(&args.judging, &run.scenario)?,
     };
     let comparison = judge(&run, baseline.as_ref(), &args.judging);
-    show(&run, &comparison, baseline.as_ref(), &args.judging, None, console)
+    let exit = show(&run, &comparison, baseline.as_ref(), &args.judging, None, console)?;
+    ci::tell(args.ci, &run, &comparison, exit, None, console);
+    Ok(exit)
 }
 
 /// Any run can serve as the reference of one comparison.

@@ -8,6 +8,7 @@ mod baseline;
 mod calibrate;
 mod changes;
 mod check;
+mod ci;
 mod compare;
 mod demo;
 mod exit;

@@ -34,7 +34,7 @@ fn perform(command: &str, document: &DocumentMut, load: &OneLinerLoad, console: 
     };
     let workload = compile(scenario::parse(text, &[]).map_err(Failure::usage)?, console)?;
     let out = load.out.clone().map_or(Output::None, Output::Given);
-    measure(workload, BTreeMap::new(), &load.judging, out, console)
+    measure(workload, BTreeMap::new(), &load.judging, load.ci, out, console)
 }
 
 fn sql_scenario(args: &SqlArgs) -> Result<DocumentMut, String> {

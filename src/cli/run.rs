@@ -9,7 +9,8 @@ use std::{
 };
 
 use super::{
-    args::{FailOn, Format, Judging, RunArgs},
+    args::{Ci, FailOn, Format, Judging, RunArgs},
+    ci,
     exit::{Exit, Failure},
     interrupt,
     print::Console,
@@ -40,7 +41,7 @@ pub(super) fn run(args: &RunArgs, console: &Console) -> Result<Exit, Failure> {
         .out
         .clone()
         .map_or_else(|| Output::Fresh(workload.name.clone()), Output::Given);
-    measure(workload, labels, &args.judging, out, console)
+    measure(workload, labels, &args.judging, args.ci, out, console)
 }
 
 /// Compiles what was loaded, or shows every problem of it.
@@ -68,6 +69,7 @@ pub(super) fn measure(
     workload: Workload,
     labels: BTreeMap<String, String>,
     judging: &Judging,
+    ci: Ci,
     out: Output,
     console: &Console,
 ) -> Result<Exit, Failure> {
@@ -77,7 +79,9 @@ pub(super) fn measure(
     let run = conduct(workload, &setting, console)?;
     save(&run, out.as_deref())?;
     let comparison = judge(&run, baseline.as_ref(), judging);
-    show(&run, &comparison, baseline.as_ref(), judging, out.as_deref(), console)
+    let exit = show(&run, &comparison, baseline.as_ref(), judging, out.as_deref(), console)?;
+    ci::tell(ci, &run, &comparison, exit, out.as_deref(), console);
+    Ok(exit)
 }
 
 /// The baseline of that name for a scenario.

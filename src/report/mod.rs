@@ -13,6 +13,7 @@
 //! html      the page, as one file and as one of several
 //! summary   what a reviewer must see, as Markdown
 //! junit     limits as test cases
+//! ci        annotations of GitHub, outputs for later steps
 //! openmetrics, hlog, badge   figures for GitLab, the HdrHistogram tools, shields.io
 //! bundle    all of it in one archive
 //! files     which of them stand in a directory, in which order
@@ -24,6 +25,7 @@ mod badge;
 mod bundle;
 mod calibration;
 mod chart;
+mod ci;
 mod counted;
 pub mod document;
 #[cfg(test)]
@@ -51,6 +53,7 @@ use std::path::{Path, PathBuf};
 use self::chart::Format;
 pub use self::{
     chart::PngError,
+    ci::{github_annotations, outputs as ci_outputs},
     files::write,
     history::{history_json, history_text},
     json::document,
@@ -104,6 +107,11 @@ pub enum ReportError {
 /// When it cannot be serialised.
 pub fn json_text(run: &Run, comparison: &Comparison, exit_code: u8) -> Result<String, ReportError> {
     Ok(serde_json::to_string(&json::document(run, comparison, exit_code, vec![]))? + "\n")
+}
+
+/// The content of `summary.md`.
+pub fn summary_text(run: &Run, comparison: &Comparison, exit_code: u8) -> String {
+    summary::render(run, comparison, &json::document(run, comparison, exit_code, vec![]))
 }
 
 /// What a calibration says, for a terminal of `width` columns.

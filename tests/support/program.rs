@@ -19,7 +19,7 @@ pub(crate) fn loadgate(directory: &Path, arguments: &[&str]) -> Command {
     command.args(arguments).current_dir(directory).stdin(Stdio::null());
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        if ["PG", "DB_", "LOADGATE_DEMO_"]
+        if ["PG", "DB_", "LOADGATE_DEMO_", "GITHUB_", "GITLAB_"]
             .iter()
             .any(|prefix| text.starts_with(prefix))
         {
