@@ -182,7 +182,7 @@ fn github_gets_annotations_outputs_and_a_summary() {
         .lines()
         .find(|line| line.starts_with("::error "))
         .unwrap_or_else(|| panic!("{said}"));
-    let line = 1 + SCENARIO.lines().position(|line| *line == "[[threshold]]").unwrap();
+    let line = 1 + SCENARIO.lines().position(|line| line == "[[threshold]]").unwrap();
     let place = format!("::error file=broken.toml,line={line},title=critical%3A ask p50 response time::");
     assert!(annotation.starts_with(&place), "{annotation}");
     let outputs = job.outputs();
