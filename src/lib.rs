@@ -6,7 +6,7 @@
 //! without a target.
 //!
 //! ```text
-//! units metric threshold sample    words shared by all
+//! units metric threshold claim sample    words shared by all
 //! pacer        waiting until an exact moment
 //! scenario     TOML → Scenario, every problem at once
 //! workload     Scenario → Workload, all compiled before load
@@ -29,6 +29,7 @@
 //! `tests/layout.rs` checks; the judging half never imports the driving half.
 
 pub mod baseline;
+pub mod claim;
 pub mod cli;
 pub mod comparison;
 pub mod demo;

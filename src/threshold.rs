@@ -126,7 +126,11 @@ impl Limit {
     }
 }
 
-fn parse_value(text: &str, unit: Unit) -> Result<f64, String> {
+/// A value in the base unit of a metric.
+///
+/// # Errors
+/// A sentence saying what is wrong.
+pub(crate) fn parse_value(text: &str, unit: Unit) -> Result<f64, String> {
     match unit {
         Unit::Ns => units::parse_duration(text).map(|duration| duration.as_nanos() as f64),
         Unit::PerSecond => units::parse_rate(text),

@@ -23,6 +23,7 @@ const LAYERS: &[&[&str]] = &[
     &["units"],
     &["metric"],
     &["threshold", "sample", "pacer"],
+    &["claim"],
     &["scenario", "run", "stats"],
     &["workload", "recorder", "baseline"],
     &["target", "comparison"],

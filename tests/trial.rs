@@ -10,6 +10,8 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "trial/claims.rs"]
+mod claims;
 #[path = "trial/counted.rs"]
 mod counted;
 #[path = "trial/disturbed.rs"]

@@ -100,6 +100,7 @@ impl Shape {
                 text: String::new(),
             },
             thresholds: self.thresholds.iter().map(threshold).collect(),
+            claims: Vec::new(),
             load: self.load(),
             duration_s: self.seconds as f64,
             accounting: Accounting {

@@ -16,6 +16,7 @@
 //! plans      statements that a variant performs otherwise
 //! history    runs in a row: trends, accepted and detected changes
 //! shown      changes that no limit is about: to say where a change comes from
+//! claims     what somebody said beside what was measured
 //! standing   where a limit stands: broken, ruled out, open
 //! sentence   findings in words
 //! calibration  trials of a scenario against itself → what the machine can see
@@ -27,6 +28,7 @@ mod between_tests;
 pub mod calibration;
 mod carried;
 mod checks;
+mod claims;
 mod evidence;
 mod figures;
 pub mod history;
@@ -46,13 +48,14 @@ use std::cmp::Reverse;
 use serde::{Deserialize, Serialize};
 
 pub use self::paired::{Label, Next, Pairing, StepOf, next};
+pub use self::{
+    claims::{Held, Outcome},
+    record::{gauged, record},
+    shown::Shown,
+};
 use self::{
     evidence::{Evidence, Role},
     judge::Judge,
-};
-pub use self::{
-    record::{gauged, record},
-    shown::Shown,
 };
 use crate::{
     baseline::{Baseline, Key, Set},
@@ -98,6 +101,9 @@ pub struct Comparison {
     /// Changes of variants that no limit is about.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shown: Vec<Shown>,
+    /// Claims of the scenario beside what was measured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub claims: Vec<Held>,
 }
 
 /// One precondition of a measurement.
@@ -232,6 +238,7 @@ pub fn compare(run: &Run, baseline: Option<&Baseline>, options: &Options) -> Com
         baseline: reference,
         judgements,
         shown: shown::shown(run),
+        claims: claims::held(run, comparable),
     }
 }
 

@@ -59,27 +59,58 @@ pub(super) fn shown(run: &Run) -> Vec<Shown> {
 
 /// Each with the two-sided p value of "there is no change".
 fn of_candidate(run: &Run, stored: &Stored, candidate: usize) -> Vec<(Shown, f64)> {
-    let steps: Vec<StepOf> = stored
-        .pairing(run)
-        .steps
-        .iter()
-        .map(|step| beside(step, candidate))
-        .collect();
-    let thresholds = not_limited(run, &steps);
+    let variant = &run.variants[candidate].name;
+    let thresholds = not_limited(run, &steps_beside(run, stored, candidate));
+    let effects = beside_reference(run, stored, candidate, &thresholds).into_iter();
+    let shown = effects.filter_map(|effect| {
+        let away = Located {
+            estimate: effect.located.estimate.abs(),
+            ..effect.located
+        };
+        let change = Shown {
+            variant: variant.clone(),
+            step: effect.threshold.step.clone()?,
+            metric: effect.threshold.metric,
+            values: effect.values.map(Some),
+            change: libm::expm1(effect.located.estimate),
+            interval: effect.located.interval().map(libm::expm1),
+            stands_out: false,
+        };
+        Some((change, (2.0 * away.p_above(0.0)).min(1.0)))
+    });
+    shown.collect()
+}
+
+/// How much worse one variant is than the reference.
+pub(super) struct Effect<'t> {
+    pub(super) threshold: &'t Threshold,
+    /// Of reference and variant.
+    pub(super) values: [f64; 2],
+    /// On the scale of the estimator: the logarithm of a ratio, or points.
+    pub(super) located: Located,
+}
+
+/// What limits would be about, over all epochs at once; without those that cannot be told.
+pub(super) fn beside_reference<'t>(
+    run: &Run,
+    stored: &Stored,
+    candidate: usize,
+    thresholds: &'t [Threshold],
+) -> Vec<Effect<'t>> {
     if thresholds.is_empty() {
         return Vec::new();
     }
+    let steps = steps_beside(run, stored, candidate);
     let slices = run.intervals.iter().filter_map(|interval| as_pair(interval, candidate));
     let intervals: Vec<Interval> = slices.collect();
     let variants = [0, candidate].map(|variant| run.variants[variant].name.clone());
-    // All epochs count, and are looked at once.
     let conduct = Conduct {
         looks: vec![epochs(&intervals, None)],
         confirmation: None,
         ..stored.conduct.clone()
     };
     let pairing = Pairing {
-        thresholds: &thresholds,
+        thresholds,
         variants: &variants,
         steps: &steps,
         intervals: &intervals,
@@ -87,30 +118,26 @@ fn of_candidate(run: &Run, stored: &Stored, candidate: usize) -> Vec<(Shown, f64
         ..stored.pairing(run)
     };
     let (studied, _) = study(&pairing);
-    let shown = studied.into_iter().filter_map(|studied| {
+    let known = studied.into_iter().filter_map(|studied| {
         let [error, freedom] = studied.error?;
-        let located = Located {
-            estimate: studied.change,
-            error,
-            freedom,
-        };
-        let threshold = studied.threshold;
-        let away = Located {
-            estimate: studied.change.abs(),
-            ..located
-        };
-        let change = Shown {
-            variant: variants[1].clone(),
-            step: threshold.step.clone()?,
-            metric: threshold.metric,
-            values: studied.values.map(Some),
-            change: libm::expm1(located.estimate),
-            interval: located.interval().map(libm::expm1),
-            stands_out: false,
-        };
-        Some((change, (2.0 * away.p_above(0.0)).min(1.0)))
+        // What was studied borrows from the pairing; the limits outlive it.
+        let threshold = thresholds.iter().find(|threshold| *threshold == studied.threshold)?;
+        Some(Effect {
+            threshold,
+            values: studied.values,
+            located: Located {
+                estimate: studied.change,
+                error,
+                freedom,
+            },
+        })
     });
-    shown.collect()
+    known.collect()
+}
+
+fn steps_beside(run: &Run, stored: &Stored, candidate: usize) -> Vec<StepOf> {
+    let pairing = stored.pairing(run);
+    pairing.steps.iter().map(|step| beside(step, candidate)).collect()
 }
 
 /// As if there were no other candidates.

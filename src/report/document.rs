@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
-    comparison::{Check, Label, Verdict},
+    comparison::{Check, Label, Outcome, Verdict},
     metric::Better,
     run::{
         Breaker, Cache, Encoded, Environment, Equivalence, Growth, Health, Link, PoolEvents, PoolLimits, PoolUse,
@@ -53,6 +53,8 @@ pub struct Document {
     pub comparisons: Vec<ComparisonEntry>,
     /// Changes of variants that no limit is about; they decide nothing.
     pub shown: Vec<ShownEntry>,
+    /// Claims of the scenario beside what was measured; empty where it makes none. They decide nothing.
+    pub claims: Vec<ClaimEntry>,
     /// One entry per measured step, in the order of the scenario.
     pub steps: Vec<StepEntry>,
     /// The variants, the reference first; empty where there are none.
@@ -403,6 +405,35 @@ pub struct BreakerMetrics {
     /// How often it opened after it had been closed.
     #[serde(rename = "circuit_breaker.tripped")]
     pub tripped: u64,
+}
+
+/// A claim beside what was measured.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct ClaimEntry {
+    /// What was claimed, in its own words.
+    pub text: String,
+    /// Where.
+    pub source: Option<String>,
+    /// Name of the variant that it is about; `null` where there is but one or none.
+    pub variant: Option<String>,
+    /// Name of the step; `null` for all together.
+    pub step: Option<String>,
+    /// Name of the metric.
+    pub metric: &'static str,
+    /// Whether `claimed` and `measured` are changes as shares of the reference (−0.6 is 60 % less), or values.
+    pub is_change: bool,
+    /// What was claimed; values in the base unit of the metric.
+    pub claimed: f64,
+    /// Value of the reference.
+    pub reference: Option<f64>,
+    /// Value of what the claim is about.
+    pub value: Option<f64>,
+    /// What it was held against.
+    pub measured: Option<f64>,
+    /// Its 95 % interval.
+    pub interval: Option<[f64; 2]>,
+    /// The answer.
+    pub outcome: Outcome,
 }
 
 /// A pool of connections.

@@ -84,6 +84,7 @@ pub(super) fn comparison() -> Comparison {
         }),
         judgements: vec![pay, orders, stock, order, absolute],
         shown: Vec::new(),
+        claims: Vec::new(),
     }
 }
 
@@ -207,6 +208,7 @@ fn build(seed: u64, slower: f64) -> Run {
             text: "name = \"checkout\"\nseed = 7\n".into(),
         },
         thresholds: thresholds(),
+        claims: Vec::new(),
         load: Load {
             model: Model::Open,
             rate: Some(180.0),

@@ -11,6 +11,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 
 use super::{
     chart::{self, Chart, Format, Scene},
+    claims,
     counted::{Counted, DifferenceRow, counted, differences},
     document::{Artifact, Document},
     links::{self, LinkRow},
@@ -72,6 +73,8 @@ pub(super) fn render(
         gates,
         passing,
         shown: tables::shown(comparison),
+        claims: claims::rows(comparison),
+        claim_header: claims::HEADER,
         what: what(run, comparison),
         subject: scene.subject(),
         percentiles: percentiles(shown.unwrap_or(run), beside, scene),
@@ -137,6 +140,8 @@ struct Page<'a> {
     gates: Vec<GateRow>,
     passing: Vec<GateRow>,
     shown: Vec<ShownRow>,
+    claims: Vec<[String; 5]>,
+    claim_header: [&'static str; 5],
     what: Vec<(&'static str, String)>,
     subject: String,
     percentiles: Vec<(String, String, String)>,

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::{
+    claims,
     document::{
         Artifact, BaselineSummary, ComparisonEntry, CounterEntry, Document, ErrorEntry, HdrEntry, Intervals,
         LatencyEntry, LimitEntry, Limits, RateEntry, RunSummary, SCHEMA, SearchEntry, SendLag, ShownEntry, StepEntry,
@@ -36,6 +37,7 @@ pub fn document(run: &Run, comparison: &Comparison, exit_code: u8, artifacts: Ve
         baseline: comparison.baseline.as_ref().map(baseline),
         comparisons: comparison.judgements.iter().map(comparison_entry).collect(),
         shown: comparison.shown.iter().map(shown).collect(),
+        claims: claims::entries(comparison),
         steps: steps(run),
         variants: run.variants.clone(),
         equivalence: run.equivalence.clone(),

@@ -7,6 +7,7 @@
 //! ```text
 //! document  the form of report.json, as types
 //! json      run + comparison → document
+//! claims    claims beside what was measured
 //! tables    document → cells, shared by text and page
 //! text      the summary for a terminal
 //! chart     the pictures, as PNG and SVG
@@ -26,6 +27,7 @@ mod bundle;
 mod calibration;
 mod chart;
 mod ci;
+mod claims;
 mod counted;
 pub mod document;
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! span or a cell of a table, so that none becomes markup, a link or a mention.
 
 use super::{
+    claims,
     document::Document,
     tables::{self, GateRow},
     words::{self, NAME, SENTENCE, printable},
@@ -43,6 +44,7 @@ pub(super) fn render(run: &Run, comparison: &Comparison, document: &Document) ->
         page.may(rest.iter().map(gate_row));
         page.must("\n</details>\n");
     }
+    claimed(&mut page, comparison);
     findings(&mut page, comparison);
     steps(&mut page, document);
     errors(&mut page, document);
@@ -98,6 +100,19 @@ fn facts(page: &mut Page, run: &Run, comparison: &Comparison, document: &Documen
     let notes = run.incidents.iter().chain(&comparison.notes);
     page.must("\n");
     page.may(notes.map(|note| format!("- {}\n", code(note, SENTENCE))));
+}
+
+/// What was claimed, and what it is worth.
+fn claimed(page: &mut Page, comparison: &Comparison) {
+    if comparison.claims.is_empty() {
+        return;
+    }
+    page.must("\n| claim | about | claimed | measured (95 %) | so it is |\n|---|---|--:|--:|---|\n");
+    let row = |[claim, about, claimed, measured, outcome]: [String; 5]| {
+        let (claim, about) = (code(&claim, SENTENCE), code(&about, 2 * NAME));
+        format!("| {claim} | {about} | {claimed} | {measured} | **{outcome}** |\n")
+    };
+    page.may(claims::rows(comparison).into_iter().map(row));
 }
 
 /// All that made the verdict, and the conditions that failed.

@@ -6,6 +6,7 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::{
+    claims,
     counted::{Counted, DifferenceRow, counted, differences},
     document::Document,
     links,
@@ -48,6 +49,7 @@ pub(super) fn render(
     blocks.extend(differences(run).and_then(|(_, rows)| answers(run, &rows, width)));
     blocks.extend(gates(run, comparison, paint, width));
     blocks.extend(shown(run, comparison, width));
+    blocks.extend(claimed(comparison, width));
     blocks.push(facts(comparison, document, report, paint));
     let exit = format!("[exit {}]", document.exit_code);
     let sentence = paint.verdict(Some(comparison.verdict), &printable(&comparison.sentence, SENTENCE));
@@ -288,6 +290,15 @@ fn gates(run: &Run, comparison: &Comparison, paint: Paint, width: u16) -> Option
         ]);
     }
     (!comparison.judgements.is_empty()).then(|| paint.marks(&lines(&table)))
+}
+
+/// One row per claim.
+fn claimed(comparison: &Comparison, width: u16) -> Option<String> {
+    let mut table = table(width, &claims::HEADER, 2..4);
+    for row in claims::rows(comparison) {
+        table.add_row(row);
+    }
+    (!table.is_empty()).then(|| lines(&table))
 }
 
 /// One row per change that stands out and that no limit is about.

@@ -53,7 +53,7 @@ pub use self::{
     target::{Database, Member, Target},
     variant::{Build, Difference, Equivalence, MOST_VARIANTS, Slice, Variant},
 };
-use crate::threshold::Threshold;
+use crate::{claim::Claim, threshold::Threshold};
 
 /// The format this program writes. Another major is refused.
 pub const FORMAT: &str = "loadgate.run/1";
@@ -81,6 +81,9 @@ pub struct Run {
     pub source: ScenarioText,
     /// The limits it is to be judged by.
     pub thresholds: Vec<Threshold>,
+    /// What was claimed of the work, to be held against what is measured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub claims: Vec<Claim>,
     /// The load that was asked for.
     pub load: Load,
     /// Length of the measured window in seconds, without warm-up and drain.

@@ -130,6 +130,9 @@ pub struct Scenario {
     /// Limits on what is measured.
     #[serde(default)]
     pub threshold: Vec<At<Threshold>>,
+    /// What somebody said that is gained; the report holds it against what is measured. Decides nothing.
+    #[serde(default)]
+    pub claim: Vec<At<Claim>>,
 }
 
 /// A system under test: exactly one of `http`, `sqlite`, `postgres`, `pgbouncer`, `of`.
@@ -246,6 +249,28 @@ impl Texts {
             Self::Many(texts) => texts,
         }
     }
+}
+
+/// A figure that somebody claimed.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(!default)]
+pub struct Claim {
+    /// What was said, in its own words.
+    #[schemars(required)]
+    pub text: Option<At<String>>,
+    /// Where it was said.
+    pub source: Option<At<String>>,
+    /// The variant that it is about; may be left out where there is but one beside the reference.
+    pub variant: Option<At<String>>,
+    /// Name of the step; without it all steps together.
+    pub step: Option<At<String>>,
+    /// Name of the metric, as in a threshold.
+    #[schemars(required)]
+    pub metric: Option<At<String>>,
+    /// A change beside the reference, as in `-60%` (less) or `+149%` (more), or the value itself: `8.2ms`, `112/s`, `3`.
+    #[schemars(required)]
+    pub value: Option<At<String>>,
 }
 
 /// A limit on a metric of one step, or of all steps together.

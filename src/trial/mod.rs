@@ -288,6 +288,7 @@ fn assemble(
         fingerprint: workload.fingerprint.clone(),
         source: workload.source.clone(),
         thresholds: workload.thresholds.clone(),
+        claims: workload.claims.clone(),
         load: load(asked),
         duration_s: window.as_secs_f64(),
         accounting: Accounting {

@@ -127,6 +127,7 @@ impl<'a> Compiler<'a> {
         let data = data::compile(self, &scenario.data);
         let steps = steps::compile(self, scenario, targets, groups, &data);
         let thresholds = self.thresholds(scenario, &steps.names, text);
+        let claims = self.claims(scenario, &steps.names);
         self.searchable(scenario.load.as_ref(), &thresholds);
         let abort_when = self.abort_when(scenario.load.as_ref(), &steps);
         let counts = |threshold: &Threshold| matches!(threshold.metric.measure, Measure::Counter(_));
@@ -164,6 +165,7 @@ impl<'a> Compiler<'a> {
             breakers: steps.breakers,
             caches: steps.caches,
             thresholds,
+            claims,
             variables: steps.variables,
             variable_names: steps.variable_names,
             draws_per_pass: steps.draws_per_pass,

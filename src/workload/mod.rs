@@ -9,6 +9,7 @@
 mod answers;
 mod breaker;
 mod caching;
+mod claims;
 mod compile;
 mod data;
 mod fingerprint;
@@ -67,6 +68,7 @@ pub use self::{
     variant::{Trial, Variant},
 };
 use crate::{
+    claim::Claim,
     run::{Fingerprint, ScenarioText},
     threshold::Threshold,
 };
@@ -119,6 +121,8 @@ pub struct Workload {
     pub caches: Vec<Cache>,
     /// Limits.
     pub thresholds: Vec<Threshold>,
+    /// What was claimed of it.
+    pub claims: Vec<Claim>,
     /// All variables that templates use.
     pub(crate) variables: Vec<Variable>,
     /// Their names, by the same index.

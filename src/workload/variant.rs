@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    Action, Kind, Request, Script, Statement, Target, Workload,
+    Action, Kind, Request, Script, Statement, Target, Workload, claims,
     compile::{Compiler, place},
     script,
 };
@@ -202,6 +202,11 @@ impl Compiler<'_> {
 /// What variants must have in common, and what each must have of its own.
 pub(super) fn check(compiler: &mut Compiler<'_>, written: &[Scenario], workloads: &[Workload]) {
     let entries: Vec<&At<scenario::Variant>> = written.iter().filter_map(|scenario| scenario.variant.first()).collect();
+    let names: Vec<&str> = entries
+        .iter()
+        .filter_map(|entry| Some(entry.value.name.as_ref()?.value.as_str()))
+        .collect();
+    claims::check_variants(compiler, &written[0].claim, &names);
     let Some(first) = entries.first() else { return };
     if entries.len() == 1 {
         let help = Some("add a second [[variant]] to compare with it".into());

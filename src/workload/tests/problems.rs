@@ -280,3 +280,28 @@ fn too_many_rounds_are_told_at_the_repeat() {
         ["nothing to repeat: no steps below it"]
     );
 }
+
+#[test]
+fn a_claim_says_what_about_what() {
+    let step = "[[flow.step]]\nname = \"a\"\nget = \"/\"\n";
+    let claim = |rest: &str| format!("{step}[[claim]]\n{rest}");
+    tells(
+        &claim("text = \"faster\"\nmetric = \"p50\"\nvalue = \"60\"\n"),
+        &["not a claim: a duration needs a unit, as in \"60s\" or \"60ms\""],
+    );
+    tells(
+        &claim("text = \"faster\"\nvalue = \"-60%\"\n"),
+        &["a claim without a metric: `metric` is missing"],
+    );
+    tells(
+        &claim("metric = \"p50\"\nvalue = \"-60%\"\n"),
+        &["a claim that claims nothing: `text` or `value` is missing"],
+    );
+    tells(
+        &claim("text = \"faster\"\nmetric = \"p50\"\nvalue = \"-60%\"\nstep = \"b\"\nvariant = \"c\"\n"),
+        &[
+            "no step is called \"b\": unknown step",
+            "no claim can be about \"c\": the scenario has no variants",
+        ],
+    );
+}
