@@ -10,6 +10,12 @@ use crate::executor::Injection;
 #[derive(Debug, Parser)]
 #[command(name = "loadgate", version, max_term_width = 100, after_help = EXIT_CODES)]
 pub(super) struct Arguments {
+    /// Print nothing but the result and errors: of a run, its verdict
+    #[arg(short, long, global = true)]
+    pub(super) quiet: bool,
+    /// How progress, notes and errors are told on stderr
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text", global = true)]
+    pub(super) log_format: LogFormat,
     #[command(subcommand)]
     pub(super) verb: Verb,
 }
@@ -46,10 +52,40 @@ pub(super) enum Verb {
     Changes(ChangesArgs),
     /// Run a scenario against itself: how often it raises a false alarm here, and how small a change it sees
     Calibrate(CalibrateArgs),
+    /// Write a first scenario for a URL or a database
+    Init(InitArgs),
     /// Start the built-in service to try things on
     Demo(DemoArgs),
     /// Print a JSON Schema: of scenarios, for editors, or of report.json
     Schema(SchemaArgs),
+    /// Print a script that completes command lines
+    Completions(CompletionsArgs),
+    /// Print the manual page (roff)
+    Man,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum LogFormat {
+    /// For people
+    Text,
+    /// For programs: an object per line, with time, level and event
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InitArgs {
+    /// http://…, https://…, postgres://… or sqlite:FILE
+    pub(super) url: String,
+    /// The file to write
+    #[arg(long, value_name = "FILE", default_value = "scenario.toml")]
+    pub(super) out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CompletionsArgs {
+    /// For which shell
+    #[arg(value_enum)]
+    pub(super) shell: clap_complete::Shell,
 }
 
 #[derive(Debug, Args)]
@@ -101,6 +137,9 @@ pub(super) struct Judging {
     /// What to print on stdout
     #[arg(long, value_enum, default_value = "text")]
     pub(super) format: Format,
+    /// Show all limits, those that hold too
+    #[arg(long)]
+    pub(super) all: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -134,6 +173,9 @@ pub(super) struct RunArgs {
     /// The service to tell of the result
     #[arg(long, value_enum, default_value = "auto")]
     pub(super) ci: Ci,
+    /// Serve the figures so far at http://ADDRESS/metrics while it runs, for Prometheus
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) metrics_listen: Option<SocketAddr>,
     /// Perform each flow once and show every request, answer and value
     #[arg(long)]
     pub(super) once: bool,

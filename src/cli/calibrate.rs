@@ -62,7 +62,7 @@ fn trials(
         let injected = trouble.map_or_else(String::new, |trouble| format!(" with {trouble}"));
         console.note(&format!("trial {} of {}{injected}", number + 1, args.trials));
         let workload = workload(args, trouble, Some(first.seed + 1 + number as u64), console)?;
-        let run = conduct(workload, &setting, console)?;
+        let run = conduct(workload, &setting, None, console)?;
         if let Some(exit) = interrupt::exit() {
             return Ok((calibration, Some(exit)));
         }

@@ -28,7 +28,7 @@ pub(super) fn tell(ci: Ci, run: &Run, comparison: &Comparison, exit: Exit, out: 
         Ci::Github => {
             let annotations = report::github_annotations(comparison);
             if !annotations.is_empty() {
-                console.note(&annotations);
+                console.commands(&annotations);
             }
             let lines: String = outputs.map(|(name, value)| format!("{name}={value}\n")).collect();
             append("GITHUB_OUTPUT", &lines, console);
@@ -41,7 +41,7 @@ pub(super) fn tell(ci: Ci, run: &Run, comparison: &Comparison, exit: Exit, out: 
             let lines: String = outputs.map(line).collect();
             if let Some(path) = out.map(|out| out.join(DOTENV)) {
                 let written = run::write_atomically(&path, lines.as_bytes());
-                written.unwrap_or_else(|error| console.note(&format!("warning: {error}")));
+                written.unwrap_or_else(|error| console.warning(&error.to_string()));
             }
         }
         Ci::Auto | Ci::None => {}
@@ -68,6 +68,6 @@ fn append(variable: &str, text: &str, console: &Console) {
         file.write_all(text.as_bytes())
     };
     if let Err(error) = appended() {
-        console.note(&format!("warning: {variable} could not be written: {error}"));
+        console.warning(&format!("{variable} could not be written: {error}"));
     }
 }

@@ -13,7 +13,9 @@ mod compare;
 mod demo;
 mod exit;
 mod history;
+mod init;
 mod interrupt;
+mod metrics;
 mod oneliner;
 mod print;
 mod progress;
@@ -22,7 +24,7 @@ mod run;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 
 use self::{
     args::{Arguments, Verb},
@@ -41,7 +43,7 @@ pub fn main() -> ExitCode {
             return code.into();
         }
     };
-    let console = Console::new();
+    let console = Console::new(arguments.quiet, arguments.log_format);
     match perform(arguments.verb, &console) {
         Ok(exit) => exit.into(),
         Err(failure) => {
@@ -63,7 +65,21 @@ fn perform(verb: Verb, console: &Console) -> Result<Exit, Failure> {
         Verb::History(args) => history::history(&args, console),
         Verb::Changes(args) => changes::changes_of(&args, console),
         Verb::Calibrate(args) => calibrate::calibrate(&args, console),
+        Verb::Init(args) => init::init(&args, console),
         Verb::Demo(args) => demo::demo(&args, console),
         Verb::Schema(args) => check::schema(&args, console),
+        Verb::Completions(args) => {
+            let mut script = Vec::new();
+            clap_complete::generate(args.shell, &mut Arguments::command(), "loadgate", &mut script);
+            console.result(&String::from_utf8_lossy(&script));
+            Ok(Exit::Pass)
+        }
+        Verb::Man => {
+            let mut page = Vec::new();
+            let man = clap_mangen::Man::new(Arguments::command());
+            man.render(&mut page).map_err(Failure::unexpected)?;
+            console.result(&String::from_utf8_lossy(&page));
+            Ok(Exit::Pass)
+        }
     }
 }

@@ -11,7 +11,7 @@ use super::{
     args::{HttpArgs, OneLinerLoad, SqlArgs},
     exit::{Exit, Failure},
     print::Console,
-    run::{Output, compile, measure},
+    run::{Output, Telling, compile, measure},
 };
 use crate::{metric, scenario};
 
@@ -34,7 +34,11 @@ fn perform(command: &str, document: &DocumentMut, load: &OneLinerLoad, console: 
     };
     let workload = compile(scenario::parse(text, &[]).map_err(Failure::usage)?, console)?;
     let out = load.out.clone().map_or(Output::None, Output::Given);
-    measure(workload, BTreeMap::new(), &load.judging, load.ci, out, console)
+    let telling = Telling {
+        ci: load.ci,
+        metrics: None,
+    };
+    measure(workload, BTreeMap::new(), &load.judging, &telling, out, console)
 }
 
 fn sql_scenario(args: &SqlArgs) -> Result<DocumentMut, String> {

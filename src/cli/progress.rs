@@ -3,6 +3,7 @@
 use std::{cell::Cell, time::Duration};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::json;
 
 use super::print::Console;
 use crate::{
@@ -11,15 +12,16 @@ use crate::{
     workload::{End, Workload},
 };
 
-/// A progress bar on stderr.
-pub(super) struct Progress {
+/// A progress bar on stderr, or lines of a structured log.
+pub(super) struct Progress<'c> {
+    console: &'c Console,
     bar: ProgressBar,
     /// The one that lasts, where there are variants.
     epoch: Cell<Option<u32>>,
 }
 
-impl Progress {
-    pub(super) fn new(workload: &Workload, console: &Console) -> Self {
+impl<'c> Progress<'c> {
+    pub(super) fn new(workload: &Workload, console: &'c Console) -> Self {
         let length = match workload.load.end {
             End::After(duration) => duration.as_secs(),
             End::Passes(passes) => passes,
@@ -36,12 +38,14 @@ impl Progress {
         bar.set_message("preparing");
         bar.enable_steady_tick(Duration::from_millis(250));
         Self {
+            console,
             bar,
             epoch: Cell::new(None),
         }
     }
 
     pub(super) fn show(&self, event: Event, end: End) {
+        self.log(event);
         match event {
             Event::Trying(rate) => self
                 .bar
@@ -83,6 +87,30 @@ impl Progress {
             }
             Event::Ended => self.bar.set_message("draining"),
         }
+    }
+
+    fn log(&self, event: Event) {
+        let micros = |ns: Option<f64>| ns.map(|ns| ns / 1e3);
+        let (name, fields) = match event {
+            Event::Counting => ("counting", json!({})),
+            Event::Epoch(number, of) => ("epoch", json!({ "number": number, "of": of })),
+            Event::Trying(rate) => ("trying", json!({ "rate_per_s": rate })),
+            Event::WarmUp => ("warm_up", json!({})),
+            Event::Began => ("began", json!({})),
+            Event::Progress { elapsed, snapshot } => (
+                "progress",
+                json!({
+                    "elapsed_s": elapsed.as_secs_f64(),
+                    "completed": snapshot.completed,
+                    "failed": snapshot.failed,
+                    "p50_us": micros(snapshot.p50),
+                    "p99_us": micros(snapshot.p99),
+                    "max_us": micros(snapshot.max),
+                }),
+            ),
+            Event::Ended => ("ended", json!({})),
+        };
+        self.console.event(name, fields);
     }
 
     pub(super) fn finish(&self) {

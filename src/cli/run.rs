@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     ffi::OsString,
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -13,6 +14,7 @@ use super::{
     ci,
     exit::{Exit, Failure},
     interrupt,
+    metrics::Metrics,
     print::Console,
     progress::Progress,
 };
@@ -20,7 +22,8 @@ use crate::{
     baseline::{Baseline, Baselines},
     comparison::{self, Comparison, Options},
     lab::postgres::Site,
-    observer, report,
+    observer,
+    report::{self, Detail, Terminal},
     run::{self, Run},
     scenario::{self, Loaded},
     trial::{self, Exchange, Setting, TrialError},
@@ -41,7 +44,11 @@ pub(super) fn run(args: &RunArgs, console: &Console) -> Result<Exit, Failure> {
         .out
         .clone()
         .map_or_else(|| Output::Fresh(workload.name.clone()), Output::Given);
-    measure(workload, labels, &args.judging, args.ci, out, console)
+    let telling = Telling {
+        ci: args.ci,
+        metrics: args.metrics_listen,
+    };
+    measure(workload, labels, &args.judging, &telling, out, console)
 }
 
 /// Compiles what was loaded, or shows every problem of it.
@@ -64,23 +71,31 @@ pub(super) enum Output {
     None,
 }
 
+/// Who is told of a run besides its user.
+pub(super) struct Telling {
+    /// The service in whose job it is.
+    pub(super) ci: Ci,
+    /// Where the figures so far are served.
+    pub(super) metrics: Option<SocketAddr>,
+}
+
 /// From a workload to a verdict: the table of contents of the program.
 pub(super) fn measure(
     workload: Workload,
     labels: BTreeMap<String, String>,
     judging: &Judging,
-    ci: Ci,
+    telling: &Telling,
     out: Output,
     console: &Console,
 ) -> Result<Exit, Failure> {
     let baseline = find_baseline(judging, &workload.name)?; // before any load: a bad one must not cost a run
     let out = out.prepare()?;
     let setting = calibrated(setting(labels)?, judging, &workload)?;
-    let run = conduct(workload, &setting, console)?;
+    let run = conduct(workload, &setting, telling.metrics, console)?;
     save(&run, out.as_deref())?;
     let comparison = judge(&run, baseline.as_ref(), judging);
     let exit = show(&run, &comparison, baseline.as_ref(), judging, out.as_deref(), console)?;
-    ci::tell(ci, &run, &comparison, exit, out.as_deref(), console);
+    ci::tell(telling.ci, &run, &comparison, exit, out.as_deref(), console);
     Ok(exit)
 }
 
@@ -125,14 +140,18 @@ pub(super) fn show(
     let page = out.map(|out| out.join(report::PAGE));
     match judging.format {
         Format::Json => console.result(&report::json_text(run, comparison, exit as u8).map_err(Failure::unexpected)?),
-        Format::Text => console.result(&report::text(
-            run,
-            comparison,
-            exit as u8,
-            page.as_deref(),
-            console.out_colour,
-            console.width,
-        )),
+        Format::Text => {
+            let terminal = Terminal {
+                colour: console.out_colour,
+                width: console.width,
+                detail: match (console.quiet, judging.all) {
+                    (true, _) => Detail::Verdict,
+                    (false, true) => Detail::All,
+                    (false, false) => Detail::Usual,
+                },
+            };
+            console.result(&report::text(run, comparison, exit as u8, page.as_deref(), terminal));
+        }
     }
     Ok(exit)
 }
@@ -185,17 +204,31 @@ fn save(run: &Run, out: Option<&Path>) -> Result<(), Failure> {
 }
 
 /// Loads what was compiled.
-pub(super) fn conduct(workload: Workload, setting: &Setting, console: &Console) -> Result<Run, Failure> {
+pub(super) fn conduct(
+    workload: Workload,
+    setting: &Setting,
+    listen: Option<SocketAddr>,
+    console: &Console,
+) -> Result<Run, Failure> {
     let workload = Arc::new(workload);
     let progress = Progress::new(&workload, console);
     let end = workload.load.end;
     let secrets = workload.secrets.clone();
+    let metrics = Metrics::default();
+    let mut on_event = |event| {
+        progress.show(event, end);
+        metrics.look(event);
+    };
     let run = runtime()?.block_on(async {
         interrupt::watch_sigterm(setting.interrupt.clone());
-        trial::conduct(workload, setting, &mut |event| progress.show(event, end)).await
+        if let Some(listen) = listen {
+            let address = metrics.serve(listen).await?;
+            console.note(&format!("metrics on http://{address}/metrics"));
+        }
+        Ok(trial::conduct(workload, setting, &mut on_event).await)
     });
     progress.finish();
-    run.map_err(|error| failed(&error, &secrets))
+    run?.map_err(|error| failed(&error, &secrets))
 }
 
 fn once(workload: &Arc<Workload>, labels: BTreeMap<String, String>, console: &Console) -> Result<Exit, Failure> {

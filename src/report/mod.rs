@@ -121,19 +121,32 @@ pub fn calibration(calibration: &Calibration, summary: &Summary, runs_per_day: u
     self::calibration::render(calibration, summary, runs_per_day, width)
 }
 
-/// The summary for a terminal of `width` columns; its last line is the verdict.
-///
-/// `report` is the page to point to. Escape codes only with `colour`.
-pub fn text(
-    run: &Run,
-    comparison: &Comparison,
-    exit_code: u8,
-    report: Option<&Path>,
-    colour: bool,
-    width: u16,
-) -> String {
+/// What a terminal shows.
+#[derive(Debug, Clone, Copy)]
+pub struct Terminal {
+    /// Whether it shows colours.
+    pub colour: bool,
+    /// Its columns.
+    pub width: u16,
+    /// How much of the result is wanted.
+    pub detail: Detail,
+}
+
+/// How much of a result is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// The verdict alone.
+    Verdict,
+    /// What matters.
+    Usual,
+    /// Limits that hold too.
+    All,
+}
+
+/// The summary for a terminal; its last line is the verdict. `report` is the page to point to.
+pub fn text(run: &Run, comparison: &Comparison, exit_code: u8, report: Option<&Path>, terminal: Terminal) -> String {
     let document = json::document(run, comparison, exit_code, vec![]);
-    text::render(run, comparison, &document, report, colour, width)
+    text::render(run, comparison, &document, report, terminal)
 }
 
 /// Name of the chart of a history inside of a directory.

@@ -323,7 +323,12 @@ fn hostile_names_are_inert_in_every_file() {
         assert!(log.all(|line| line.is_ok()));
         let badge: Value = serde_json::from_str(&texts["badge.json"]).unwrap();
         assert_eq!(badge.as_object().unwrap().len(), 4);
-        texts.insert("terminal".into(), super::text(&run, &comparison, 3, None, false, 120));
+        let terminal = Terminal {
+            colour: false,
+            width: 120,
+            detail: Detail::All,
+        };
+        texts.insert("terminal".into(), super::text(&run, &comparison, 3, None, terminal));
         for (name, text) in texts.iter().filter(|(name, _)| *name != DOCUMENT) {
             assert!(text.len() < 1_500_000, "{name}");
             let steers = |c: char| c == '\u{202e}' || (c.is_control() && c != '\n' && c != '\t');

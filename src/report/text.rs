@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::{
-    claims,
+    Detail, Terminal, claims,
     counted::{Counted, DifferenceRow, counted, differences},
     document::Document,
     links,
@@ -23,6 +23,9 @@ use crate::{
 /// More errors than this are left to the other reports.
 const MOST_ERRORS: usize = 10;
 
+/// More limits that hold than this are told by their number.
+const MOST_HOLDING: usize = 5;
+
 /// More changes without a limit than this are left to the other reports.
 const MOST_SHOWN: usize = 10;
 
@@ -32,10 +35,12 @@ pub(super) fn render(
     comparison: &Comparison,
     document: &Document,
     report: Option<&Path>,
-    colour: bool,
-    width: u16,
+    Terminal { colour, width, detail }: Terminal,
 ) -> String {
     let paint = Paint { colour };
+    if detail == Detail::Verdict {
+        return verdict(comparison, document, paint);
+    }
     let mut blocks = vec![head(run, comparison, paint), steps(document, width)];
     blocks.extend(errors(document, width));
     blocks.extend(retries(document, width));
@@ -47,14 +52,18 @@ pub(super) fn render(
     blocks.extend(counted.map(|counted| counters(&counted, width)));
     blocks.extend(links::block(run, width));
     blocks.extend(differences(run).and_then(|(_, rows)| answers(run, &rows, width)));
-    blocks.extend(gates(run, comparison, paint, width));
+    blocks.extend(gates(run, comparison, paint, width, detail));
     blocks.extend(shown(run, comparison, width));
     blocks.extend(claimed(comparison, width));
     blocks.push(facts(comparison, document, report, paint));
-    let exit = format!("[exit {}]", document.exit_code);
-    let sentence = paint.verdict(Some(comparison.verdict), &printable(&comparison.sentence, SENTENCE));
-    blocks.push(format!("{sentence}   {exit}"));
+    blocks.push(verdict(comparison, document, paint));
     blocks.join("\n\n") + "\n"
+}
+
+/// The last line.
+fn verdict(comparison: &Comparison, document: &Document, paint: Paint) -> String {
+    let sentence = paint.verdict(Some(comparison.verdict), &printable(&comparison.sentence, SENTENCE));
+    format!("{sentence}   [exit {}]", document.exit_code)
 }
 
 /// Scenario, load, seed, targets, baseline.
@@ -269,14 +278,21 @@ fn answers(run: &Run, rows: &[DifferenceRow], width: u16) -> Option<String> {
 }
 
 /// One row per threshold, worst first.
-fn gates(run: &Run, comparison: &Comparison, paint: Paint, width: u16) -> Option<String> {
+fn gates(run: &Run, comparison: &Comparison, paint: Paint, width: u16, detail: Detail) -> Option<String> {
     let reference = words::reference(run);
     let mut table = table(
         width,
         &["step", "metric", &reference, "now", "change (95 %)", "limit", "verdict"],
         2..6,
     );
-    for gate in tables::gates(comparison) {
+    let gates = tables::gates(comparison);
+    let (mut holding, mut folded) = (0, 0);
+    for gate in &gates {
+        holding += usize::from(gate.verdict == Some(Verdict::Pass));
+        if detail == Detail::Usual && gate.verdict == Some(Verdict::Pass) && holding > MOST_HOLDING {
+            folded += 1;
+            continue;
+        }
         let mark = words::mark(gate.verdict);
         let mark = gate.label.map_or(mark.clone(), |label| format!("{mark} ({label})"));
         table.add_row([
@@ -289,7 +305,11 @@ fn gates(run: &Run, comparison: &Comparison, paint: Paint, width: u16) -> Option
             &mark,
         ]);
     }
-    (!comparison.judgements.is_empty()).then(|| paint.marks(&lines(&table)))
+    let mut text = paint.marks(&lines(&table));
+    if folded > 0 {
+        text.push_str(&format!("\n … {folded} more hold (--all shows them)"));
+    }
+    (!comparison.judgements.is_empty()).then_some(text)
 }
 
 /// One row per claim.
@@ -417,8 +437,11 @@ mod tests {
             comparison,
             &document,
             Some(Path::new("reports/runs/x/report.html")),
-            colour,
-            width,
+            Terminal {
+                colour,
+                width,
+                detail: Detail::Usual,
+            },
         )
     }
 
@@ -454,6 +477,39 @@ mod tests {
 
         critical: pay p99 response time is 26 % slower than the baseline (170 ms, limit +20%)   [exit 3]
         "#);
+    }
+
+    #[test]
+    fn many_limits_that_hold_are_told_by_their_number_unless_all_are_wanted() {
+        let (run, mut comparison) = (example::run(), example::comparison());
+        let passing = comparison
+            .judgements
+            .iter()
+            .find(|j| j.verdict == Some(Verdict::Pass))
+            .cloned()
+            .unwrap();
+        comparison.judgements.extend(vec![passing; 10]);
+        let shown = |detail| {
+            let terminal = Terminal {
+                colour: false,
+                width: 120,
+                detail,
+            };
+            render(
+                &run,
+                &comparison,
+                &json::document(&run, &comparison, 3, vec![]),
+                None,
+                terminal,
+            )
+        };
+        let (usual, all) = (shown(Detail::Usual), shown(Detail::All));
+        assert_eq!(usual.matches("● pass").count(), MOST_HOLDING);
+        assert!(usual.contains("… 7 more hold (--all shows them)"), "{usual}");
+        assert_eq!(all.matches("● pass").count(), MOST_HOLDING + 7);
+        assert!(!all.contains("--all"), "{all}");
+        let verdict = shown(Detail::Verdict);
+        assert_eq!(verdict, all.lines().last().unwrap());
     }
 
     #[test]
