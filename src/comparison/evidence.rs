@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, rc::Rc};
 
 use crate::{
     metric::{Counter, Measure, Metric, Span, Statistic},
-    run::{Encoded, Latency, Run, Step, StepInterval, hash},
+    run::{Latency, Run, Step, StepInterval, hash},
     stats::{
         Estimate, Pool, Series,
         bootstrap::{FEWEST_UNITS, MOST_UNITS},
@@ -206,7 +206,11 @@ impl<'a> Evidence<'a> {
                 Span::ServiceTime => &interval.service_time,
             };
             if let Some(unit) = units.get_mut(timeline.unit(k)) {
-                unit.extend(decode(encoded).map_err(|error| format!("second {k} of run {}: {error}", self.run.id))?);
+                unit.extend(
+                    encoded
+                        .counts()
+                        .map_err(|error| format!("second {k} of run {}: {error}", self.run.id))?,
+                );
             }
         }
         let pool = Pool::new(&units);
@@ -300,14 +304,6 @@ fn sparse(latency: &Latency) -> Sparse {
         .collect()
 }
 
-fn decode(encoded: &Encoded) -> Result<Sparse, String> {
-    let hdr = encoded.decode()?;
-    Ok(hdr
-        .iter_recorded()
-        .map(|v| (v.value_iterated_to(), v.count_at_value()))
-        .collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -371,7 +367,7 @@ mod tests {
     #[test]
     fn a_broken_timeline_is_an_error_not_a_panic() {
         let mut run = Shape::default().run();
-        run.intervals[3].steps[0].response_time = Encoded("nonsense".into());
+        run.intervals[3].steps[0].response_time = crate::run::Encoded("nonsense".into());
         let p95 = metric::find("p95").unwrap();
         let error = Evidence::new(&run, Role::Candidate)
             .estimate(Some("list orders"), p95)

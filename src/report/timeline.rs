@@ -173,8 +173,8 @@ fn column(start_s: u64, width_s: f64, intervals: &[&Interval], steps: &[bool]) -
         }
         for step in wanted {
             column.failed_operations = column.failed_operations.saturating_add(step.failed);
-            if let Ok(part) = step.response_time.decode() {
-                merge(&mut merged, &part);
+            if let Ok(part) = step.response_time.counts() {
+                count(&mut merged, &part);
             }
         }
     }
@@ -185,6 +185,17 @@ fn column(start_s: u64, width_s: f64, intervals: &[&Interval], steps: &[bool]) -
         column.cells = cells(all);
     }
     (column, merged)
+}
+
+fn count(all: &mut Option<Histogram<u64>>, values: &[(u64, u64)]) {
+    if all.is_none() && !values.is_empty() {
+        *all = Histogram::new_with_bounds(1, HIGHEST_NS, 3).ok();
+    }
+    if let Some(all) = all {
+        for (value, count) in values {
+            all.saturating_record_n(*value, *count);
+        }
+    }
 }
 
 fn merge(all: &mut Option<Histogram<u64>>, part: &Histogram<u64>) {

@@ -7,6 +7,8 @@ use hdrhistogram::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::sparse;
+
 /// The largest latency that is told apart: one hour in nanoseconds.
 pub const HIGHEST_NS: u64 = 3_600_000_000_000;
 
@@ -127,12 +129,7 @@ impl Encoded {
     /// # Errors
     /// A sentence, when it is no such histogram or implausibly large.
     pub fn decode(&self) -> Result<Histogram<u64>, String> {
-        if self.0.len() > LARGEST_ENCODED {
-            return Err("a histogram of more than 4 MiB".into());
-        }
-        let bytes = BASE64
-            .decode(&self.0)
-            .map_err(|error| format!("a histogram is not base64: {error}"))?;
+        let bytes = self.bytes()?;
         let hdr: Histogram<u64> = Deserializer::new()
             .deserialize(&mut bytes.as_slice())
             .map_err(|error| format!("not an HDR histogram: {error}"))?;
@@ -140,6 +137,31 @@ impl Encoded {
             return Err("a histogram whose range is not that of loadgate".into());
         }
         Ok(hdr)
+    }
+
+    /// Its values, each the largest of those that are not told apart, with their counts, in order: much
+    /// faster than [`Encoded::decode`] where there are few.
+    ///
+    /// # Errors
+    /// As [`Encoded::decode`].
+    pub fn counts(&self) -> Result<Vec<(u64, u64)>, String> {
+        if let Some(values) = sparse::read(&self.bytes()?) {
+            return Ok(values);
+        }
+        let hdr = self.decode()?;
+        let values = hdr.iter_recorded();
+        Ok(values
+            .map(|value| (value.value_iterated_to(), value.count_at_value()))
+            .collect())
+    }
+
+    fn bytes(&self) -> Result<Vec<u8>, String> {
+        if self.0.len() > LARGEST_ENCODED {
+            return Err("a histogram of more than 4 MiB".into());
+        }
+        BASE64
+            .decode(&self.0)
+            .map_err(|error| format!("a histogram is not base64: {error}"))
     }
 }
 

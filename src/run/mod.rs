@@ -20,6 +20,7 @@ mod plan;
 mod pool;
 mod resources;
 mod search;
+mod sparse;
 mod statements;
 mod step;
 mod store;

@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 use super::Pairing;
 use crate::{
     metric::Span,
-    run::{Interval, Latency, StepInterval, Unit as Kind},
+    run::{Encoded, Interval, Latency, StepInterval, Unit as Kind},
     stats::totals::Totals,
 };
 
@@ -78,10 +78,9 @@ impl Unit<'_> {
                     Span::ResponseTime => (&step.response_time, 0),
                     Span::ServiceTime => (&step.service_time, 1),
                 };
-                all.add(&encoded.decode()?).map_err(|error| error.to_string())?;
+                add(all, encoded)?;
                 if let Some(encoded) = &step.missed {
-                    let decoded = encoded[of_missed].decode()?;
-                    missed.add(&decoded).map_err(|error| error.to_string())?;
+                    add(missed, &encoded[of_missed])?;
                 }
             }
         }
@@ -92,6 +91,13 @@ impl Unit<'_> {
         let all = self.sides[side].iter().flat_map(|interval| &interval.steps);
         all.filter(|step| wanted.contains(&step.step))
     }
+}
+
+fn add(all: &mut Histogram<u64>, encoded: &Encoded) -> Result<(), String> {
+    for (value, count) in encoded.counts()? {
+        all.record_n(value, count).map_err(|error| error.to_string())?;
+    }
+    Ok(())
 }
 
 /// The latencies of both sides of every unit, for quantiles: what failed or did not end was not fast,

@@ -1,0 +1,147 @@
+//! An encoded histogram as the values that it holds, without a histogram in between.
+//!
+//! A run has one for each second and step, most of them with a few values; a
+//! histogram has room for 37,000. The V2 encoding and its layout:
+//! <https://github.com/HdrHistogram/HdrHistogram> (`encodeIntoByteBuffer`, `valueFromIndex`).
+
+use std::io::Read as _;
+
+use flate2::read::ZlibDecoder;
+
+/// The first bytes of the two layers, as numbers.
+const COMPRESSED: u32 = 0x1c84_9304;
+const V2: u32 = 0x1c84_9303;
+
+/// Bytes of the head of the inner layer.
+const HEAD: usize = 40;
+
+/// Ours have 37,000 counts of nine bytes at most.
+const LARGEST: u64 = 1 << 20;
+
+/// Values of three significant digits from 1 on: 2,048 in the first bucket, half as many in each that follows.
+const HALF_BITS: u32 = 10;
+
+/// Values, each the largest of those that are not told apart, with their counts, in order; none where the
+/// histogram is not laid out as ours are.
+pub(super) fn read(bytes: &[u8]) -> Option<Vec<(u64, u64)>> {
+    let (cookie, rest) = number(bytes)?;
+    let (length, rest) = number(rest)?;
+    if cookie != COMPRESSED {
+        return None;
+    }
+    let mut inner = Vec::new();
+    let compressed = rest.get(..length as usize)?;
+    ZlibDecoder::new(compressed)
+        .take(LARGEST)
+        .read_to_end(&mut inner)
+        .ok()?;
+    let (cookie, rest) = number(&inner)?;
+    let (length, rest) = number(rest)?;
+    let (offset, rest) = number(rest)?;
+    let (digits, rest) = number(rest)?;
+    let lowest = u64::from_be_bytes(rest.get(..8)?.try_into().ok()?);
+    if (cookie, offset, digits, lowest) != (V2, 0, 3, 1) {
+        return None;
+    }
+    values(inner.get(HEAD..HEAD + length as usize)?)
+}
+
+/// A number of four bytes, and what follows.
+fn number(bytes: &[u8]) -> Option<(u32, &[u8])> {
+    let (number, rest) = bytes.split_first_chunk::<4>()?;
+    Some((u32::from_be_bytes(*number), rest))
+}
+
+/// Counts by index; below zero, so many indices without any.
+fn values(mut counts: &[u8]) -> Option<Vec<(u64, u64)>> {
+    let mut values = Vec::new();
+    let mut index: u64 = 0;
+    while !counts.is_empty() {
+        let (count, rest) = zigzag(counts)?;
+        counts = rest;
+        match u64::try_from(count) {
+            Ok(count) => {
+                if count > 0 {
+                    values.push((highest_at(index)?, count));
+                }
+                index += 1;
+            }
+            Err(_) => index = index.checked_add(count.unsigned_abs())?,
+        }
+    }
+    Some(values)
+}
+
+/// A signed number: seven bits a byte, the lowest first, nine bytes at most, of which the last has eight.
+fn zigzag(bytes: &[u8]) -> Option<(i64, &[u8])> {
+    let mut value: u64 = 0;
+    for (at, byte) in bytes.iter().enumerate().take(9) {
+        let last = at == 8;
+        let bits = if last { u64::from(*byte) } else { u64::from(byte & 0x7f) };
+        value |= bits << (7 * at);
+        if last || byte & 0x80 == 0 {
+            let signed = (value >> 1) as i64 ^ -((value & 1) as i64);
+            return Some((signed, &bytes[at + 1..]));
+        }
+    }
+    None
+}
+
+/// The largest value that is counted at an index.
+fn highest_at(index: u64) -> Option<u64> {
+    let half = 1_u64 << HALF_BITS;
+    let (bucket, within) = match (index >> HALF_BITS).checked_sub(1) {
+        Some(bucket) => (bucket, (index & (half - 1)) + half),
+        None => (0, index),
+    };
+    let width = 1_u64.checked_shl(u32::try_from(bucket).ok()?)?;
+    within.checked_mul(width)?.checked_add(width - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::{Encoded, HIGHEST_NS, Latency};
+
+    fn by_the_library(encoded: &Encoded) -> Vec<(u64, u64)> {
+        let hdr = encoded.decode().unwrap();
+        let values = hdr.iter_recorded();
+        values
+            .map(|value| (value.value_iterated_to(), value.count_at_value()))
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn values_are_those_that_the_library_reads(
+            recorded in prop::collection::vec((0..HIGHEST_NS, 1_u64..100_000), 0..40),
+            near in prop::collection::vec(0_u64..5000, 0..40),
+        ) {
+            let mut latency = Latency::new();
+            for (value, count) in recorded {
+                latency.hdr.saturating_record_n(value, count);
+            }
+            for value in near {
+                latency.record(value);
+            }
+            let encoded = latency.encode();
+            prop_assert_eq!(encoded.counts().unwrap(), by_the_library(&encoded));
+        }
+
+        #[test]
+        fn nothing_that_is_damaged_is_read_as_something_else(at in 0_usize..200, byte: u8) {
+            let mut latency = Latency::new();
+            [5, 1000, 70_000, 12_345_678].into_iter().for_each(|value| latency.record(value));
+            let mut text = latency.encode().0.into_bytes();
+            let at = at % text.len();
+            text[at] = byte;
+            if let Ok(text) = String::from_utf8(text) {
+                let encoded = Encoded(text);
+                if let (Ok(ours), Ok(_)) = (encoded.counts(), encoded.decode()) {
+                    prop_assert_eq!(ours, by_the_library(&encoded));
+                }
+            }
+        }
+    }
+}
