@@ -135,10 +135,15 @@ mod tests {
         let (mut run, mut comparison) = (example::run(), example::comparison());
         example::rename(&mut run, &mut comparison, "a\n::error::b,c:d%0A");
         comparison.judgements[0].reason = "x\r\n::set-output name=verdict::pass".into();
-        for line in github_annotations(&comparison).lines() {
+        let annotations = github_annotations(&comparison);
+        // One line for each finding, of which all but the text is ours or escaped.
+        assert_eq!(annotations.lines().count(), 3, "{annotations}");
+        for line in annotations.lines() {
             let rest = line.strip_prefix("::").unwrap();
             assert!(rest.starts_with("error ") || rest.starts_with("warning "), "{line}");
-            assert_eq!(rest.matches("::").count(), 1, "{line}");
+            let (properties, text) = rest.split_once("::").unwrap();
+            assert_eq!(properties.matches([',', ':']).count(), 2, "{line}");
+            assert!(!text.starts_with("::") && !text.contains(" ::"), "{line}");
         }
         for (name, value) in outputs(&comparison, 3) {
             assert!(!value.contains('\n') && !value.contains('\r'), "{name}: {value}");

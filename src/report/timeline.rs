@@ -4,10 +4,8 @@
 //! histograms merge, percentiles come from the merged histogram. A second that
 //! the run does not know stays a gap. Every histogram is decoded once.
 
-use hdrhistogram::Histogram;
-
 use crate::{
-    run::{HIGHEST_NS, Interval, Run},
+    run::{Counts, Interval, Run, merged, quantile},
     sample::ErrorClass,
 };
 
@@ -23,7 +21,7 @@ pub(super) struct Timeline {
     /// Stretches of equal length.
     pub(super) columns: Vec<Column>,
     /// The response times of ten parts of the window, as equal as columns allow; empty ones are left out.
-    pub(super) blocks: Vec<Histogram<u64>>,
+    pub(super) blocks: Vec<Counts>,
 }
 
 /// How many operations of each cell of response times, by the number of the cell.
@@ -34,14 +32,14 @@ pub(super) fn bounds_of(cell: u16) -> [f64; 2] {
     [cell, cell + 1].map(|edge| 10f64.powf(f64::from(edge) / CELLS_PER_DECADE))
 }
 
-/// The response times of a distribution by cell, in order.
-pub(super) fn cells(latencies: &Histogram<u64>) -> Cells {
+/// Response times by cell, in order.
+fn cells(values: &[(u64, u64)]) -> Cells {
     let mut cells: Cells = Vec::new();
-    for bar in latencies.iter_recorded() {
-        let cell = ((bar.value_iterated_to().max(1) as f64).log10() * CELLS_PER_DECADE) as u16;
+    for (value, more) in values {
+        let cell = (((*value).max(1) as f64).log10() * CELLS_PER_DECADE) as u16;
         match cells.last_mut().filter(|(last, _)| *last == cell) {
-            Some((_, count)) => *count += bar.count_at_value(),
-            None => cells.push((cell, bar.count_at_value())),
+            Some((_, count)) => *count = count.saturating_add(*more),
+            None => cells.push((cell, *more)),
         }
     }
     cells
@@ -116,18 +114,20 @@ pub(super) fn timeline(run: &Run, step: Option<&str>, most: usize) -> Timeline {
         }
     }
     let count = groups.len();
-    let mut blocks: Vec<Option<Histogram<u64>>> = vec![None; BLOCKS];
+    let mut blocks: Vec<Vec<Counts>> = vec![Vec::new(); BLOCKS];
     let at = |(at, group): (usize, Vec<&Interval>)| {
         let start_s = at as u64 * width;
-        let (column, latencies) = column(start_s, covered(run, start_s, width), &group, &steps);
-        if let Some(latencies) = latencies {
-            merge(&mut blocks[at * BLOCKS / count], &latencies);
-        }
+        let (column, values) = column(start_s, covered(run, start_s, width), &group, &steps);
+        blocks[at * BLOCKS / count].push(values);
         column
     };
     Timeline {
         columns: groups.into_iter().enumerate().map(at).collect(),
-        blocks: blocks.into_iter().flatten().collect(),
+        blocks: blocks
+            .into_iter()
+            .map(merged)
+            .filter(|block| !block.is_empty())
+            .collect(),
     }
 }
 
@@ -147,14 +147,14 @@ fn covered(run: &Run, start_s: u64, width: u64) -> f64 {
 }
 
 /// A column, and its response times.
-fn column(start_s: u64, width_s: f64, intervals: &[&Interval], steps: &[bool]) -> (Column, Option<Histogram<u64>>) {
+fn column(start_s: u64, width_s: f64, intervals: &[&Interval], steps: &[bool]) -> (Column, Counts) {
     let mut column = Column {
         start_s,
         width_s,
         known: !intervals.is_empty(),
         ..Column::default()
     };
-    let mut merged: Option<Histogram<u64>> = None;
+    let mut parts: Vec<Counts> = Vec::new();
     for interval in intervals {
         column.planned = column.planned.saturating_add(interval.planned);
         column.sent = column.sent.saturating_add(interval.sent);
@@ -173,41 +173,15 @@ fn column(start_s: u64, width_s: f64, intervals: &[&Interval], steps: &[bool]) -
         }
         for step in wanted {
             column.failed_operations = column.failed_operations.saturating_add(step.failed);
-            if let Ok(part) = step.response_time.counts() {
-                count(&mut merged, &part);
-            }
+            parts.extend(step.response_time.counts());
         }
     }
-    let merged = merged.filter(|all| !all.is_empty());
-    if let Some(all) = &merged {
-        let at = |q| Some(all.value_at_quantile(q) as f64);
-        (column.p50, column.p95, column.p99, column.max) = (at(0.5), at(0.95), at(0.99), Some(all.max() as f64));
-        column.cells = cells(all);
-    }
-    (column, merged)
-}
-
-fn count(all: &mut Option<Histogram<u64>>, values: &[(u64, u64)]) {
-    if all.is_none() && !values.is_empty() {
-        *all = Histogram::new_with_bounds(1, HIGHEST_NS, 3).ok();
-    }
-    if let Some(all) = all {
-        for (value, count) in values {
-            all.saturating_record_n(*value, *count);
-        }
-    }
-}
-
-fn merge(all: &mut Option<Histogram<u64>>, part: &Histogram<u64>) {
-    // Bounds of our own, so that parts of any bounds that a file may hold can be added.
-    if all.is_none() {
-        *all = Histogram::new_with_bounds(1, HIGHEST_NS, 3).ok();
-    }
-    if let Some(all) = all {
-        all.auto(true);
-        let added = all.add(part);
-        debug_assert!(added.is_ok());
-    }
+    let values = merged(parts);
+    let at = |q| quantile(&values, q).map(|value| value as f64);
+    (column.p50, column.p95, column.p99) = (at(0.5), at(0.95), at(0.99));
+    column.max = values.last().map(|(value, _)| *value as f64);
+    column.cells = cells(&values);
+    (column, values)
 }
 
 #[cfg(test)]
@@ -231,7 +205,7 @@ mod tests {
         let run = example::run();
         let Timeline { columns, blocks } = timeline(&run, None, 1000);
         assert_eq!(blocks.len(), BLOCKS);
-        let counted: u64 = blocks.iter().map(Histogram::len).sum();
+        let counted: u64 = blocks.iter().map(|block| crate::run::total(block)).sum();
         let cells = || columns.iter().flat_map(|column| &column.cells);
         assert_eq!(cells().map(|(_, count)| count).sum::<u64>(), counted);
         let slowest = columns.iter().filter_map(|column| column.max).fold(0.0, f64::max);

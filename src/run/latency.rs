@@ -7,7 +7,7 @@ use hdrhistogram::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::sparse;
+use super::sparse::{self, Counts};
 
 /// The largest latency that is told apart: one hour in nanoseconds.
 pub const HIGHEST_NS: u64 = 3_600_000_000_000;
@@ -144,7 +144,7 @@ impl Encoded {
     ///
     /// # Errors
     /// As [`Encoded::decode`].
-    pub fn counts(&self) -> Result<Vec<(u64, u64)>, String> {
+    pub fn counts(&self) -> Result<Counts, String> {
         if let Some(values) = sparse::read(&self.bytes()?) {
             return Ok(values);
         }

@@ -8,6 +8,39 @@ use std::io::Read as _;
 
 use flate2::read::ZlibDecoder;
 
+/// Values with their counts, ascending; each value the largest of those that a histogram does not tell apart.
+pub type Counts = Vec<(u64, u64)>;
+
+/// All values of several distributions.
+pub fn merged(parts: impl IntoIterator<Item = Counts>) -> Counts {
+    let mut all: Counts = parts.into_iter().flatten().collect();
+    all.sort_unstable_by_key(|(value, _)| *value);
+    all.dedup_by(|(value, more), (known, count)| {
+        let same = value == known;
+        if same {
+            *count = count.saturating_add(*more);
+        }
+        same
+    });
+    all
+}
+
+/// How many values.
+pub fn total(counts: &[(u64, u64)]) -> u64 {
+    counts.iter().map(|(_, count)| *count).fold(0, u64::saturating_add)
+}
+
+/// The value at a quantile above 0 and up to 1, as a histogram has it: the first that so many are at most.
+pub fn quantile(counts: &[(u64, u64)], q: f64) -> Option<u64> {
+    let wanted = ((q * total(counts) as f64).ceil() as u64).max(1);
+    let mut passed: u64 = 0;
+    let found = counts.iter().find(|(_, count)| {
+        passed = passed.saturating_add(*count);
+        passed >= wanted
+    });
+    found.or(counts.last()).map(|(value, _)| *value)
+}
+
 /// The first bytes of the two layers, as numbers.
 const COMPRESSED: u32 = 0x1c84_9304;
 const V2: u32 = 0x1c84_9303;
@@ -23,7 +56,7 @@ const HALF_BITS: u32 = 10;
 
 /// Values, each the largest of those that are not told apart, with their counts, in order; none where the
 /// histogram is not laid out as ours are.
-pub(super) fn read(bytes: &[u8]) -> Option<Vec<(u64, u64)>> {
+pub(super) fn read(bytes: &[u8]) -> Option<Counts> {
     let (cookie, rest) = number(bytes)?;
     let (length, rest) = number(rest)?;
     if cookie != COMPRESSED {
@@ -53,7 +86,7 @@ fn number(bytes: &[u8]) -> Option<(u32, &[u8])> {
 }
 
 /// Counts by index; below zero, so many indices without any.
-fn values(mut counts: &[u8]) -> Option<Vec<(u64, u64)>> {
+fn values(mut counts: &[u8]) -> Option<Counts> {
     let mut values = Vec::new();
     let mut index: u64 = 0;
     while !counts.is_empty() {
@@ -102,7 +135,10 @@ fn highest_at(index: u64) -> Option<u64> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::{Encoded, HIGHEST_NS, Latency};
+    use super::{
+        super::{Encoded, HIGHEST_NS, Latency},
+        merged, quantile, total,
+    };
 
     fn by_the_library(encoded: &Encoded) -> Vec<(u64, u64)> {
         let hdr = encoded.decode().unwrap();
@@ -126,7 +162,15 @@ mod tests {
                 latency.record(value);
             }
             let encoded = latency.encode();
-            prop_assert_eq!(encoded.counts().unwrap(), by_the_library(&encoded));
+            let counts = encoded.counts().unwrap();
+            prop_assert_eq!(&counts, &by_the_library(&encoded));
+            prop_assert_eq!(total(&counts), latency.count());
+            for q in [0.001, 0.25, 0.5, 0.99, 1.0] {
+                prop_assert_eq!(quantile(&counts, q).map(|value| value as f64), latency.quantile(q));
+            }
+            let mut twice = latency.clone();
+            twice.add(&latency);
+            prop_assert_eq!(merged([counts.clone(), counts]), twice.encode().counts().unwrap());
         }
 
         #[test]

@@ -1,12 +1,10 @@
 //! Units → the change of one metric with what is known of it, by the estimator that fits the metric.
 
-use hdrhistogram::Histogram;
-
-use super::units::{Unit, counted, ranked};
+use super::units::{Unit, ranked};
 use crate::{
     comparison::evidence::fewest_for_quantile,
     metric::{Better, Measure, Metric, Span, Statistic},
-    run::StepInterval,
+    run::{self, StepInterval},
     stats::{
         Bounds, Located, Scale, TAIL,
         events::{events_difference, events_p_beyond},
@@ -161,18 +159,18 @@ impl Asked<'_> {
 
     fn quantile(&self, units: &[Unit<'_>], span: Span, q: f64) -> Result<Effect, String> {
         let latencies = ranked(units, &self.steps, span)?;
-        let fewest = latencies.iter().flatten().map(Histogram::len).min().unwrap_or(0);
-        let pooled = PooledPair::new(
-            latencies
-                .iter()
-                .map(|both| [counted(&both[0]), counted(&both[1])])
-                .collect(),
-        );
+        let fewest = latencies
+            .iter()
+            .flatten()
+            .map(|side| run::total(side))
+            .min()
+            .unwrap_or(0);
+        let pooled = PooledPair::new(latencies.clone());
         let values = pooled.quantiles(q).ok_or_else(|| too_few(units.len()))?;
         if q <= HIGHEST_BY_UNIT && fewest >= fewest_for_quantile(q) {
             let changes: Vec<f64> = latencies
                 .iter()
-                .map(|both| both.each_ref().map(|side| side.value_at_quantile(q) as f64))
+                .map(|both| both.each_ref().map(|side| run::quantile(side, q).unwrap_or(0) as f64))
                 .map(|[before, now]| (now / before).ln())
                 .collect();
             let located = trimmed_mean(&changes).ok_or_else(|| too_few(units.len()))?;

@@ -2,12 +2,10 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use hdrhistogram::Histogram;
-
 use super::Pairing;
 use crate::{
     metric::Span,
-    run::{Encoded, Interval, Latency, StepInterval, Unit as Kind},
+    run::{Counts, Interval, StepInterval, Unit as Kind, merged, total},
     stats::totals::Totals,
 };
 
@@ -18,8 +16,8 @@ pub(super) struct Unit<'a> {
     pub(super) sides: [Vec<&'a Interval>; 2],
 }
 
-/// Values with their counts, ascending.
-pub(super) type Counted = Vec<(u64, u64)>;
+/// Why a slice cannot be read that contradicts itself.
+const MISSED_TOO_MANY: &str = "more operations missed than there were";
 
 /// Those of these epochs that have load on both sides, in the order of time.
 pub(super) fn units<'a>(trial: &Pairing<'a>, candidate: usize, epochs: &Range<u32>) -> Vec<Unit<'a>> {
@@ -69,22 +67,21 @@ impl Unit<'_> {
     }
 
     /// The latencies of each side: of all operations, and of those that failed or did not end.
-    fn latencies(&self, steps: &[Vec<usize>; 2], span: Span) -> Result<[[Histogram<u64>; 2]; 2], String> {
-        let empty = || [Latency::new().hdr, Latency::new().hdr];
-        let mut both = [empty(), empty()];
+    fn latencies(&self, steps: &[Vec<usize>; 2], span: Span) -> Result<[[Counts; 2]; 2], String> {
+        let mut both: [[Vec<Counts>; 2]; 2] = Default::default();
         for (side, [all, missed]) in both.iter_mut().enumerate() {
             for step in self.steps(side, &steps[side]) {
                 let (encoded, of_missed) = match span {
                     Span::ResponseTime => (&step.response_time, 0),
                     Span::ServiceTime => (&step.service_time, 1),
                 };
-                add(all, encoded)?;
+                all.push(encoded.counts()?);
                 if let Some(encoded) = &step.missed {
-                    add(missed, &encoded[of_missed])?;
+                    missed.push(encoded[of_missed].counts()?);
                 }
             }
         }
-        Ok(both)
+        Ok(both.map(|side| side.map(merged)))
     }
 
     fn steps(&self, side: usize, wanted: &[usize]) -> impl Iterator<Item = &StepInterval> {
@@ -93,40 +90,32 @@ impl Unit<'_> {
     }
 }
 
-fn add(all: &mut Histogram<u64>, encoded: &Encoded) -> Result<(), String> {
-    for (value, count) in encoded.counts()? {
-        all.record_n(value, count).map_err(|error| error.to_string())?;
-    }
-    Ok(())
-}
-
 /// The latencies of both sides of every unit, for quantiles: what failed or did not end was not fast,
 /// whatever it took, and ranks with the slowest operation of all.
 ///
 /// # Errors
 /// A sentence, when a slice cannot be read.
-pub(super) fn ranked(
-    units: &[Unit<'_>],
-    steps: &[Vec<usize>; 2],
-    span: Span,
-) -> Result<Vec<[Histogram<u64>; 2]>, String> {
+pub(super) fn ranked(units: &[Unit<'_>], steps: &[Vec<usize>; 2], span: Span) -> Result<Vec<[Counts; 2]>, String> {
     let latencies: Result<Vec<_>, String> = units.iter().map(|unit| unit.latencies(steps, span)).collect();
     let latencies = latencies?;
-    let slowest = latencies.iter().flatten().map(|[all, _]| all.max()).max().unwrap_or(0);
-    let ranked = |[mut all, missed]: [Histogram<u64>; 2]| -> Result<Histogram<u64>, String> {
-        all.subtract(&missed)
-            .map_err(|_| "more operations missed than there were".to_owned())?;
-        all.saturating_record_n(slowest, missed.len());
-        Ok(all)
+    let slowest = latencies.iter().flatten().filter_map(|[all, _]| all.last());
+    let slowest = slowest.map(|(value, _)| *value).max().unwrap_or(0);
+    let ranked = |[all, missed]: [Counts; 2]| -> Result<Counts, String> {
+        let moved = (slowest, total(&missed));
+        let mut missed = missed.into_iter().peekable();
+        let mut rest = Counts::new();
+        for (value, count) in all {
+            let of_missed = missed
+                .next_if(|(known, _)| *known == value)
+                .map_or(0, |(_, count)| count);
+            let left = count.checked_sub(of_missed).ok_or(MISSED_TOO_MANY)?;
+            rest.extend((left > 0).then_some((value, left)));
+        }
+        if missed.next().is_some() {
+            return Err(MISSED_TOO_MANY.into());
+        }
+        Ok(merged([rest, Vec::from_iter((moved.1 > 0).then_some(moved))]))
     };
-    let of_unit = |[reference, candidate]: [[Histogram<u64>; 2]; 2]| Ok([ranked(reference)?, ranked(candidate)?]);
+    let of_unit = |[reference, candidate]: [[Counts; 2]; 2]| Ok([ranked(reference)?, ranked(candidate)?]);
     latencies.into_iter().map(of_unit).collect()
-}
-
-/// The values of a histogram.
-pub(super) fn counted(latencies: &Histogram<u64>) -> Counted {
-    let values = latencies.iter_recorded();
-    values
-        .map(|value| (value.value_iterated_to(), value.count_at_value()))
-        .collect()
 }

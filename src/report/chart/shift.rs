@@ -12,7 +12,7 @@ use super::{
     theme::{self, Format},
 };
 use crate::{
-    run::Latency,
+    run::{Latency, quantile, total},
     stats::Located,
     units::{self, Unit},
 };
@@ -96,12 +96,19 @@ fn interval(scene: &Scene<'_>, x: f64, value: f64) -> Option<[f64; 2]> {
     let mut variance = 0.0;
     let mut freedom = f64::INFINITY;
     for blocks in sides {
-        let enough = blocks.len() >= LEAST_BLOCKS && blocks.iter().all(|block| block.len() as f64 >= x);
+        let enough = blocks.len() >= LEAST_BLOCKS && blocks.iter().all(|block| total(block) as f64 >= x);
         if !enough {
             return None;
         }
         let count = blocks.len() as f64;
-        let values = || blocks.iter().map(|block| block.value_at_quantile(1.0 - 1.0 / x) as f64);
+        // Of the smallest, not of none at all.
+        let q = (1.0 - 1.0 / x).max(f64::MIN_POSITIVE);
+        let values = || {
+            blocks
+                .iter()
+                .filter_map(|block| quantile(block, q))
+                .map(|value| value as f64)
+        };
         let mean = values().sum::<f64>() / count;
         let spread = values().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0);
         variance += spread / count;
