@@ -91,6 +91,32 @@ fn a_structured_log_is_a_line_for_each_event() {
 }
 
 #[test]
+fn every_operation_is_written_where_that_is_asked_for() {
+    let place = desk();
+    let set = ["--set", "load.duration=500ms", "--set", "load.users=2"];
+    let arguments = [&["run", "small.toml", "--out", "out", "--samples"], &set[..]].concat();
+    let output = run(&place, &arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let samples = fs::read_to_string(place.path().join("out/samples.csv")).unwrap();
+    let mut lines = samples.lines();
+    assert_eq!(lines.next().unwrap(), "due_s,start_s,end_s,variant,step,outcome,error");
+    let report: Value =
+        serde_json::from_str(&fs::read_to_string(place.path().join("out/report.json")).unwrap()).unwrap();
+    let mut count = 0;
+    for line in lines {
+        let cells: Vec<&str> = line.split(',').collect();
+        let [due, start, end] = [0, 1, 2].map(|at| cells[at].parse::<f64>().unwrap());
+        assert!(due <= start && start <= end, "{line}");
+        assert_eq!(cells[3..], ["", "ask", "completed", ""]);
+        count += 1;
+    }
+    assert_eq!(report["steps"][0]["count"], count);
+    // Nobody asked.
+    run(&place, &[&["run", "small.toml", "--out", "quiet"], &set[..]].concat());
+    assert!(!place.path().join("quiet/samples.csv").exists());
+}
+
+#[test]
 fn figures_can_be_fetched_while_it_runs() {
     let place = desk();
     let arguments = ["run", "small.toml", "--out", "out", "--metrics-listen", "127.0.0.1:0"];

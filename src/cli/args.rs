@@ -173,6 +173,9 @@ pub(super) struct RunArgs {
     /// The service to tell of the result
     #[arg(long, value_enum, default_value = "auto")]
     pub(super) ci: Ci,
+    /// Write every operation to samples.csv beside the reports: when it was due, started and ended, and how
+    #[arg(long)]
+    pub(super) samples: bool,
     /// Serve the figures so far at http://ADDRESS/metrics while it runs, for Prometheus
     #[arg(long, value_name = "ADDRESS")]
     pub(super) metrics_listen: Option<SocketAddr>,

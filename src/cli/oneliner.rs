@@ -37,6 +37,7 @@ fn perform(command: &str, document: &DocumentMut, load: &OneLinerLoad, console: 
     let telling = Telling {
         ci: load.ci,
         metrics: None,
+        samples: false,
     };
     measure(workload, BTreeMap::new(), &load.judging, &telling, out, console)
 }

@@ -23,6 +23,7 @@ use crate::{
     comparison::{self, Comparison, Options},
     lab::postgres::Site,
     observer,
+    recorder::SampleLog,
     report::{self, Detail, Terminal},
     run::{self, Run},
     scenario::{self, Loaded},
@@ -47,6 +48,7 @@ pub(super) fn run(args: &RunArgs, console: &Console) -> Result<Exit, Failure> {
     let telling = Telling {
         ci: args.ci,
         metrics: args.metrics_listen,
+        samples: args.samples,
     };
     measure(workload, labels, &args.judging, &telling, out, console)
 }
@@ -77,6 +79,8 @@ pub(super) struct Telling {
     pub(super) ci: Ci,
     /// Where the figures so far are served.
     pub(super) metrics: Option<SocketAddr>,
+    /// Whether every operation is written beside the reports.
+    pub(super) samples: bool,
 }
 
 /// From a workload to a verdict: the table of contents of the program.
@@ -90,13 +94,37 @@ pub(super) fn measure(
 ) -> Result<Exit, Failure> {
     let baseline = find_baseline(judging, &workload.name)?; // before any load: a bad one must not cost a run
     let out = out.prepare()?;
-    let setting = calibrated(setting(labels)?, judging, &workload)?;
+    let samples = out.as_deref().filter(|_| telling.samples);
+    let setting = Setting {
+        samples: samples.map(|out| sample_log(out, &workload)).transpose()?,
+        ..calibrated(setting(labels)?, judging, &workload)?
+    };
     let run = conduct(workload, &setting, telling.metrics, console)?;
+    if let Some(why) = setting.samples.and_then(|samples| samples.finish()) {
+        console.warning(&format!("{SAMPLES} is not whole: {why}"));
+    }
     save(&run, out.as_deref())?;
     let comparison = judge(&run, baseline.as_ref(), judging);
     let exit = show(&run, &comparison, baseline.as_ref(), judging, out.as_deref(), console)?;
     ci::tell(telling.ci, &run, &comparison, exit, out.as_deref(), console);
     Ok(exit)
+}
+
+/// The file for every operation.
+const SAMPLES: &str = "samples.csv";
+
+fn sample_log(out: &Path, workload: &Workload) -> Result<Arc<SampleLog>, Failure> {
+    let others = workload.others.iter().map(Arc::as_ref);
+    let of = |variant: &Workload| {
+        let name = variant.variant_name().unwrap_or_default().to_owned();
+        let steps = variant.measured.iter();
+        steps
+            .map(move |step| [name.clone(), step.name.clone()])
+            .collect::<Vec<_>>()
+    };
+    let steps = std::iter::once(workload).chain(others).flat_map(of).collect();
+    let created = SampleLog::create(&out.join(SAMPLES), steps);
+    created.map(Arc::new).map_err(Failure::usage)
 }
 
 /// The baseline of that name for a scenario.
@@ -274,6 +302,7 @@ pub(super) fn setting(labels: BTreeMap<String, String>) -> Result<Setting, Failu
         site: Site::new(variable),
         inflation: 1.0,
         injection: None,
+        samples: None,
         interrupt: interrupt::install(),
     })
 }

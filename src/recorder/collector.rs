@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use super::{
     Buffer, Depth, ErrorTally, FlowCounts, Handover, PhaseBuffer, Recorder, Rest, Spans, Spares, StepBuffer, Tries,
     UserFailures, UserTimes,
+    sample_log::SampleLog,
     spill::{ClosedSecond, Spill},
 };
 use crate::{
@@ -44,6 +45,7 @@ pub struct Collector {
     users: UserTimes,
     user_failures: BTreeMap<&'static str, UserFailures>,
     finished: usize,
+    sample_log: Option<Arc<SampleLog>>,
 }
 
 /// Seconds on their way to somebody who watches.
@@ -158,7 +160,14 @@ impl Collector {
             users: UserTimes::default(),
             user_failures: BTreeMap::new(),
             finished: 0,
+            sample_log: None,
         }
+    }
+
+    /// The same that also writes every operation.
+    #[must_use]
+    pub fn with_sample_log(self, sample_log: Option<Arc<SampleLog>>) -> Self {
+        Self { sample_log, ..self }
     }
 
     /// A recorder for one thread.
@@ -174,6 +183,7 @@ impl Collector {
                 user_failures: BTreeMap::new(),
                 tries: vec![Tries::default(); self.steps],
             },
+            keeps_samples: self.sample_log.is_some(),
             to_collector: self.sender.clone(),
             spares: Arc::clone(&self.spares),
         }
@@ -223,7 +233,10 @@ impl Collector {
         }
     }
 
-    fn interval(&mut self, buffer: Buffer) {
+    fn interval(&mut self, mut buffer: Buffer) {
+        if let Some(sample_log) = &self.sample_log {
+            sample_log.write(&std::mem::take(&mut buffer.samples));
+        }
         for (total, step) in self.totals.iter_mut().zip(&buffer.steps) {
             total.add(step);
         }

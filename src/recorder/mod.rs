@@ -6,6 +6,7 @@
 //! an operation started or what its numbers are worth.
 
 mod collector;
+mod sample_log;
 mod spill;
 
 use std::{
@@ -16,7 +17,10 @@ use std::{
 
 use tokio::sync::mpsc;
 
-pub use self::collector::{Collector, Recorded, Second, Snapshot, StepRecorded, StepSecond};
+pub use self::{
+    collector::{Collector, Recorded, Second, Snapshot, StepRecorded, StepSecond},
+    sample_log::SampleLog,
+};
 use crate::{
     run::Latency,
     sample::{ErrorClass, Outcome, Phases, RetryEnd, Sample},
@@ -100,6 +104,8 @@ struct Buffer {
     attempts: Vec<((u64, usize), u64)>,
     /// Failures by interval, step and class.
     errors: Vec<((u64, usize, ErrorClass), u64)>,
+    /// Every operation, where somebody wants them.
+    samples: Vec<Sample>,
     dirty: bool,
 }
 
@@ -111,6 +117,7 @@ impl Buffer {
             flows: Vec::with_capacity(4),
             attempts: Vec::new(),
             errors: Vec::new(),
+            samples: Vec::new(),
             dirty: false,
         }
     }
@@ -121,6 +128,7 @@ impl Buffer {
             self.flows.clear();
             self.attempts.clear();
             self.errors.clear();
+            self.samples.clear();
             self.dirty = false;
         }
     }
@@ -232,6 +240,7 @@ type Spares = Arc<Mutex<Vec<Buffer>>>;
 pub struct Recorder {
     current: Buffer,
     rest: Rest,
+    keeps_samples: bool,
     to_collector: mpsc::UnboundedSender<Handover>,
     spares: Spares,
 }
@@ -264,6 +273,9 @@ impl Recorder {
 
     fn count(&mut self, sample: &Sample, phases: &Phases) {
         self.current.dirty = true;
+        if self.keeps_samples {
+            self.current.samples.push(*sample);
+        }
         let spans = self.current.steps[sample.step].spans(sample.outcome);
         spans.response.record(nanoseconds(sample.response_time()));
         spans.service.record(nanoseconds(sample.service_time()));

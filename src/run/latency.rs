@@ -155,7 +155,7 @@ impl Encoded {
             .collect())
     }
 
-    fn bytes(&self) -> Result<Vec<u8>, String> {
+    pub(super) fn bytes(&self) -> Result<Vec<u8>, String> {
         if self.0.len() > LARGEST_ENCODED {
             return Err("a histogram of more than 4 MiB".into());
         }

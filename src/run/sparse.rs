@@ -42,8 +42,8 @@ pub fn quantile(counts: &[(u64, u64)], q: f64) -> Option<u64> {
 }
 
 /// The first bytes of the two layers, as numbers.
-const COMPRESSED: u32 = 0x1c84_9304;
-const V2: u32 = 0x1c84_9303;
+const COMPRESSED: u32 = 0x1c84_9314;
+const V2: u32 = 0x1c84_9313;
 
 /// Bytes of the head of the inner layer.
 const HEAD: usize = 40;
@@ -146,6 +146,15 @@ mod tests {
         values
             .map(|value| (value.value_iterated_to(), value.count_at_value()))
             .collect()
+    }
+
+    #[test]
+    fn our_own_are_read_without_the_library() {
+        let mut latency = Latency::new();
+        latency.record(123_456);
+        let bytes = latency.encode().bytes().unwrap();
+        assert_eq!(super::read(&bytes), Some(latency.encode().counts().unwrap()));
+        assert_eq!(super::read(&bytes[..bytes.len() - 1]), None);
     }
 
     proptest! {

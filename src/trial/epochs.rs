@@ -95,7 +95,7 @@ pub(super) async fn beside(
         servers,
         setting,
         slice_plan,
-        collector: Collector::new(steps),
+        collector: Collector::new(steps).with_sample_log(setting.samples.clone()),
         watched: Watched::default(),
         loaded: Duration::ZERO,
         slices: Vec::new(),

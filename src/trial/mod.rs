@@ -36,7 +36,7 @@ use self::{
 use crate::{
     executor::{self, Driven, Event, Injection, Interrupt, Plan, WorkerError},
     lab::{LabError, RunDirectory, postgres::Site},
-    recorder::{Collector, Recorded, StepRecorded},
+    recorder::{Collector, Recorded, SampleLog, StepRecorded},
     run::{self, Accounting, Environment, Generator, Model, Run},
     target::TargetError,
     units::format_duration,
@@ -58,6 +58,8 @@ pub struct Setting {
     pub inflation: f64,
     /// Trouble to put into the operations of the last variant.
     pub injection: Option<Injection>,
+    /// Where every operation is written, if anywhere.
+    pub samples: Option<Arc<SampleLog>>,
     /// Asks for an early end.
     pub interrupt: Interrupt,
 }
@@ -237,7 +239,7 @@ async fn measure(plan: &Plan, setting: &Setting, on_event: &mut dyn FnMut(Event)
         clock.look(event);
         on_event(event);
     };
-    let mut collector = Collector::new(plan.steps());
+    let mut collector = Collector::new(plan.steps()).with_sample_log(setting.samples.clone());
     let driven = executor::drive(plan, &mut collector, &mut watched).await?;
     let recorded = collector.finish();
     let run = assemble(
