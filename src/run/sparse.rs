@@ -4,9 +4,9 @@
 //! histogram has room for 37,000. The V2 encoding and its layout:
 //! <https://github.com/HdrHistogram/HdrHistogram> (`encodeIntoByteBuffer`, `valueFromIndex`).
 
-use std::io::Read as _;
+use std::cell::RefCell;
 
-use flate2::read::ZlibDecoder;
+use flate2::{Decompress, FlushDecompress, Status};
 
 /// Values with their counts, ascending; each value the largest of those that a histogram does not tell apart.
 pub type Counts = Vec<(u64, u64)>;
@@ -49,7 +49,7 @@ const V2: u32 = 0x1c84_9313;
 const HEAD: usize = 40;
 
 /// Ours have 37,000 counts of nine bytes at most.
-const LARGEST: u64 = 1 << 20;
+const LARGEST: usize = 1 << 20;
 
 /// Values of three significant digits from 1 on: 2,048 in the first bucket, half as many in each that follows.
 const HALF_BITS: u32 = 10;
@@ -62,12 +62,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<Counts> {
     if cookie != COMPRESSED {
         return None;
     }
-    let mut inner = Vec::new();
-    let compressed = rest.get(..length as usize)?;
-    ZlibDecoder::new(compressed)
-        .take(LARGEST)
-        .read_to_end(&mut inner)
-        .ok()?;
+    let inner = inflated(rest.get(..length as usize)?)?;
     let (cookie, rest) = number(&inner)?;
     let (length, rest) = number(rest)?;
     let (offset, rest) = number(rest)?;
@@ -77,6 +72,27 @@ pub(super) fn read(bytes: &[u8]) -> Option<Counts> {
         return None;
     }
     values(inner.get(HEAD..HEAD + length as usize)?)
+}
+
+thread_local! {
+    /// Its tables are larger than most histograms: made once, used again.
+    static INFLATE: RefCell<Decompress> = RefCell::new(Decompress::new(true));
+}
+
+fn inflated(compressed: &[u8]) -> Option<Vec<u8>> {
+    INFLATE.with_borrow_mut(|inflate| {
+        inflate.reset(true);
+        let mut inner = Vec::with_capacity(1 << 12);
+        loop {
+            let read = compressed.get(inflate.total_in() as usize..)?;
+            match inflate.decompress_vec(read, &mut inner, FlushDecompress::None).ok()? {
+                Status::StreamEnd => return Some(inner),
+                // There was no more room; where there is, something is missing.
+                _ if inner.len() < inner.capacity() || inner.capacity() >= LARGEST => return None,
+                _ => inner.reserve(inner.capacity()),
+            }
+        }
+    })
 }
 
 /// A number of four bytes, and what follows.

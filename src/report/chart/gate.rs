@@ -30,6 +30,9 @@ const BEYOND_LIMITS: f64 = 5.0;
 /// The axis reaches to this change at least, either way.
 const LEAST_REACH: f64 = 0.05;
 
+/// Half the size of the arrow that points beyond the axis, in pixels.
+const ARROW: f64 = 9.0;
+
 /// A change with its interval and limits, as shares; above zero is worse.
 struct Row<'a> {
     judgement: &'a Judgement,
@@ -247,9 +250,16 @@ impl Place {
         }
         self.outside(canvas, row, y);
         let radius = (self.step * 0.22).min(11.0);
+        // What lies beyond the axis stands before the arrow that points to it.
+        let inset = radius + 2.0 * ARROW;
+        let x = match self.x(row.change) {
+            x if x >= self.right => self.right - inset,
+            x if x <= self.left => self.left + inset,
+            x => x,
+        };
         match row.judgement.verdict {
-            Some(verdict) => verdict_shape(canvas, verdict, (self.x(row.change), y), radius),
-            None => canvas.dot((self.x(row.change), y), radius, theme::MUTED),
+            Some(verdict) => verdict_shape(canvas, verdict, (x, y), radius),
+            None => canvas.dot((x, y), radius, theme::MUTED),
         }
     }
 
@@ -272,7 +282,6 @@ impl Place {
 
     /// What lies beyond the axis is pointed to.
     fn outside(&self, canvas: &mut Canvas<'_>, row: &Row<'_>, y: f64) {
-        const ARROW: f64 = 9.0;
         let reach = self.axis.scale.high();
         let [low, high] = row.interval.unwrap_or([row.change; 2]);
         let mut arrow = |tip: f64, back: f64| {
