@@ -121,6 +121,8 @@ impl Job {
             .env("GITHUB_ACTION_PATH", root().join("ci/github"))
             .env("GITHUB_OUTPUT", self.path("output"))
             .env("GITHUB_STEP_SUMMARY", self.path("summary"))
+            .env("GITHUB_REPOSITORY", "them/shop")
+            .env("ARTIFACT", "checkout")
             .env("RUNNER_TEMP", self.path("temp"))
             .env("RUNNER_TOOL_CACHE", self.path("tools"));
     }
@@ -245,7 +247,10 @@ fn the_action_runs_the_gate_and_keeps_its_exit_code_for_the_last_step() {
     ];
     job.script("gate.sh", &gate);
     assert_eq!(job.outputs()["exit-code"], "3");
-    assert!(job.path("temp/loadgate/report.html").is_file());
+    assert!(job.path("temp/checkout/report.html").is_file());
+    // A program that is not there is told where it is looked for.
+    let missing = job.bash("\"$GITHUB_ACTION_PATH/install.sh\"", &[("PROGRAM", "no-such-program")]);
+    assert!(!missing.status.success());
     let (last, _) = steps("ci/github/action.yml").pop().unwrap();
     assert_eq!(job.bash(&last, &[("CODE", "3")]).status.code(), Some(3));
     assert_eq!(job.bash(&last, &[("CODE", "0")]).status.code(), Some(0));
@@ -282,7 +287,7 @@ fn the_baseline_comes_from_the_last_green_run_if_there_is_one() {
         ("BASELINES", "baselines"),
     ];
     let job = Job::new();
-    job.fake("gh", "[[ $1 == run && $2 == list ]] && echo 4711; true");
+    job.fake("gh", "case \"$*\" in 'run list'*) echo 4711;; api*) echo 1;; esac");
     job.script("fetch-baseline.sh", &variables);
     let calls = job.read("calls");
     assert!(
@@ -290,7 +295,7 @@ fn the_baseline_comes_from_the_last_green_run_if_there_is_one() {
         "{calls}"
     );
     assert!(
-        calls.contains("run download 4711 --name loadgate-baselines --dir baselines"),
+        calls.contains("run download 4711 --name checkout-baselines --dir baselines"),
         "{calls}"
     );
     let job = Job::new();
@@ -299,9 +304,17 @@ fn the_baseline_comes_from_the_last_green_run_if_there_is_one() {
     assert!(said.contains("no green run of main yet"), "{said}");
     assert!(!job.read("calls").contains("download"));
     let job = Job::new();
-    job.fake("gh", "[[ $2 == list ]] && echo 4711 || exit 1");
+    job.fake("gh", "case \"$*\" in 'run list'*) echo 4711;; api*) echo 0;; esac");
     let said = job.script("fetch-baseline.sh", &variables);
-    assert!(said.contains("has no artifact"), "{said}");
+    assert!(said.contains("has no artifact checkout-baselines"), "{said}");
+    assert!(!job.read("calls").contains("download"));
+    // What cannot be fetched is not taken for nothing.
+    job.fake(
+        "gh",
+        "case \"$*\" in 'run list'*) echo 4711;; api*) echo 1;; *) exit 1;; esac",
+    );
+    let output = job.bash("\"$GITHUB_ACTION_PATH/fetch-baseline.sh\"", &variables);
+    assert!(!output.status.success());
 }
 
 #[test]
@@ -329,12 +342,20 @@ fn the_comment_is_rendered_from_the_run_alone_and_goes_to_the_change_with_that_h
     let job = Job::new();
     fs::create_dir(job.path("untrusted")).unwrap();
     fs::copy(root().join("reports/sample/run.json"), job.path("untrusted/run.json")).unwrap();
-    fs::create_dir(job.path("bin")).unwrap();
+    fs::create_dir_all(job.path("bin")).unwrap();
     std::os::unix::fs::symlink(PROGRAM, job.path("bin/loadgate")).unwrap();
     let steps = steps("ci/github/comment.yml");
-    let [(render, _), (comment, names)] = steps.as_slice() else {
+    let [_, (fetch, _), (render, _), (comment, names)] = steps.as_slice() else {
         panic!("{steps:?}")
     };
+    job.fake("gh", "[[ $2 == list ]] && echo 4711; true");
+    assert!(
+        job.bash(fetch, &[("WORKFLOW", "performance"), ("BRANCH", "main")])
+            .status
+            .success()
+    );
+    let fetched = "run download 4711 --name loadgate-baselines --dir baselines";
+    assert!(job.read("calls").contains(fetched), "{}", job.read("calls"));
     let rendered = job.bash(render, &[]);
     assert!(
         rendered.status.success(),

@@ -175,6 +175,12 @@ fn a_first_scenario_is_one_that_runs() {
             "perf/s.toml",
             "postgres = \"${DATABASE_URL}\"",
         ),
+        (
+            "postgres://h1:5432,h2:5432/shop?user=app&password=secret",
+            "t.toml",
+            "postgres = \"${DATABASE_URL}\"",
+        ),
+        ("http://h?page=2", "u.toml", "get = \"/?page=2\""),
         ("sqlite:stock.db", "q.toml", "sqlite = \"stock.db\""),
     ] {
         let output = run(&place, &["init", address, "--out", out]);

@@ -3,26 +3,24 @@
 set -euo pipefail
 
 main() {
+  local sources root program
   if [[ -n "${PROGRAM:-}" ]]; then
-    tell "$(command -v -- "$PROGRAM")"
-    return
+    program=$(command -v -- "$PROGRAM")
+  else
+    sources=$(cd "$GITHUB_ACTION_PATH/../.." && pwd)
+    root="${RUNNER_TOOL_CACHE:?}/loadgate/$(revision "$sources")"
+    program="$root/bin/loadgate"
+    if [[ ! -x "$program" ]]; then
+      cargo install --locked --quiet --path "$sources" --root "$root" --bin loadgate
+    fi
   fi
-  local sources root
-  sources=$(cd "$GITHUB_ACTION_PATH/../.." && pwd)
-  root="${RUNNER_TOOL_CACHE:?}/loadgate/$(revision "$sources")"
-  if [[ ! -x "$root/bin/loadgate" ]]; then
-    cargo install --locked --quiet --path "$sources" --root "$root" --bin loadgate
-  fi
-  tell "$root/bin/loadgate"
+  echo "program=$program" >>"$GITHUB_OUTPUT"
 }
 
-# Of the sources themselves, where they are no repository.
+# By content: what GitHub unpacks for an action is no repository.
 revision() {
-  git -C "$1" rev-parse HEAD 2>/dev/null || sha256sum "$1/Cargo.lock" | cut -c1-40
-}
-
-tell() {
-  echo "program=$1" >>"$GITHUB_OUTPUT"
+  (cd "$1" && find Cargo.toml Cargo.lock src templates assets scenarios/scenario.schema.json -type f -print0 |
+    sort -z | xargs -0 sha256sum | sha256sum | cut -c1-40)
 }
 
 main

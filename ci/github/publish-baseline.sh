@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Adds a run of the default branch to the baseline; the first one is accepted.
+# Adds a run of the default branch that passed to the baseline; the first one is accepted.
 set -euo pipefail
 
-run="${RUNNER_TEMP:?}/loadgate"
+run="${RUNNER_TEMP:?}/$ARTIFACT"
 if [[ -d "$BASELINES" && -n "$(ls -A "$BASELINES")" ]]; then
   "$LOADGATE" baseline add "$run" --branch "$BRANCH" --baselines "$BASELINES"
 else

@@ -11,8 +11,9 @@ use super::{
 /// What a first scenario is about.
 enum Subject<'u> {
     /// Origin and path.
-    Http(&'u str, &'u str),
-    Postgres(&'u str),
+    Http(&'u str, String),
+    /// The address, and whether it holds a password.
+    Postgres(&'u str, bool),
     Sqlite(&'u str),
 }
 
@@ -60,12 +61,15 @@ impl<'u> Subject<'u> {
                 return Err("an address with a user or password belongs into `auth`; leave it out here".into());
             }
             let host = url.find("://").map_or(0, |at| at + 3);
-            let end = url[host..].find('/').map_or(url.len(), |at| host + at);
+            let end = url[host..].find(['/', '?', '#']).map_or(url.len(), |at| host + at);
             let path = url[end..].split('#').next().unwrap_or_default();
-            return Ok(Self::Http(&url[..end], if path.is_empty() { "/" } else { path }));
+            let slash = if path.starts_with('/') { "" } else { "/" };
+            return Ok(Self::Http(&url[..end], format!("{slash}{path}")));
         }
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            return Ok(Self::Postgres(url));
+            let config = url.parse::<tokio_postgres::Config>();
+            let config = config.map_err(|error| format!("not a PostgreSQL address: {error}"))?;
+            return Ok(Self::Postgres(url, config.get_password().is_some()));
         }
         match url.strip_prefix("sqlite:") {
             Some(path) => Ok(Self::Sqlite(path)),
@@ -78,7 +82,7 @@ impl<'u> Subject<'u> {
 
     fn has_password(&self) -> bool {
         match self {
-            Self::Postgres(url) => url::Url::parse(url).is_ok_and(|url| url.password().is_some()),
+            Self::Postgres(_, has_password) => *has_password,
             Self::Http(..) | Self::Sqlite(_) => false,
         }
     }
@@ -89,8 +93,8 @@ impl<'u> Subject<'u> {
                 format!("[target.api]\nhttp = \"{origin}\"\n"),
                 format!("get = \"{path}\"\nexpect = {{ status = 200 }}\n"),
             ),
-            Self::Postgres(url) => {
-                let url = if self.has_password() { "${DATABASE_URL}" } else { url };
+            Self::Postgres(url, has_password) => {
+                let url = if *has_password { "${DATABASE_URL}" } else { url };
                 let step = "# Parameters are $1, $2, …: sql = \"SELECT * FROM users WHERE id = $1\", params = [\"{{ id }}\"]\nsql = \"SELECT 1\"\n";
                 (format!("[target.db]\npostgres = \"{url}\"\n"), step.to_owned())
             }

@@ -94,6 +94,10 @@ pub(super) fn measure(
 ) -> Result<Exit, Failure> {
     let baseline = find_baseline(judging, &workload.name)?; // before any load: a bad one must not cost a run
     let out = out.prepare()?;
+    if telling.samples && workload.load.search.is_some() {
+        let reason = "--samples writes the operations of one load, and a search makes many: leave one of them out";
+        return Err(Failure::usage(reason));
+    }
     let samples = out.as_deref().filter(|_| telling.samples);
     let setting = Setting {
         samples: samples.map(|out| sample_log(out, &workload)).transpose()?,

@@ -20,6 +20,9 @@ use crate::{
     threshold::{Limit, Source, Threshold},
 };
 
+/// No report needs more; a scenario has no more.
+const MOST: usize = 100;
+
 /// What became of a claim.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Held {
@@ -68,7 +71,7 @@ impl Outcome {
 
 /// All claims of a run.
 pub(super) fn held(run: &Run, baseline: Option<&Baseline>) -> Vec<Held> {
-    let claims = run.claims.iter();
+    let claims = run.claims.iter().take(MOST);
     claims.map(|claim| hold(run, baseline, claim)).collect()
 }
 

@@ -5,7 +5,7 @@
 //! the run does not know stays a gap. Every histogram is decoded once.
 
 use crate::{
-    run::{Counts, Interval, Run, merged, quantile},
+    run::{Counts, Interval, Merge, Run, quantile},
     sample::ErrorClass,
 };
 
@@ -114,18 +114,18 @@ pub(super) fn timeline(run: &Run, step: Option<&str>, most: usize) -> Timeline {
         }
     }
     let count = groups.len();
-    let mut blocks: Vec<Vec<Counts>> = vec![Vec::new(); BLOCKS];
+    let mut blocks: Vec<Merge> = vec![Merge::default(); BLOCKS];
     let at = |(at, group): (usize, Vec<&Interval>)| {
         let start_s = at as u64 * width;
         let (column, values) = column(start_s, covered(run, start_s, width), &group, &steps);
-        blocks[at * BLOCKS / count].push(values);
+        blocks[at * BLOCKS / count].add(&values);
         column
     };
     Timeline {
         columns: groups.into_iter().enumerate().map(at).collect(),
         blocks: blocks
             .into_iter()
-            .map(merged)
+            .map(Merge::finish)
             .filter(|block| !block.is_empty())
             .collect(),
     }
@@ -154,7 +154,7 @@ fn column(start_s: u64, width_s: f64, intervals: &[&Interval], steps: &[bool]) -
         known: !intervals.is_empty(),
         ..Column::default()
     };
-    let mut parts: Vec<Counts> = Vec::new();
+    let mut merge = Merge::default();
     for interval in intervals {
         column.planned = column.planned.saturating_add(interval.planned);
         column.sent = column.sent.saturating_add(interval.sent);
@@ -173,10 +173,12 @@ fn column(start_s: u64, width_s: f64, intervals: &[&Interval], steps: &[bool]) -
         }
         for step in wanted {
             column.failed_operations = column.failed_operations.saturating_add(step.failed);
-            parts.extend(step.response_time.counts());
+            if let Ok(values) = step.response_time.counts() {
+                merge.add(&values);
+            }
         }
     }
-    let values = merged(parts);
+    let values = merge.finish();
     let at = |q| quantile(&values, q).map(|value| value as f64);
     (column.p50, column.p95, column.p99) = (at(0.5), at(0.95), at(0.99));
     column.max = values.last().map(|(value, _)| *value as f64);

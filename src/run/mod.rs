@@ -48,7 +48,7 @@ pub use self::{
     pool::{Health, Pool, PoolEvents, PoolLimits, PoolSample, PoolUse},
     resources::Resources,
     search::{Search, TriedRate},
-    sparse::{Counts, merged, quantile, total},
+    sparse::{Counts, Merge, quantile, total},
     statements::StatementCounts,
     step::{ErrorCount, Interval, Step, StepErrors, StepInterval},
     store::{FILE_NAME, StoreError, load, read_bounded, save, write_atomically},

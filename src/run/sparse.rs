@@ -8,21 +8,47 @@ use std::cell::RefCell;
 
 use flate2::{Decompress, FlushDecompress, Status};
 
+use super::HIGHEST_NS;
+
 /// Values with their counts, ascending; each value the largest of those that a histogram does not tell apart.
 pub type Counts = Vec<(u64, u64)>;
 
-/// All values of several distributions.
-pub fn merged(parts: impl IntoIterator<Item = Counts>) -> Counts {
-    let mut all: Counts = parts.into_iter().flatten().collect();
-    all.sort_unstable_by_key(|(value, _)| *value);
-    all.dedup_by(|(value, more), (known, count)| {
-        let same = value == known;
-        if same {
-            *count = count.saturating_add(*more);
+/// The sum of many distributions, in little more room than it needs itself.
+#[derive(Debug, Clone, Default)]
+pub struct Merge {
+    sum: Counts,
+    pending: Counts,
+}
+
+impl Merge {
+    /// So many values wait until they are added up.
+    const PENDING: usize = 1 << 16;
+
+    /// Adds the values of one more.
+    pub fn add(&mut self, part: &[(u64, u64)]) {
+        self.pending.extend_from_slice(part);
+        if self.pending.len() > Self::PENDING.max(self.sum.len()) {
+            self.settle();
         }
-        same
-    });
-    all
+    }
+
+    /// The sum.
+    pub fn finish(mut self) -> Counts {
+        self.settle();
+        self.sum
+    }
+
+    fn settle(&mut self) {
+        self.sum.append(&mut self.pending);
+        self.sum.sort_unstable_by_key(|(value, _)| *value);
+        self.sum.dedup_by(|(value, more), (known, count)| {
+            let same = value == known;
+            if same {
+                *count = count.saturating_add(*more);
+            }
+            same
+        });
+    }
 }
 
 /// How many values.
@@ -67,8 +93,10 @@ pub(super) fn read(bytes: &[u8]) -> Option<Counts> {
     let (length, rest) = number(rest)?;
     let (offset, rest) = number(rest)?;
     let (digits, rest) = number(rest)?;
-    let lowest = u64::from_be_bytes(rest.get(..8)?.try_into().ok()?);
-    if (cookie, offset, digits, lowest) != (V2, 0, 3, 1) {
+    let word = |at: usize| Some(u64::from_be_bytes(rest.get(at..at + 8)?.try_into().ok()?));
+    let (lowest, highest, ratio) = (word(0)?, word(8)?, f64::from_bits(word(16)?));
+    let ours = (cookie, offset, digits, lowest, highest) == (V2, 0, 3, 1, HIGHEST_NS) && ratio == 1.0;
+    if !ours {
         return None;
     }
     values(inner.get(HEAD..HEAD + length as usize)?)
@@ -113,7 +141,7 @@ fn values(mut counts: &[u8]) -> Option<Counts> {
                 if count > 0 {
                     values.push((highest_at(index)?, count));
                 }
-                index += 1;
+                index = index.checked_add(1)?;
             }
             Err(_) => index = index.checked_add(count.unsigned_abs())?,
         }
@@ -136,7 +164,7 @@ fn zigzag(bytes: &[u8]) -> Option<(i64, &[u8])> {
     None
 }
 
-/// The largest value that is counted at an index.
+/// The largest value that is counted at an index; none beyond those that are recorded.
 fn highest_at(index: u64) -> Option<u64> {
     let half = 1_u64 << HALF_BITS;
     let (bucket, within) = match (index >> HALF_BITS).checked_sub(1) {
@@ -144,7 +172,8 @@ fn highest_at(index: u64) -> Option<u64> {
         None => (0, index),
     };
     let width = 1_u64.checked_shl(u32::try_from(bucket).ok()?)?;
-    within.checked_mul(width)?.checked_add(width - 1)
+    let lowest = within.checked_mul(width)?;
+    (lowest <= HIGHEST_NS).then_some(lowest + (width - 1))
 }
 
 #[cfg(test)]
@@ -153,7 +182,7 @@ mod tests {
 
     use super::{
         super::{Encoded, HIGHEST_NS, Latency},
-        merged, quantile, total,
+        Merge, quantile, total,
     };
 
     fn by_the_library(encoded: &Encoded) -> Vec<(u64, u64)> {
@@ -195,7 +224,10 @@ mod tests {
             }
             let mut twice = latency.clone();
             twice.add(&latency);
-            prop_assert_eq!(merged([counts.clone(), counts]), twice.encode().counts().unwrap());
+            let mut merge = Merge::default();
+            merge.add(&counts);
+            merge.add(&counts);
+            prop_assert_eq!(merge.finish(), twice.encode().counts().unwrap());
         }
 
         #[test]

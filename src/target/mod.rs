@@ -43,7 +43,7 @@ pub use self::{
 };
 use crate::{
     sample::{ErrorClass, Outcome, Phases},
-    workload::{DEFAULT_TIMEOUT, Flow, Kind, Step, Target, Values},
+    workload::{DEFAULT_TIMEOUT, Kind, Step, Values, Workload},
 };
 
 /// One concrete execution of a step.
@@ -226,24 +226,28 @@ pub enum Connector {
 }
 
 impl Connector {
-    /// A target at `address`, which is that of its kind with all filled in, or of a database that was made
-    /// for the run. `statements` are those of the workload; `via` is where to connect in place of the
-    /// address; `sessions` bounds what will be used at once.
+    /// The target of that number at `address`, which is that of its kind with all filled in, or of a database
+    /// that was made for the run. `via` is where to connect in place of the address; `sessions` bounds what
+    /// will be used at once.
     ///
     /// # Errors
     /// When the address or a certificate file cannot be used.
     pub async fn bind(
-        target: &Target,
+        workload: &Workload,
+        number: usize,
         address: &str,
-        statements: &Arc<[String]>,
         via: Option<Via>,
         sessions: usize,
     ) -> Result<Self, TargetError> {
+        let (target, statements) = (&workload.targets[number], &workload.statements);
         Ok(match &target.kind {
             Kind::Http(http) => Self::Http(http::Connector::bind(target, http, address, via.as_ref()).await?),
             Kind::Sqlite { .. } => Self::Sqlite(sqlite::Connector::bind(target, address, statements, sessions)?),
             Kind::Postgres(postgres) => {
-                Self::Postgres(postgres::Connector::bind(target, postgres, address, statements, via)?)
+                let own = workload.statements_of(number);
+                Self::Postgres(postgres::Connector::bind(
+                    target, postgres, address, statements, own, via,
+                )?)
             }
         })
     }
@@ -292,14 +296,14 @@ impl Connector {
         }
     }
 
-    /// The same for load of these flows: with pools of connections, where the scenario wants one.
+    /// The same target of that number for load: with pools of connections, where the scenario wants one.
     ///
     /// # Errors
     /// When there can be no such pool.
-    pub fn for_load(&self, flows: &[Flow]) -> Result<Self, TargetError> {
+    pub fn for_load(&self, workload: &Workload, number: usize) -> Result<Self, TargetError> {
         Ok(match self {
             Self::Http(_) | Self::Sqlite(_) => self.clone(),
-            Self::Postgres(connector) => Self::Postgres(connector.for_load(flows)?),
+            Self::Postgres(connector) => Self::Postgres(connector.for_load(workload, number)?),
         })
     }
 

@@ -82,7 +82,7 @@ async fn servers(workload: &Arc<Workload>, directory: &Path) -> Vec<Server> {
     let sessions = executor::sessions(&workload.load.profile);
     let mut servers: Vec<Server> = Vec::new();
     for variant in workload.variants() {
-        for target in &variant.targets {
+        for (number, target) in variant.targets.iter().enumerate() {
             let private = matches!(target.provision, Some(Provision::Server(_)));
             let Kind::Postgres(postgres) = &target.kind else {
                 continue;
@@ -99,8 +99,7 @@ async fn servers(workload: &Arc<Workload>, directory: &Path) -> Vec<Server> {
             let at = match servers.iter().position(|server| server.place == place) {
                 Some(at) => at,
                 None => {
-                    let Ok(connector) = Connector::bind(target, &address, &workload.statements, None, sessions).await
-                    else {
+                    let Ok(connector) = Connector::bind(variant, number, &address, None, sessions).await else {
                         continue;
                     };
                     servers.push(Server {
@@ -113,7 +112,7 @@ async fn servers(workload: &Arc<Workload>, directory: &Path) -> Vec<Server> {
                     servers.len() - 1
                 }
             };
-            servers[at].needed += postgres.connections.most(sessions, variant.flows.len()) as u64;
+            servers[at].needed += postgres.connections.most(sessions, variant.flows_of(number).len()) as u64;
             servers[at].pooled |= matches!(postgres.connections, Connections::Pooled(_));
         }
     }

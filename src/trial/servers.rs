@@ -137,7 +137,13 @@ impl Servers {
         }
         // All fixtures that a target of this name is a copy of, in any variant.
         let variants = workload.variants();
-        let targets = variants.flat_map(|variant| variant.targets.iter().map(|target| (target, variant.flows.len())));
+        let targets = variants.flat_map(|variant| {
+            variant
+                .targets
+                .iter()
+                .enumerate()
+                .map(|(number, target)| (target, variant.flows_of(number).len()))
+        });
         let sessions = executor::sessions(&workload.load.profile);
         let mut fixtures: Vec<&Fixture> = Vec::new();
         let mut connections = 0;

@@ -104,7 +104,7 @@ impl Stage {
             let made = database.as_ref().map(Database::address).or(poolers.address(number));
             let address = made.map_or_else(|| fill(target.kind.address(), port, directory.path()), str::to_owned);
             let via = links.way(number, target, &address, directory.path()).await?;
-            let connector = Connector::bind(target, &address, &workload.statements, via, sessions).await?;
+            let connector = Connector::bind(workload, number, &address, via, sessions).await?;
             let version = connector.probe().await?;
             let mut described = described(target, &connector, version, workload);
             described.build = servers.built(target).map(|(wanted, build)| run::Build {
@@ -129,7 +129,8 @@ impl Stage {
         }
         let loaded: Result<Arc<[Connector]>, _> = connectors
             .iter()
-            .map(|connector| connector.for_load(&workload.flows))
+            .enumerate()
+            .map(|(number, connector)| connector.for_load(workload, number))
             .collect();
         Ok(Self {
             workload: Arc::clone(workload),
@@ -349,7 +350,6 @@ async fn urls(
     Ok(urls)
 }
 
-/// The address of a target that is not a database of the run's.
 /// Takes back what the setup of a variant did. What goes wrong with a database that is gone
 /// afterwards is added to the incidents; apart from them, what lasts.
 async fn roll_back(

@@ -6,12 +6,19 @@ use crate::{
     scenario::{self, At, Scenario},
 };
 
+/// More claims than this are no scenario's.
+const MOST: usize = 100;
+
 /// The longest text of a claim.
 const LONGEST: usize = 500;
 
 impl Compiler<'_> {
     /// Compiles all claims; `steps` are the names of all steps, those with problems included.
     pub(super) fn claims(&mut self, scenario: &Scenario, steps: &[String]) -> Vec<Claim> {
+        if let Some(first) = scenario.claim.get(MOST) {
+            let label = format!("a scenario has at most {MOST}");
+            self.problem(first, "too many claims", label, None);
+        }
         let claims = scenario.claim.iter();
         claims.filter_map(|written| self.claim(written, steps)).collect()
     }

@@ -270,6 +270,33 @@ impl Workload {
         found
     }
 
+    /// The same of all steps, those of setup and teardown too.
+    pub fn statements_of(&self, target: usize) -> Vec<usize> {
+        let mut found = self.flow_statements(target);
+        for actions in [&self.setup, &self.teardown, &self.user_setup, &self.user_teardown] {
+            self.collect_statements(actions, target, &mut found);
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    /// The flows with a step that goes to a target, by index.
+    pub fn flows_of(&self, target: usize) -> Vec<usize> {
+        let flows = 0..self.flows.len();
+        flows
+            .filter(|flow| self.any_goes_to(&self.flows[*flow].actions, target))
+            .collect()
+    }
+
+    fn any_goes_to(&self, actions: &[Action], target: usize) -> bool {
+        actions.iter().any(|action| match action {
+            Action::Step(step) => self.goes_to(step, target),
+            Action::Repeat { actions, .. } => self.any_goes_to(actions, target),
+            Action::Pause(..) => false,
+        })
+    }
+
     fn collect_statements(&self, actions: &[Action], target: usize, found: &mut Vec<usize>) {
         for action in actions {
             match action {

@@ -20,7 +20,7 @@ pub enum Connections {
 }
 
 impl Connections {
-    /// How many there are at most under a load of so many sessions and flows.
+    /// How many there are at most under a load of so many sessions, and flows that use it.
     pub fn most(&self, sessions: usize, flows: usize) -> usize {
         match self {
             Self::PerSession | Self::PerOperation => sessions,

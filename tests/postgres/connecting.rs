@@ -178,15 +178,9 @@ fn compiled(address: &str, protocol: &str, rest: &str) -> Workload {
 /// What the steps of the only flow need, each performed once on one session: round trips and queries.
 async fn counts(address: &str, protocol: &str, rest: &str) -> Vec<(u32, u32)> {
     let workload = compiled(address, protocol, rest);
-    let connector = Connector::bind(
-        &workload.targets[0],
-        workload.targets[0].kind.address(),
-        &workload.statements,
-        None,
-        1,
-    )
-    .await
-    .unwrap();
+    let connector = Connector::bind(&workload, 0, workload.targets[0].kind.address(), None, 1)
+        .await
+        .unwrap();
     let mut sessions = Sessions::new(&[connector]);
     sessions.connect().await;
     let (mut values, mut reply) = (Values::new(&workload), Reply::default());

@@ -28,15 +28,9 @@ fn compiled(target: &str, steps: &str) -> Workload {
 }
 
 async fn connector(workload: &Workload) -> Connector {
-    Connector::bind(
-        &workload.targets[0],
-        workload.targets[0].kind.address(),
-        &workload.statements,
-        None,
-        1,
-    )
-    .await
-    .unwrap()
+    Connector::bind(workload, 0, workload.targets[0].kind.address(), None, 1)
+        .await
+        .unwrap()
 }
 
 fn steps(workload: &Workload) -> Vec<&Step> {

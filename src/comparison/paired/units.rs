@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ops::Range};
 use super::Pairing;
 use crate::{
     metric::Span,
-    run::{Counts, Interval, StepInterval, Unit as Kind, merged, total},
+    run::{Counts, Interval, Merge, StepInterval, Unit as Kind, total},
     stats::totals::Totals,
 };
 
@@ -68,20 +68,20 @@ impl Unit<'_> {
 
     /// The latencies of each side: of all operations, and of those that failed or did not end.
     fn latencies(&self, steps: &[Vec<usize>; 2], span: Span) -> Result<[[Counts; 2]; 2], String> {
-        let mut both: [[Vec<Counts>; 2]; 2] = Default::default();
+        let mut both: [[Merge; 2]; 2] = Default::default();
         for (side, [all, missed]) in both.iter_mut().enumerate() {
             for step in self.steps(side, &steps[side]) {
                 let (encoded, of_missed) = match span {
                     Span::ResponseTime => (&step.response_time, 0),
                     Span::ServiceTime => (&step.service_time, 1),
                 };
-                all.push(encoded.counts()?);
+                all.add(&encoded.counts()?);
                 if let Some(encoded) = &step.missed {
-                    missed.push(encoded[of_missed].counts()?);
+                    missed.add(&encoded[of_missed].counts()?);
                 }
             }
         }
-        Ok(both.map(|side| side.map(merged)))
+        Ok(both.map(|side| side.map(Merge::finish)))
     }
 
     fn steps(&self, side: usize, wanted: &[usize]) -> impl Iterator<Item = &StepInterval> {
@@ -114,7 +114,12 @@ pub(super) fn ranked(units: &[Unit<'_>], steps: &[Vec<usize>; 2], span: Span) ->
         if missed.next().is_some() {
             return Err(MISSED_TOO_MANY.into());
         }
-        Ok(merged([rest, Vec::from_iter((moved.1 > 0).then_some(moved))]))
+        let mut ranked = Merge::default();
+        ranked.add(&rest);
+        if moved.1 > 0 {
+            ranked.add(&[moved]);
+        }
+        Ok(ranked.finish())
     };
     let of_unit = |[reference, candidate]: [[Counts; 2]; 2]| Ok([ranked(reference)?, ranked(candidate)?]);
     latencies.into_iter().map(of_unit).collect()

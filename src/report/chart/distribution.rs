@@ -75,7 +75,7 @@ fn bars(latency: &Latency, per_decade: f64) -> Bars {
     for step in latency.hdr.iter_recorded() {
         let bar = ((step.value_iterated_to().max(1) as f64).log10() * per_decade) as i32;
         match bars.last_mut().filter(|(last, _)| *last == bar) {
-            Some((_, count)) => *count += step.count_at_value(),
+            Some((_, count)) => *count = count.saturating_add(step.count_at_value()),
             None => bars.push((bar, step.count_at_value())),
         }
     }

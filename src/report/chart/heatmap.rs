@@ -75,7 +75,7 @@ fn stretches(columns: &[Column], most: usize) -> Vec<Stretch> {
         let mut cells: Vec<(u16, u64)> = Vec::new();
         for (cell, count) in columns.iter().flat_map(|column| &column.cells) {
             match cells.binary_search_by_key(cell, |(known, _)| *known) {
-                Ok(at) => cells[at].1 += count,
+                Ok(at) => cells[at].1 = cells[at].1.saturating_add(*count),
                 Err(at) => cells.insert(at, (*cell, *count)),
             }
         }
@@ -84,7 +84,10 @@ fn stretches(columns: &[Column], most: usize) -> Vec<Stretch> {
             from_s: columns.first()?.start_s as f64,
             to_s: last.start_s as f64 + last.width_s,
             cells,
-            failed: columns.iter().map(|column| column.failed_operations).sum(),
+            failed: columns
+                .iter()
+                .map(|column| column.failed_operations)
+                .fold(0, u64::saturating_add),
         })
     };
     // Stretches that a gap divides stay apart.

@@ -306,10 +306,11 @@ impl Connection {
         Ok(())
     }
 
-    /// Prepares all statements of the target. What does not prepare (yet: setup may be about to
+    /// Prepares all statements that go to the target. What does not prepare (yet: setup may be about to
     /// create its table) is for the operation that needs it to meet; a lost connection is not.
     pub(super) async fn prepare_all(&mut self) -> Result<(), Failure> {
-        for index in 0..self.prepared.len() {
+        for at in 0..self.shared.own.len() {
+            let index = self.shared.own[at];
             let mut prepared = self.prepare(index).await;
             if let (Ok(()), Some(columns)) = (&prepared, self.prepared[index].clone()) {
                 prepared = self.learn_types(&columns, &mut 0).await;

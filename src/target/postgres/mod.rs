@@ -51,16 +51,23 @@ pub use self::{room::Room, script::with_literals};
 use super::{TargetError, Via, in_time, tls};
 use crate::{
     sample::ErrorClass,
-    workload::{Connections, Flow, PostgresTarget, Protocol, Target},
+    workload::{Connections, PostgresTarget, Protocol, Target, Workload},
 };
 
 /// A server with its settings.
 #[derive(Debug, Clone)]
 pub struct Connector {
     shared: Arc<Shared>,
-    /// Where sessions get their connections, under load.
-    /// None, one for all flows, or one for each.
-    pools: Arc<[ConnectionPool]>,
+    /// Where sessions get their connections, under load: nowhere, from one pool, or from one for each flow.
+    pools: Arc<Pools>,
+}
+
+/// The pools of one target.
+#[derive(Debug, Default)]
+struct Pools {
+    all: Vec<ConnectionPool>,
+    /// The place of each flow's pool; empty where all share one.
+    by_flow: Vec<usize>,
 }
 
 /// What all connections to a server share.
@@ -76,7 +83,10 @@ struct Shared {
     settings: Vec<(&'static str, String)>,
     connections: Connections,
     tls: Option<Arc<rustls::ClientConfig>>,
+    /// All of the scenario.
     statements: Vec<Sql>,
+    /// Those that go to this target.
+    own: Vec<usize>,
     cancels: Cancels,
 }
 
@@ -86,6 +96,7 @@ impl Connector {
         postgres: &PostgresTarget,
         connection: &str,
         statements: &[String],
+        own: Vec<usize>,
         via: Option<Via>,
     ) -> Result<Self, TargetError> {
         let setting = |reason: String| TargetError::Setting {
@@ -123,6 +134,7 @@ impl Connector {
             connections: postgres.connections.clone(),
             tls,
             statements: statements.map(|(index, text)| Sql::new(index, text)).collect(),
+            own,
             cancels: Cancels::on(runtime),
         };
         Ok(Self {
@@ -131,24 +143,29 @@ impl Connector {
         })
     }
 
-    /// For load of these flows: with pools of its own, where the scenario wants some. No connection is made yet.
-    pub(super) fn for_load(&self, flows: &[Flow]) -> Result<Self, TargetError> {
+    /// For load: with pools of its own, where the scenario wants some. No connection is made yet.
+    pub(super) fn for_load(&self, workload: &Workload, number: usize) -> Result<Self, TargetError> {
         let new = |limits, flow| ConnectionPool::new(&self.shared, limits, flow);
-        let pools: Result<Arc<[ConnectionPool]>, _> = match &self.shared.connections {
+        let mut pools = Pools::default();
+        match &self.shared.connections {
             Connections::Pooled(limits) if limits.bulkheads => {
-                flows.iter().map(|flow| new(limits, Some(flow.name.clone()))).collect()
+                pools.by_flow = vec![0; workload.flows.len()];
+                for flow in workload.flows_of(number) {
+                    pools.by_flow[flow] = pools.all.len();
+                    pools.all.push(new(limits, Some(workload.flows[flow].name.clone()))?);
+                }
             }
-            Connections::Pooled(limits) => new(limits, None).map(|pool| [pool].into()),
-            Connections::PerSession | Connections::PerOperation => Ok(Arc::default()),
-        };
+            Connections::Pooled(limits) => pools.all.push(new(limits, None)?),
+            Connections::PerSession | Connections::PerOperation => {}
+        }
         Ok(Self {
             shared: Arc::clone(&self.shared),
-            pools: pools?,
+            pools: Arc::new(pools),
         })
     }
 
     pub(super) fn pools(&self) -> &[ConnectionPool] {
-        &self.pools
+        &self.pools.all
     }
 
     pub(super) fn address(&self) -> String {
@@ -212,7 +229,7 @@ impl Connector {
     }
 
     pub(super) fn session(&self) -> Session {
-        Session::new(Arc::clone(&self.shared), &self.pools)
+        Session::new(Arc::clone(&self.shared), Arc::clone(&self.pools))
     }
 }
 

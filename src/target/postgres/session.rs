@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::{Instant, timeout};
 
-use super::{Shared, failure::Failure, line::Line, pool::ConnectionPool, script::Script};
+use super::{Pools, Shared, failure::Failure, line::Line, script::Script};
 use crate::{
     sample::{ErrorClass, Outcome},
     target::{Operation, Reply, deadline::Deadline},
@@ -15,8 +15,9 @@ use crate::{
 /// One virtual user's way to a server.
 pub(in crate::target) struct Session {
     shared: Arc<Shared>,
-    /// One for all flows, or one for each.
+    /// Its own, or one for each pool.
     lines: Vec<Line>,
+    pools: Arc<Pools>,
     script: Script,
     deadline: Deadline,
 }
@@ -29,16 +30,12 @@ impl std::fmt::Debug for Session {
 
 impl Session {
     /// With pools it gets its connections there.
-    pub(super) fn new(shared: Arc<Shared>, pools: &[ConnectionPool]) -> Self {
-        let lines = match pools {
-            [] => vec![Line::new(&shared, None)],
-            pools => pools
-                .iter()
-                .map(|pool| Line::new(&shared, Some(pool.clone())))
-                .collect(),
-        };
+    pub(super) fn new(shared: Arc<Shared>, pools: Arc<Pools>) -> Self {
+        let own = pools.all.is_empty().then(|| Line::new(&shared, None));
+        let pooled = pools.all.iter().map(|pool| Line::new(&shared, Some(pool.clone())));
         Self {
-            lines,
+            lines: own.into_iter().chain(pooled).collect(),
+            pools,
             shared,
             script: Script::default(),
             deadline: Deadline::default(),
@@ -60,11 +57,11 @@ impl Session {
         let Self {
             shared,
             lines,
+            pools,
             script,
             deadline,
         } = self;
-        let flow = step.flow.min(lines.len() - 1);
-        let line = &mut lines[flow];
+        let line = &mut lines[pools.by_flow.get(step.flow).copied().unwrap_or(0)];
         script.write(shared.protocol, &shared.statements, &step.request, values);
         reply.begin();
         let keep = reply.keep || step.needs_body();

@@ -96,3 +96,24 @@ fn slips_are_told() {
     let told = of("[target.c]\npostgres = \"postgres://h/c\"\nbalance = \"least_busy\"\n");
     assert_eq!(told, ["`balance` does not belong here: it is for a target with `of`"]);
 }
+
+#[test]
+fn a_target_knows_its_own_statements_and_flows_and_no_others() {
+    let targets = format!("{TWO}[target.c]\npostgres = \"postgres://h/c\"\n[target.both]\nof = [\"a\", \"b\"]\n");
+    let rest = "[[flow]]\nname = \"g\"\nstep = [{ target = \"both\", sql = \"SELECT 2\" }]\n\
+                [[setup]]\ntarget = \"c\"\nsql = \"SELECT 3\"\n";
+    let workload = compiled(&(text(&targets, "target = \"a\", sql = \"SELECT 1\"") + rest));
+    let place = |sql: &str| workload.statements.iter().position(|known| known == sql).unwrap();
+    let of = |sql: &[&str]| -> Vec<usize> {
+        let mut places: Vec<usize> = sql.iter().map(|sql| place(sql)).collect();
+        places.sort_unstable();
+        places
+    };
+    assert_eq!(workload.statements_of(0), of(&["SELECT 1", "SELECT 2"]));
+    assert_eq!(workload.statements_of(1), of(&["SELECT 2"]));
+    assert_eq!(workload.statements_of(2), of(&["SELECT 3"]));
+    assert_eq!(
+        [0, 1, 2].map(|target| workload.flows_of(target)),
+        [vec![0, 1], vec![1], vec![]]
+    );
+}
