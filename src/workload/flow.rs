@@ -223,7 +223,7 @@ pub struct CopyIn {
 /// An SQL statement with its parameters.
 #[derive(Debug, Clone)]
 pub struct Statement {
-    /// Index into [`super::Target::statements`].
+    /// Index into [`super::Workload::statements`].
     pub index: usize,
     /// One per placeholder.
     pub parameters: Vec<Template>,
