@@ -176,6 +176,8 @@ fn the_page_asks_for_nothing_and_shows_the_same_figures() {
         "exit code 3",
         "perf/checkout.toml:31",
         "Scheduled = completed",
+        // Dark pages change the colours of inline charts, paper does not.
+        "@media screen and (prefers-color-scheme: dark) {\n.chart [fill=",
     ] {
         assert!(page.contains(text), "{text}");
     }
