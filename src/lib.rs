@@ -26,7 +26,7 @@
 //! ```
 //!
 //! Modules import only from those below them in the order that
-//! `tests/layout.rs` checks; the judging half never imports the driving half.
+//! `tests/program/layout.rs` checks; the judging half never imports the driving half.
 
 pub mod baseline;
 pub mod claim;

@@ -129,6 +129,7 @@ impl Shape {
             equivalence: None,
             census: None,
             resources: Vec::new(),
+            usage: Vec::new(),
             caches: Vec::new(),
             activity: Vec::new(),
             links: Vec::new(),

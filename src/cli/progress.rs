@@ -75,9 +75,11 @@ impl<'c> Progress<'c> {
                     .epoch
                     .get()
                     .map_or_else(String::new, |epoch| format!("epoch {epoch}  "));
+                let left = self.left(end, elapsed);
+                let left = left.map_or_else(String::new, |left| format!("{} left  ", clock(left)));
                 let time = |ns: Option<f64>| ns.map_or("–".into(), format_ns);
                 self.bar.set_message(format!(
-                    "{epoch}{} done  errors {}  p50 {}  p99 {}  max {}",
+                    "{left}{epoch}{} done  errors {}  p50 {}  p99 {}  max {}",
                     group_thousands(done as i64),
                     snapshot.failed,
                     time(snapshot.p50),
@@ -86,6 +88,14 @@ impl<'c> Progress<'c> {
                 ));
             }
             Event::Ended => self.bar.set_message("draining"),
+        }
+    }
+
+    /// How long it takes yet: known where the window has a length, else judged by what was done so far.
+    fn left(&self, end: End, elapsed: Duration) -> Option<Duration> {
+        match (end, self.epoch.get()) {
+            (End::After(window), None) => Some(window.saturating_sub(elapsed)),
+            _ => Some(self.bar.eta()).filter(|eta| !eta.is_zero()),
         }
     }
 
@@ -115,5 +125,29 @@ impl<'c> Progress<'c> {
 
     pub(super) fn finish(&self) {
         self.bar.finish_and_clear();
+    }
+}
+
+/// `1:05`, `2:00:00`.
+fn clock(time: Duration) -> String {
+    let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    match hours {
+        0 => format!("{minutes}:{seconds:02}"),
+        _ => format!("{hours}:{minutes:02}:{seconds:02}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_left_reads_like_a_clock() {
+        let seconds = Duration::from_secs;
+        assert_eq!(
+            [seconds(0), seconds(65), seconds(7200), Duration::from_millis(1)].map(clock),
+            ["0:00", "1:05", "2:00:00", "0:01"]
+        );
     }
 }

@@ -29,7 +29,7 @@ pub use self::{
     pgbouncer::{PgBouncer, PgBouncerSpec},
     probe::Ready,
     process::{PARENT_PIPE, Process, Spec},
-    usage::{Usage, usage},
+    usage::{Usage, own_memory, usage_of},
 };
 use crate::units::format_duration;
 

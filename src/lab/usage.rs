@@ -13,17 +13,21 @@ pub struct Usage {
     pub memory: u64,
 }
 
-/// Of all processes of a group and of what these have started, as the kernel's scheduler
+/// Of all processes of each group and of what these have started, as the kernel's scheduler
 /// accounts for them: `/proc` counts ticks of 10 ms in its older files, which is too coarse
 /// for an operation. PostgreSQL's backends leave the group of their server.
-pub fn usage(group: Pid) -> Usage {
-    let Ok(entries) = fs::read_dir("/proc") else {
-        return Usage::default();
-    };
-    let processes: Vec<Process> = entries
-        .flatten()
-        .filter_map(|entry| Process::read(&entry.path()))
-        .collect();
+pub fn usage_of(groups: &[Pid]) -> Vec<Usage> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let processes: Vec<Process> = entries.filter_map(|entry| Process::read(&entry.path())).collect();
+    groups.iter().map(|group| usage(*group, &processes)).collect()
+}
+
+/// Resident memory of this process alone, in bytes.
+pub fn own_memory() -> u64 {
+    memory(Path::new("/proc/self"))
+}
+
+fn usage(group: Pid, processes: &[Process]) -> Usage {
     let mut found: BTreeSet<i32> = processes
         .iter()
         .filter(|process| process.group == group.as_raw_nonzero().get())
@@ -96,19 +100,20 @@ mod tests {
 
     #[test]
     fn work_of_a_group_is_seen_as_its_cpu_time() {
-        let before = usage(getpgrp());
+        let now = || usage_of(&[getpgrp()])[0];
+        let before = now();
         let mut sum = 0_u64;
-        while usage(getpgrp()).cpu < before.cpu + Duration::from_millis(20) {
+        while now().cpu < before.cpu + Duration::from_millis(20) {
             for number in 0..1_000_000_u64 {
                 sum = black_box(sum.wrapping_mul(31).wrapping_add(number));
             }
         }
-        assert!(usage(getpgrp()).memory > 1 << 20);
+        assert!(now().memory > 1 << 20 && own_memory() > 1 << 20);
     }
 
     #[test]
     fn a_group_that_is_not_there_uses_nothing() {
         let nobody = Pid::from_raw(i32::MAX - 1).unwrap();
-        assert_eq!(usage(nobody), Usage::default());
+        assert_eq!(usage_of(&[nobody]), [Usage::default()]);
     }
 }

@@ -31,12 +31,17 @@ impl ProcessClock {
         }
     }
 
+    /// CPU time that was used since the start.
+    pub fn cpu(&self) -> Duration {
+        cpu_time().saturating_sub(self.cpu)
+    }
+
     /// What was used since the start. The clock may be read again later.
     pub fn stop(&self) -> Generator {
         let wall = self.wall.elapsed();
         let machine = Counters::now();
         Generator {
-            cpu_s: cpu_time().saturating_sub(self.cpu).as_secs_f64(),
+            cpu_s: self.cpu().as_secs_f64(),
             wall_s: wall.as_secs_f64(),
             cores: thread::available_parallelism().map_or(1, usize::from),
             steal_share: machine.steal_since(&self.machine),

@@ -131,6 +131,34 @@ fn counterpart<'p>(before: &'p [StatementPlan], sql: &str, at: usize, count: usi
     same.or_else(|| before.get(at).filter(|_| before.len() == count))
 }
 
+/// In what the plans of each step differ between two views of runs, in words: `pay: plan: Seq Scan → Index Scan`.
+pub(super) fn plan_differences(before: &Run, now: &Run) -> Vec<String> {
+    let Some((census, known)) = now.census.as_ref().zip(before.census.as_ref()) else {
+        return Vec::new();
+    };
+    let mut all = Vec::new();
+    for counted in &census.steps {
+        let Some(step) = now.steps.get(counted.step) else {
+            continue;
+        };
+        let same = before.steps.iter().position(|other| other.name == step.name);
+        let Some(reference) = same.and_then(|at| known.step(at)) else {
+            continue;
+        };
+        for (at, StatementPlan { sql, plan }) in counted.plans.iter().enumerate() {
+            let was = counterpart(&reference.plans, sql, at, counted.plans.len());
+            let differences = was.map_or_else(Vec::new, |was| was.plan.differences(plan));
+            let name = printable(&step.name, NAME);
+            all.extend(
+                differences
+                    .iter()
+                    .map(|text| format!("{name}: {}", printable(text, SENTENCE))),
+            );
+        }
+    }
+    all
+}
+
 /// The same step of the first variant; none for that itself.
 fn reference<'c>(run: &Run, census: &'c Census, step: &Step) -> Option<&'c StepCensus> {
     let first = &run.variants.first()?.name;

@@ -10,7 +10,7 @@ use crate::{
     metric,
     run::{
         Accounting, Environment, ErrorCount, FORMAT, Fingerprint, Generator, Interval, Latency, Load, Model, Run,
-        ScenarioText, Step, StepErrors, StepInterval, Target,
+        ScenarioText, Step, StepErrors, StepInterval, Target, UsageOverTime, UsageSample,
     },
     sample::ErrorClass,
     threshold::{Limit, Source, Threshold},
@@ -39,6 +39,7 @@ pub(super) fn baseline() -> Run {
 pub(super) fn empty() -> Run {
     let mut run = run();
     run.intervals.clear();
+    run.usage.clear();
     run.accounting = Accounting::default();
     run.send_lag = Latency::new();
     for step in &mut run.steps {
@@ -117,6 +118,9 @@ pub(super) fn rename(run: &mut Run, comparison: &mut Comparison, text: &str) {
     run.incidents = vec![text.into()];
     for target in &mut run.targets {
         (target.name, target.address, target.version) = (text.into(), text.into(), Some(text.into()));
+    }
+    for used in run.usage.iter_mut().filter(|used| used.target.is_some()) {
+        used.target = Some(text.into());
     }
     for (at, step) in run.steps.iter_mut().enumerate() {
         (step.name, step.flow, step.target) = (format!("{text}{at}"), text.into(), text.into());
@@ -253,6 +257,7 @@ fn build(seed: u64, slower: f64) -> Run {
         equivalence: None,
         census: None,
         resources: Vec::new(),
+        usage: usage(),
         caches: Vec::new(),
         activity: Vec::new(),
         links: Vec::new(),
@@ -267,6 +272,36 @@ fn build(seed: u64, slower: f64) -> Run {
         second(&mut run, k, slower, &mut rng);
     }
     run
+}
+
+/// The generator calm, the shop slower from the second in which it answers late.
+fn usage() -> Vec<UsageOverTime> {
+    let series = |target: Option<&str>, cores: fn(f64) -> f64, memory: fn(f64) -> f64| UsageOverTime {
+        target: target.map(str::to_owned),
+        variant: None,
+        samples: (1..=20)
+            .map(f64::from)
+            .map(|at_s| UsageSample {
+                at_s,
+                cpu_s: cores(at_s),
+                memory_bytes: (memory(at_s) * 1_048_576.0) as u64,
+            })
+            .collect(),
+    };
+    vec![
+        series(None, |at_s| 0.31 + 0.02 * (at_s * 1.7).sin(), |_| 38.0),
+        series(
+            Some("shop"),
+            |at_s| {
+                if (12.0..14.0).contains(&at_s) {
+                    1.6
+                } else {
+                    0.7 + 0.05 * (at_s * 2.3).cos()
+                }
+            },
+            |at_s| 90.0 + 4.0 * at_s,
+        ),
+    ]
 }
 
 /// Fills one second of the run; the last one is the drain.

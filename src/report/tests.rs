@@ -41,6 +41,7 @@ fn every_file_is_written_and_its_hash_is_right() {
         "charts/06-throughput.png",
         "charts/07-distribution.png",
         "charts/08-errors.png",
+        "charts/09-resources.png",
         "index.html",
         "junit.xml",
         "latency.hlog",
@@ -84,7 +85,7 @@ fn the_bundle_holds_every_file_and_the_run_and_is_the_same_each_time() {
         "without files there are none"
     );
     // Without a baseline there is no difference to show.
-    assert_eq!(names.len(), 15 + 2, "{names:?}");
+    assert_eq!(names.len(), 16 + 2, "{names:?}");
     assert!(names.contains("run.json") && names.contains("report.json") && names.contains("index.html"));
     assert_eq!(packed().1, bytes);
 }
@@ -181,7 +182,7 @@ fn the_page_asks_for_nothing_and_shows_the_same_figures() {
     ] {
         assert!(page.contains(text), "{text}");
     }
-    assert_eq!(page.matches("role=\"img\"").count(), 2 * 8, "each chart in two shapes");
+    assert_eq!(page.matches("role=\"img\"").count(), 2 * 9, "each chart in two shapes");
 }
 
 #[test]
@@ -236,13 +237,13 @@ fn the_linked_page_keeps_a_strict_content_policy_and_says_the_same() {
         let values = linked.split(begin.as_str()).skip(1);
         values.map(|rest| rest.split_once('"').unwrap().0).collect()
     };
-    assert_eq!(of("src").len(), 8);
+    assert_eq!(of("src").len(), 9);
     for path in of("src").iter().chain(&of("href")) {
         assert!(directory.path().join(path).is_file(), "{path}");
     }
     assert!(of("href").contains(&"report.css"));
     assert!(
-        of("alt").len() == 8 && of("alt").iter().all(|text| text.len() > 20),
+        of("alt").len() == 9 && of("alt").iter().all(|text| text.len() > 20),
         "{:?}",
         of("alt")
     );

@@ -46,7 +46,7 @@ pub use self::{
     persistence::{Breaker, BreakerState, Retries, StepAttempts, Transition},
     plan::{Plan, PlanNode},
     pool::{Health, Pool, PoolEvents, PoolLimits, PoolSample, PoolUse},
-    resources::Resources,
+    resources::{Resources, UsageOverTime, UsageSample},
     search::{Search, TriedRate},
     sparse::{Counts, Merge, quantile, total},
     statements::StatementCounts,
@@ -127,6 +127,9 @@ pub struct Run {
     /// What the targets used that loadgate started, by window of load.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resources: Vec<Resources>,
+    /// What these and the generator used over time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub usage: Vec<UsageOverTime>,
     /// What PostgreSQL was seen doing while load ran.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub activity: Vec<TargetActivity>,

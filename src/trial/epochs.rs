@@ -66,6 +66,7 @@ struct Epochs<'t> {
     slices: Vec<(u64, run::Slice)>,
     conduct: run::Conduct,
     resources: Vec<run::Resources>,
+    usage: Vec<run::UsageOverTime>,
     activity: Vec<run::TargetActivity>,
     links: Vec<run::Link>,
     breakers: Vec<run::Breaker>,
@@ -101,6 +102,7 @@ pub(super) async fn beside(
         slices: Vec::new(),
         conduct: conduct(workload, setting, epochs),
         resources: Vec::new(),
+        usage: Vec::new(),
         activity: Vec::new(),
         links: Vec::new(),
         breakers: Vec::new(),
@@ -169,6 +171,10 @@ impl Epochs<'_> {
         let found = lookout.end(epoch, &loaded, lookout::PATIENCE_OF_EPOCHS).await;
         self.resources.extend(found.resources);
         let at_s = self.loaded.as_secs_f64();
+        let of_target = |used: &run::UsageOverTime| (used.target.clone(), used.variant.clone());
+        merge(&mut self.usage, found.usage, of_target, |known, later| {
+            known.add(later, at_s);
+        });
         let of_target = |seen: &TargetActivity| (seen.target.clone(), seen.variant.clone());
         merge(&mut self.activity, found.activity, of_target, |known, later| {
             known.activity.add(later.activity, at_s);
@@ -307,6 +313,7 @@ impl Epochs<'_> {
             variants,
             conduct: Some(self.conduct),
             resources: self.resources,
+            usage: self.usage,
             activity: self.activity,
             links: self.links,
             breakers: self.breakers,

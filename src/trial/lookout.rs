@@ -10,9 +10,9 @@ use tokio_postgres::Config;
 use super::{servers::Servers, stage::Stage};
 use crate::{
     executor::Event,
-    lab::{Usage, usage},
-    observer::postgres::Activity,
-    run::{Pool, Resources, TargetActivity},
+    lab::{Usage, own_memory, usage_of},
+    observer::{ProcessClock, postgres::Activity},
+    run::{Pool, Resources, TargetActivity, UsageOverTime, UsageSample},
     target::PoolWatch,
 };
 
@@ -22,8 +22,12 @@ pub(super) const PATIENCE: Duration = Duration::from_millis(1200);
 /// and after one of many.
 pub(super) const PATIENCE_OF_EPOCHS: Duration = Duration::from_millis(300);
 
+/// A share of a shorter time says nothing.
+const SHORTEST: Duration = Duration::from_millis(500);
+
 /// Looks at one window of load.
 pub(super) struct Lookout {
+    generator: Own,
     groups: Vec<Group>,
     databases: Vec<Watched>,
     pools: Vec<PoolWatch>,
@@ -35,6 +39,7 @@ pub(super) struct Lookout {
 /// What was found out in one window of load.
 pub(super) struct Found {
     pub(super) resources: Vec<Resources>,
+    pub(super) usage: Vec<UsageOverTime>,
     pub(super) activity: Vec<TargetActivity>,
     pub(super) pools: Vec<Pool>,
 }
@@ -63,6 +68,43 @@ struct Group {
     leader: Pid,
     before: Usage,
     used: Option<Usage>,
+    over_time: OverTime,
+}
+
+/// The generator itself.
+struct Own {
+    clock: ProcessClock,
+    over_time: OverTime,
+}
+
+/// What was used so far, and how it came about.
+struct OverTime {
+    cpu: Duration,
+    series: UsageOverTime,
+}
+
+impl OverTime {
+    fn of(target: Option<String>, variant: Option<String>) -> Self {
+        let samples = Vec::new();
+        Self {
+            cpu: Duration::ZERO,
+            series: UsageOverTime {
+                target,
+                variant,
+                samples,
+            },
+        }
+    }
+
+    /// `used` since the window began, `elapsed` ago.
+    fn note(&mut self, elapsed: Duration, used: Usage) {
+        self.series.push(UsageSample {
+            at_s: elapsed.as_secs_f64(),
+            cpu_s: used.cpu.saturating_sub(self.cpu).as_secs_f64(),
+            memory_bytes: used.memory,
+        });
+        self.cpu = used.cpu;
+    }
 }
 
 impl Lookout {
@@ -71,6 +113,7 @@ impl Lookout {
         let mut groups = Vec::new();
         let mut databases: Vec<Watched> = Vec::new();
         let group = |place: Place, leader: Pid| Group {
+            over_time: OverTime::of(Some(place.target.clone()), place.variant.clone()),
             place,
             leader,
             before: Usage::default(),
@@ -115,6 +158,10 @@ impl Lookout {
             pools.map(move |(target, pool)| pool.watch(target.to_owned(), variant.clone()))
         });
         Self {
+            generator: Own {
+                clock: ProcessClock::start(),
+                over_time: OverTime::of(None, None),
+            },
             groups,
             databases,
             pools: pools.collect(),
@@ -136,12 +183,35 @@ impl Lookout {
                 _ => {}
             }
         }
-        for group in &mut self.groups {
-            match event {
-                Event::Began => group.before = usage(group.leader),
-                // Sessions are still open: what they used is still to be seen.
-                Event::Ended => group.used = Some(usage(group.leader)),
-                _ => {}
+        match event {
+            Event::Began => {
+                let leaders: Vec<Pid> = self.groups.iter().map(|group| group.leader).collect();
+                self.generator.clock = ProcessClock::start();
+                for (group, usage) in self.groups.iter_mut().zip(usage_of(&leaders)) {
+                    group.before = usage;
+                }
+            }
+            // At the end sessions are still open: what they used is still to be seen.
+            Event::Ended => self.note(elapsed, true),
+            // The clock that ticks once a second ticks at once, too.
+            Event::Progress { .. } if elapsed >= SHORTEST => self.note(elapsed, false),
+            _ => {}
+        }
+    }
+
+    /// What all have used so far.
+    fn note(&mut self, elapsed: Duration, ended: bool) {
+        let own = Usage {
+            cpu: self.generator.clock.cpu(),
+            memory: own_memory(),
+        };
+        self.generator.over_time.note(elapsed, own);
+        let leaders: Vec<Pid> = self.groups.iter().map(|group| group.leader).collect();
+        for (group, now) in self.groups.iter_mut().zip(usage_of(&leaders)) {
+            let cpu = now.cpu.saturating_sub(group.before.cpu);
+            group.over_time.note(elapsed, Usage { cpu, ..now });
+            if ended {
+                group.used = Some(now);
             }
         }
     }
@@ -149,19 +219,22 @@ impl Lookout {
     /// What was used by each target, seen in each database and done by each pool. `loaded` is how long each stage
     /// was loaded; counters that come late are waited for no longer than `patience`.
     pub(super) async fn end(self, epoch: u32, loaded: &[Duration], patience: Duration) -> Found {
-        let resources = self.groups.into_iter().filter_map(|group| {
-            let used = group.used?;
+        let mut resources = Vec::new();
+        let mut usage = vec![self.generator.over_time.series];
+        for group in self.groups {
+            usage.push(group.over_time.series);
+            let Some(used) = group.used else { continue };
             let all: Duration = loaded.iter().sum();
             let loaded = group.place.stage.map_or(all, |stage| loaded[stage]);
-            Some(Resources {
+            resources.push(Resources {
                 target: group.place.target,
                 variant: group.place.variant,
                 epoch,
                 cpu_s: used.cpu.saturating_sub(group.before.cpu).as_secs_f64(),
                 memory_bytes: used.memory,
                 loaded_s: loaded.as_secs_f64(),
-            })
-        });
+            });
+        }
         let before = self.began.map_or(0.0, |began| (began - self.opened).as_secs_f64());
         let seen = self
             .databases
@@ -177,7 +250,8 @@ impl Lookout {
                 }
             });
         Found {
-            resources: resources.collect(),
+            resources,
+            usage,
             activity: join_all(seen).await,
             pools: self.pools.into_iter().map(PoolWatch::result).collect(),
         }

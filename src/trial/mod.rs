@@ -214,6 +214,7 @@ async fn alone(
         caches: gone.caches,
         links: gone.links,
         resources: found.resources,
+        usage: found.usage,
         activity: found.activity,
         pools: found.pools,
         ..run
@@ -319,6 +320,7 @@ fn assemble(
         equivalence: None,
         census: None,
         resources: Vec::new(),
+        usage: Vec::new(),
         activity: Vec::new(),
         links: Vec::new(),
         breakers: Vec::new(),

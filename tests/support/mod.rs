@@ -2,12 +2,6 @@
 //! program run as a person runs it.
 
 #![allow(dead_code, reason = "every test binary uses its own part")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 
 pub(crate) mod certificates;
 pub(crate) mod postgres;

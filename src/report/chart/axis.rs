@@ -161,6 +161,11 @@ fn latency_by((scale, values): (Scale, Vec<f64>), typical: f64) -> Axis {
 
 /// An axis of rates per second, from zero.
 pub(super) fn rate(highest: f64) -> Axis {
+    number(highest, "flows per second")
+}
+
+/// An axis of plain numbers of something, from zero.
+pub(super) fn number(highest: f64, title: &str) -> Axis {
     let (scale, values) = from_zero(highest);
     let ticks = values
         .into_iter()
@@ -172,7 +177,22 @@ pub(super) fn rate(highest: f64) -> Axis {
     Axis {
         scale,
         ticks,
-        title: "flows per second".into(),
+        title: title.into(),
+    }
+}
+
+/// An axis of plain numbers above zero, logarithmic.
+pub(super) fn number_log(lowest: f64, highest: f64) -> Axis {
+    let lowest = lowest.max(f64::MIN_POSITIVE);
+    let (scale, values) = log_scale(lowest, highest.max(2.0 * lowest));
+    let label = |value: f64| Tick {
+        value,
+        label: tick_label(value),
+    };
+    Axis {
+        scale,
+        ticks: values.into_iter().map(label).collect(),
+        title: String::new(),
     }
 }
 

@@ -86,21 +86,45 @@ impl Plot {
 impl Frame {
     /// Draws all that surrounds the data and says where the data go.
     pub(super) fn draw(&self, canvas: &mut Canvas<'_>, format: Format, x: Axis, y: Axis) -> Plot {
+        let [plot] = self.panels(canvas, format, &x, [y]);
+        plot
+    }
+
+    /// The same for several plots below each other, over the same `x`.
+    pub(super) fn panels<const N: usize>(
+        &self,
+        canvas: &mut Canvas<'_>,
+        format: Format,
+        x: &Axis,
+        ys: [Axis; N],
+    ) -> [Plot; N] {
         let (below_legend, _) = self.surround(canvas, format);
         let (width, height) = format.size();
         let (margin, tick) = (format.margin(), format.tick());
         let labels = Text::new(tick, theme::MUTED);
-        let widest = y.ticks.iter().map(|tick| labels.width(&tick.label)).fold(0.0, f64::max);
-        let plot = Plot {
-            left: margin + widest + 14.0,
-            top: below_legend + tick * 2.0,
-            right: width - margin - tick,
-            bottom: height - margin - tick * 4.4,
-            x,
-            y,
-        };
-        axes(canvas, &plot, labels);
-        plot
+        let all = ys.iter().flat_map(|y| &y.ticks);
+        let widest = all.map(|tick| labels.width(&tick.label)).fold(0.0, f64::max);
+        let (top, bottom) = (below_legend + tick * 2.0, height - margin - tick * 4.4);
+        // Between two plots: the labels of the upper one's ticks, the lower one's title.
+        let gap = tick * 4.2;
+        let panel = (bottom - top - gap * (N - 1) as f64) / N as f64;
+        let mut at = 0;
+        ys.map(|y| {
+            let last = at + 1 == N;
+            let top = top + (panel + gap) * at as f64;
+            at += 1;
+            let title = if last { x.title.clone() } else { String::new() };
+            let plot = Plot {
+                left: margin + widest + 14.0,
+                top,
+                right: width - margin - tick,
+                bottom: top + panel,
+                x: Axis { title, ..x.clone() },
+                y,
+            };
+            axes(canvas, &plot, labels);
+            plot
+        })
     }
 
     /// Draws title, legend and footer; gives the upper and the lower edge of what is between.

@@ -7,12 +7,12 @@
 use plotters::style::text_anchor::HPos;
 
 use super::{
-    Picture, Scene,
-    axis::{self, Axis},
+    Picture, Scene, axis,
     canvas::{Canvas, Point, Stroke, Text, paint},
     finding_title,
     frame::{Key, Mark, verdict_shape},
     is_finding,
+    lines::{Line, Lines},
     theme::{self, Format},
 };
 use crate::{
@@ -58,11 +58,13 @@ pub(super) fn draw(scene: &Scene<'_>, format: Format) -> Picture {
     }
     let frame = scene.frame(title.clone(), &what, legend(shown));
     let elements = paint(format.size(), |canvas| {
-        let (top, bottom) = frame.surround(canvas, format);
-        let place = Place::new(format, top, bottom, reach(shown), shown);
-        place.axis(canvas, format);
-        for (number, row) in shown.iter().enumerate() {
-            place.row(canvas, format, number, row);
+        let room = frame.surround(canvas, format);
+        let texts = shown.iter().map(|row| [name(row), figures(row)]).collect();
+        let lines = Lines::new(format, room, axis::change(reach(shown)), texts);
+        lines.grid(canvas);
+        better_and_worse(canvas, &lines, Text::new(format.tick(), theme::MUTED));
+        for (line, row) in lines.draw(canvas).into_iter().zip(shown) {
+            Change { lines: &lines, row }.draw(canvas, line);
         }
     });
     Picture {
@@ -162,99 +164,38 @@ fn reach(rows: &[Row<'_>]) -> f64 {
     farthest.min(most).max(1.3 * limit).max(LEAST_REACH)
 }
 
-/// Where the lines go.
-struct Place {
-    axis: Axis,
-    left: f64,
-    right: f64,
-    top: f64,
-    bottom: f64,
-    /// Height of a line.
-    step: f64,
-    /// Room for names to the left of the lines, and for figures to the right; in narrow pictures both stand above.
-    sides: Option<[f64; 2]>,
+/// Which way is which.
+fn better_and_worse(canvas: &mut Canvas<'_>, lines: &Lines, style: Text) {
+    let (zero, below) = (lines.x(0.0), lines.bottom + style.size * 2.45);
+    canvas.text("← better", (zero - style.size, below), style.at(HPos::Right));
+    canvas.text("worse →", (zero + style.size, below), style);
 }
 
-impl Place {
-    fn new(format: Format, top: f64, bottom: f64, reach: f64, rows: &[Row<'_>]) -> Self {
-        let ((width, _), margin, tick) = (format.size(), format.margin(), format.tick());
-        let style = Text::new(tick, theme::INK);
-        let widest = |text: fn(&Row<'_>) -> String, most: f64| {
-            let widths = rows.iter().map(|row| style.width(&text(row)));
-            widths.fold(0.0, f64::max).min(most)
-        };
-        let sides = (format == Format::Wide).then(|| [widest(name, 480.0), widest(figures, 360.0)]);
-        let [names, numbers] = sides.map_or([0.0; 2], |sides| sides.map(|side| side + tick));
-        let (top, bottom) = (top + tick, bottom - tick * 3.4);
-        let most = if sides.is_some() { 76.0 } else { 90.0 };
-        let step = ((bottom - top) / rows.len().max(1) as f64).min(most);
-        Self {
-            axis: axis::change(reach),
-            left: margin + names,
-            right: width - margin - numbers,
-            top,
-            bottom: top + step * rows.len() as f64,
-            step,
-            sides,
-        }
-    }
+/// Draws one line: its zones, its interval, and the shape of its verdict.
+struct Change<'a> {
+    lines: &'a Lines,
+    row: &'a Row<'a>,
+}
 
-    fn x(&self, change: f64) -> f64 {
-        self.left + (self.right - self.left) * self.axis.scale.share(change)
-    }
-
-    /// The grid, its labels, and which way is worse.
-    fn axis(&self, canvas: &mut Canvas<'_>, format: Format) {
-        let style = Text::new(format.tick(), theme::MUTED);
-        let mut first_free = f64::NEG_INFINITY;
-        for tick in &self.axis.ticks {
-            let x = self.x(tick.value);
-            let half = style.width(&tick.label) / 2.0;
-            canvas.line(&[(x, self.top), (x, self.bottom)], Stroke::solid(theme::GRID, 1.0));
-            if x - half > first_free {
-                canvas.text(&tick.label, (x, self.bottom + style.size * 1.1), style.at(HPos::Center));
-                first_free = x + half + style.size * 0.35;
-            }
-        }
-        let (zero, below) = (self.x(0.0), self.bottom + style.size * 2.45);
-        canvas.text("← better", (zero - style.size, below), style.at(HPos::Right));
-        canvas.text("worse →", (zero + style.size, below), style);
-    }
-
-    fn row(&self, canvas: &mut Canvas<'_>, format: Format, number: usize, row: &Row<'_>) {
-        let top = self.top + self.step * number as f64;
-        let style = Text::new(format.tick().min(self.step * 0.62), theme::INK);
-        let y = match self.sides {
-            Some([names, numbers]) => {
-                let y = top + self.step / 2.0;
-                canvas.text(&style.fit(&name(row), names), (format.margin(), y), style);
-                let figures = style.fit(&figures(row), numbers);
-                canvas.text(&figures, (self.right + format.tick(), y), style);
-                y
-            }
-            None => {
-                let (small, y) = (Text::new(style.size * 0.9, theme::INK), top + self.step * 0.28);
-                let figures = figures(row);
-                let room = self.right - self.left - small.width(&figures) - format.tick();
-                canvas.text(&small.fit(&name(row), room), (self.left, y), small);
-                canvas.text(&figures, (self.right, y), small.at(HPos::Right));
-                top + self.step * 0.72
-            }
-        };
-        let half = self.step * if self.sides.is_some() { 0.36 } else { 0.2 };
-        self.zones(canvas, row, (y - half, y + half));
-        let zero = self.x(0.0);
-        canvas.line(&[(zero, top), (zero, top + self.step)], Stroke::solid(theme::AXIS, 2.0));
+impl Change<'_> {
+    fn draw(&self, canvas: &mut Canvas<'_>, line: Line) {
+        let (Self { lines, row }, y) = (self, line.y);
+        self.zones(canvas, (y - line.half, y + line.half));
+        let zero = lines.x(0.0);
+        canvas.line(
+            &[(zero, line.top), (zero, line.bottom)],
+            Stroke::solid(theme::AXIS, 2.0),
+        );
         if let Some([low, high]) = row.interval {
-            canvas.line(&[(self.x(low), y), (self.x(high), y)], Stroke::solid(theme::INK, 3.0));
+            canvas.line(&[(lines.x(low), y), (lines.x(high), y)], Stroke::solid(theme::INK, 3.0));
         }
-        self.outside(canvas, row, y);
-        let radius = (self.step * 0.22).min(11.0);
+        self.outside(canvas, y);
+        let radius = (lines.step() * 0.22).min(11.0);
         // What lies beyond the axis stands before the arrow that points to it.
         let inset = radius + 2.0 * ARROW;
-        let x = match self.x(row.change) {
-            x if x >= self.right => self.right - inset,
-            x if x <= self.left => self.left + inset,
+        let x = match lines.x(row.change) {
+            x if x >= lines.right => lines.right - inset,
+            x if x <= lines.left => lines.left + inset,
             x => x,
         };
         match row.judgement.verdict {
@@ -264,16 +205,17 @@ impl Place {
     }
 
     /// From each limit on.
-    fn zones(&self, canvas: &mut Canvas<'_>, row: &Row<'_>, (top, bottom): (f64, f64)) {
+    fn zones(&self, canvas: &mut Canvas<'_>, (top, bottom): (f64, f64)) {
+        let Self { lines, row } = self;
         let zones = [
             (row.warning, row.critical, theme::WARNING_ZONE),
             (row.critical, None, theme::CRITICAL_ZONE),
         ];
         for (from, to, colour) in zones {
-            let Some(from) = from.map(|from| self.x(from)) else {
+            let Some(from) = from.map(|from| lines.x(from)) else {
                 continue;
             };
-            let to = to.map_or(self.right, |to| self.x(to));
+            let to = to.map_or(lines.right, |to| lines.x(to));
             if to > from {
                 canvas.rectangle((from, top), (to, bottom), colour);
             }
@@ -281,18 +223,19 @@ impl Place {
     }
 
     /// What lies beyond the axis is pointed to.
-    fn outside(&self, canvas: &mut Canvas<'_>, row: &Row<'_>, y: f64) {
-        let reach = self.axis.scale.high();
+    fn outside(&self, canvas: &mut Canvas<'_>, y: f64) {
+        let Self { lines, row } = self;
+        let reach = lines.axis.scale.high();
         let [low, high] = row.interval.unwrap_or([row.change; 2]);
         let mut arrow = |tip: f64, back: f64| {
             let wings: [Point; 3] = [(tip - back, y - ARROW * 0.8), (tip, y), (tip - back, y + ARROW * 0.8)];
             canvas.line(&wings, Stroke::solid(theme::INK, 3.0));
         };
         if high > reach {
-            arrow(self.right, ARROW);
+            arrow(lines.right, ARROW);
         }
         if low < -reach {
-            arrow(self.left, -ARROW);
+            arrow(lines.left, -ARROW);
         }
     }
 }

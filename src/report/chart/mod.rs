@@ -6,6 +6,7 @@
 
 mod axis;
 mod canvas;
+mod counted;
 mod distribution;
 mod errors;
 mod frame;
@@ -13,9 +14,11 @@ mod gate;
 mod heatmap;
 pub(super) mod history;
 mod latency_time;
+mod lines;
 mod load_response;
 mod percentiles;
 mod png;
+mod resources;
 mod shift;
 mod theme;
 mod throughput;
@@ -57,13 +60,17 @@ pub(super) enum Chart {
     Distribution,
     /// What failed, over time.
     Errors,
+    /// What generator and targets used, over time.
+    Resources,
     /// Response time by achieved rate, of a search.
     LoadResponse,
+    /// What operations cost in things that are counted.
+    Counted,
 }
 
 impl Chart {
     /// All, in the order of reports.
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::Gate,
         Self::Percentiles,
         Self::Shift,
@@ -72,7 +79,9 @@ impl Chart {
         Self::Throughput,
         Self::Distribution,
         Self::Errors,
+        Self::Resources,
         Self::LoadResponse,
+        Self::Counted,
     ];
 
     /// Path of the file inside a report's directory.
@@ -91,7 +100,9 @@ impl Chart {
             Self::Throughput => "06-throughput",
             Self::Distribution => "07-distribution",
             Self::Errors => "08-errors",
+            Self::Resources => "09-resources",
             Self::LoadResponse => "10-load-response",
+            Self::Counted => "13-counted",
         }
     }
 }
@@ -187,7 +198,9 @@ impl<'a> Scene<'a> {
             Chart::Gate => gate::has_rows(self),
             Chart::Shift => self.baseline.is_some(),
             Chart::Errors => errors::any(self),
+            Chart::Resources => resources::any(self),
             Chart::LoadResponse => self.run.search.is_some(),
+            Chart::Counted => counted::any(self),
             Chart::Percentiles | Chart::Heatmap | Chart::LatencyTime | Chart::Throughput | Chart::Distribution => true,
         })
     }
@@ -203,7 +216,9 @@ impl<'a> Scene<'a> {
             Chart::Throughput => throughput::draw(self, format),
             Chart::Distribution => distribution::draw(self, format),
             Chart::Errors => errors::draw(self, format),
+            Chart::Resources => resources::draw(self, format),
             Chart::LoadResponse => load_response::draw(self, format),
+            Chart::Counted => counted::draw(self, format),
         }
     }
 

@@ -1,7 +1,13 @@
 //! The charts drawn from realistic, empty and hostile runs.
 
+use std::collections::BTreeMap;
+
 use super::*;
-use crate::report::example;
+use crate::{
+    metric::Counter,
+    report::example,
+    run::{Census, Count, StepCensus},
+};
 
 fn draw_all(run: &Run, comparison: &Comparison, baseline: Option<&Run>) -> Vec<Picture> {
     let scene = Scene::new(run, comparison, baseline);
@@ -58,6 +64,44 @@ fn without_a_finding_all_steps_are_shown_together() {
             .elements
             .contains("no baseline")
     );
+}
+
+/// The run with counts of its first step: queries, and buffers that the takings do not agree on.
+fn counted(queries: u64, buffers: [u64; 2]) -> Run {
+    let count = |first, second| Count { first, second };
+    let mut run = example::run();
+    run.census = Some(Census {
+        passes: 10,
+        steps: vec![StepCensus {
+            operations: 10,
+            counts: BTreeMap::from([
+                (Counter::Queries, count(queries, queries)),
+                (Counter::Buffers, count(buffers[0], buffers[1])),
+            ]),
+            ..StepCensus::default()
+        }],
+        notes: Vec::new(),
+    });
+    run
+}
+
+#[test]
+fn counts_are_drawn_where_they_differ_for_certain() {
+    let titled = |run: &Run, baseline: &Run, name: &str| {
+        look(name, run, &example::comparison(), Some(baseline));
+        let comparison = example::comparison();
+        let scene = Scene::new(run, &comparison, Some(baseline));
+        let drawn = scene.charts().any(|chart| chart == Chart::Counted);
+        drawn.then(|| scene.draw(Chart::Counted, Format::Wide).title)
+    };
+    let before = counted(1500, [10, 20]);
+    assert_eq!(
+        titled(&counted(40, [20, 30]), &before, "counted").unwrap(),
+        "pay: queries per operation 150 → 4"
+    );
+    let nothing = titled(&counted(0, [100, 100]), &before, "counted-nothing").unwrap();
+    assert_eq!(nothing, "pay: queries per operation 150 → 0, and 1 other count differs");
+    assert_eq!(titled(&before, &before, "counted-same"), None);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What holds for every series, and what for a few made by hand. Labelled ones are in `tests/changes.rs`.
+//! What holds for every series, and what for a few made by hand. Labelled ones are in `tests/program/changes.rs`.
 
 use std::time::{Duration, Instant};
 
