@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! units metric threshold claim sample    words shared by all
+//! suite        the shipped experiments as tests
 //! pacer        waiting until an exact moment
 //! scenario     TOML → Scenario, every problem at once
 //! workload     Scenario → Workload, all compiled before load
@@ -44,6 +45,7 @@ pub mod run;
 pub mod sample;
 pub mod scenario;
 pub mod stats;
+pub mod suite;
 pub mod target;
 pub mod threshold;
 pub mod trial;

@@ -47,6 +47,8 @@ pub enum Measure {
     HighestRate,
     /// CPU time of the targets that loadgate started, per operation. Whole run only.
     CpuPerOperation,
+    /// Lookups that a cache answered, as a share of all.
+    HitRatio,
     /// Counted by a single client before the load.
     Counter(Counter),
 }
@@ -87,7 +89,11 @@ impl Measure {
     pub fn is_exact(self) -> bool {
         matches!(
             self,
-            Self::DroppedRate | Self::HighestRate | Self::Latency(_, Statistic::Max) | Self::Counter(_)
+            Self::DroppedRate
+                | Self::HighestRate
+                | Self::HitRatio
+                | Self::Latency(_, Statistic::Max)
+                | Self::Counter(_)
         )
     }
 }
@@ -189,6 +195,13 @@ pub const METRICS: &[Metric] = &[
         unit: Unit::PerSecond,
         better: Better::Higher,
         measure: Measure::HighestRate,
+    },
+    Metric {
+        name: "hit_ratio",
+        title: "cache hit ratio",
+        unit: Unit::Share,
+        better: Better::Higher,
+        measure: Measure::HitRatio,
     },
     Metric {
         name: "cpu_per_operation",

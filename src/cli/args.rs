@@ -52,6 +52,8 @@ pub(super) enum Verb {
     Changes(ChangesArgs),
     /// Run a scenario against itself: how often it raises a false alarm here, and how small a change it sees
     Calibrate(CalibrateArgs),
+    /// Run the shipped experiments as a suite of tests, with one report over all
+    Suite(SuiteArgs),
     /// Write a first scenario for a URL or a database
     Init(InitArgs),
     /// Start the built-in service to try things on
@@ -70,6 +72,33 @@ pub(super) enum LogFormat {
     Text,
     /// For programs: an object per line, with time, level and event
     Json,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SuiteArgs {
+    /// The tests: index_query, bulk_insert, connection_pool, partition_query, memory_usage, query_cache, concurrent_load, resilience [default: all]
+    #[arg(value_name = "TEST")]
+    pub(super) tests: Vec<String>,
+    /// How much is done, and what decides
+    #[arg(long, value_enum, default_value = "ci")]
+    pub(super) profile: SuiteProfile,
+    /// Directory for all reports [default: reports/runs/suite/<time>-<id>]
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+    /// What makes the program fail
+    #[arg(long, value_enum, default_value = "critical")]
+    pub(super) fail_on: FailOn,
+    /// What to print on stdout
+    #[arg(long, value_enum, default_value = "text")]
+    pub(super) format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum SuiteProfile {
+    /// Three minutes: exact counts and errors decide, times are shown with their intervals
+    Ci,
+    /// The experiments as they are written: times decide too
+    Full,
 }
 
 #[derive(Debug, Args)]

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::comparison::{Comparison, Verdict};
+use crate::comparison::Verdict;
 
 /// How the program ends; see the table in the README.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,8 +27,8 @@ pub(super) enum Exit {
 
 impl Exit {
     /// What a verdict exits with.
-    pub(super) fn of(comparison: &Comparison, fail_on_warning: bool) -> Self {
-        match comparison.verdict {
+    pub(super) fn of(verdict: Verdict, fail_on_warning: bool) -> Self {
+        match verdict {
             Verdict::Pass => Self::Pass,
             Verdict::Warning if fail_on_warning => Self::Warning,
             Verdict::Warning => Self::Pass,

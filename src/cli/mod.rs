@@ -21,6 +21,7 @@ mod print;
 mod progress;
 mod report;
 mod run;
+mod suite;
 
 use std::process::ExitCode;
 
@@ -65,6 +66,7 @@ fn perform(verb: Verb, console: &Console) -> Result<Exit, Failure> {
         Verb::History(args) => history::history(&args, console),
         Verb::Changes(args) => changes::changes_of(&args, console),
         Verb::Calibrate(args) => calibrate::calibrate(&args, console),
+        Verb::Suite(args) => suite::suite(&args, console),
         Verb::Init(args) => init::init(&args, console),
         Verb::Demo(args) => demo::demo(&args, console),
         Verb::Schema(args) => check::schema(&args, console),

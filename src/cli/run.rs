@@ -164,7 +164,7 @@ pub(super) fn show(
     out: Option<&Path>,
     console: &Console,
 ) -> Result<Exit, Failure> {
-    let exit = interrupt::exit().unwrap_or_else(|| Exit::of(comparison, judging.fail_on == FailOn::Warning));
+    let exit = interrupt::exit().unwrap_or_else(|| Exit::of(comparison.verdict, judging.fail_on == FailOn::Warning));
     let reference = baseline.map(|baseline| &baseline.run);
     if let Some(out) = out {
         report::write(out, run, comparison, reference, exit as u8).map_err(Failure::usage)?;
@@ -190,7 +190,7 @@ pub(super) fn show(
 
 impl Output {
     /// Makes the directory and makes sure that it can be written to.
-    fn prepare(self) -> Result<Option<PathBuf>, Failure> {
+    pub(super) fn prepare(self) -> Result<Option<PathBuf>, Failure> {
         let directory = match self {
             Self::None => return Ok(None),
             Self::Given(directory) => directory,
@@ -229,7 +229,7 @@ pub(super) fn directory_of_runs(all: &Path, scenario: &str) -> PathBuf {
     all.join(name.trim_start_matches('.'))
 }
 
-fn save(run: &Run, out: Option<&Path>) -> Result<(), Failure> {
+pub(super) fn save(run: &Run, out: Option<&Path>) -> Result<(), Failure> {
     out.map_or(Ok(()), |out| {
         run::save(run, &out.join(run::FILE_NAME)).map_err(Failure::usage)
     })

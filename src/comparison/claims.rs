@@ -52,7 +52,7 @@ pub enum Outcome {
     Overstated,
     /// There is no such effect, as far as can be told.
     NotReproduced,
-    /// It could not be measured.
+    /// It was not measured, or too seldom to be certain of anything.
     Unknown,
 }
 
@@ -64,7 +64,7 @@ impl Outcome {
             Self::Understated => "understated",
             Self::Overstated => "overstated",
             Self::NotReproduced => "not reproduced",
-            Self::Unknown => "could not be measured",
+            Self::Unknown => "cannot be told",
         }
     }
 }
@@ -121,23 +121,39 @@ fn of_variant(run: &Run, claim: &Claim, candidate: usize) -> Measured {
         let effect = beside_reference(run, &Stored::new(run), candidate, &threshold)
             .into_iter()
             .next();
-        return effect.map_or_else(Measured::default, |effect| {
-            // The estimate is of how much worse it is, as a logarithm of a ratio.
-            let sign = if claim.metric.better == Better::Higher {
-                -1.0
-            } else {
-                1.0
-            };
-            let [low, high] = effect.located.interval().map(|end| libm::expm1(sign * end));
-            Measured {
-                reference: Some(effect.values[0]),
-                value: Some(effect.values[1]),
-                figure: Some(libm::expm1(sign * effect.located.estimate)),
-                interval: Some([low.min(high), low.max(high)]),
-            }
-        });
+        return effect.map_or_else(
+            || without_interval(claim, &reference, &view),
+            |effect| {
+                // The estimate is of how much worse it is, as a logarithm of a ratio.
+                let sign = if claim.metric.better == Better::Higher {
+                    -1.0
+                } else {
+                    1.0
+                };
+                let [low, high] = effect.located.interval().map(|end| libm::expm1(sign * end));
+                Measured {
+                    reference: Some(effect.values[0]),
+                    value: Some(effect.values[1]),
+                    figure: Some(libm::expm1(sign * effect.located.estimate)),
+                    interval: Some([low.min(high), low.max(high)]),
+                }
+            },
+        );
     }
     between(claim, Some(&reference), &view)
+}
+
+/// What too few observations leave: the figures, of which nobody knows how certain they are.
+fn without_interval(claim: &Claim, reference: &Run, candidate: &Run) -> Measured {
+    let value = |run: &Run| run.value(claim.step.as_deref(), claim.metric);
+    let (before, now) = (value(reference), value(candidate));
+    let pair = before.zip(now).filter(|(before, _)| *before != 0.0);
+    Measured {
+        reference: before,
+        value: now,
+        figure: pair.map(|(before, now)| now / before - 1.0),
+        interval: None,
+    }
 }
 
 fn of_run(run: &Run, baseline: Option<&Baseline>, claim: &Claim) -> Measured {

@@ -107,7 +107,9 @@ impl<'a> Evidence<'a> {
         };
         let seed = self.seed(step, metric);
         Ok(Some(match metric.measure {
-            Measure::DroppedRate | Measure::HighestRate | Measure::Latency(_, Statistic::Max) => Estimate::exact(value),
+            Measure::DroppedRate | Measure::HighestRate | Measure::HitRatio | Measure::Latency(_, Statistic::Max) => {
+                Estimate::exact(value)
+            }
             // One window of load is one observation: nothing is known of its spread.
             Measure::CpuPerOperation => Estimate::single(value),
             Measure::Latency(span, Statistic::Quantile(q)) => {

@@ -79,7 +79,7 @@ fn value(condition: &AbortWhen, second: &Second) -> Option<f64> {
             let flows = &second.flows;
             (flows.planned > 0).then(|| flows.planned.saturating_sub(flows.sent) as f64 / flows.planned as f64)
         }
-        Measure::HighestRate | Measure::CpuPerOperation | Measure::Counter(_) => None,
+        Measure::HighestRate | Measure::CpuPerOperation | Measure::HitRatio | Measure::Counter(_) => None,
     }
 }
 

@@ -39,6 +39,7 @@ pub(super) struct PlanRow {
 }
 
 /// One counter of one step.
+#[derive(Clone)]
 pub(super) struct CountedRow {
     /// Name of the step.
     pub(super) step: String,
@@ -58,6 +59,21 @@ pub(super) struct StatementRow {
     pub(super) sql: String,
     /// Executions per operation, rows and buffers per execution.
     pub(super) figures: [String; 3],
+}
+
+impl Counted {
+    /// Of the counters those that differ.
+    pub(super) fn differing(&self) -> Self {
+        let differing = self.rows.iter().filter(|row| row.differs);
+        Self {
+            how: self.how.clone(),
+            columns: self.columns.clone(),
+            rows: differing.cloned().collect(),
+            statements: Vec::new(),
+            plans: Vec::new(),
+            notes: self.notes.clone(),
+        }
+    }
 }
 
 /// What the census of a run found, if there was one.

@@ -150,7 +150,7 @@ impl Files<'_> {
 }
 
 /// Says of which file an error is.
-fn failed<E: std::fmt::Display>(file: &'static str) -> impl Fn(E) -> ReportError {
+pub(super) fn failed<E: std::fmt::Display>(file: &'static str) -> impl Fn(E) -> ReportError {
     move |error| ReportError::Render {
         file,
         reason: error.to_string(),

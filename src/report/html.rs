@@ -448,6 +448,11 @@ fn environment(run: &Run) -> Vec<(&'static str, String)> {
     facts
 }
 
+/// All that a page without charts needs to look like the others.
+pub(super) fn inline_style() -> String {
+    fonts() + STYLE
+}
+
 /// The embedded fonts as part of the style sheet, so that the page looks the same everywhere and asks for nothing.
 fn fonts() -> String {
     [(400, chart::FONT_REGULAR), (600, chart::FONT_BOLD)]

@@ -17,6 +17,7 @@
 //! ci        annotations of GitHub, outputs for later steps
 //! openmetrics, hlog, badge   figures for GitLab, the HdrHistogram tools, shields.io
 //! bundle    all of it in one archive
+//! suite     several runs as one document
 //! files     which of them stand in a directory, in which order
 //! schema    the JSON Schema of report.json
 //! history   runs in a row, as text and JSON
@@ -43,6 +44,7 @@ mod openmetrics;
 mod pools;
 mod schema;
 mod seen;
+mod suite;
 mod summary;
 mod tables;
 mod text;
@@ -60,6 +62,7 @@ pub use self::{
     history::{history_json, history_text},
     json::document,
     schema::json_schema,
+    suite::{Part, SUITE_PAGE, SUITE_SCHEMA, Suite, suite_json, suite_text, write_suite},
 };
 use crate::{
     baseline::Calibration,

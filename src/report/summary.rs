@@ -193,7 +193,7 @@ fn reference(run: &Run) -> String {
 }
 
 /// Somebody else's words as a code span: what would end it or a cell of a table is replaced.
-fn code(text: &str, longest: usize) -> String {
+pub(super) fn code(text: &str, longest: usize) -> String {
     let text = printable(text, longest).replace('`', "'").replace('|', "¦");
     match text.as_str() {
         "" => words::UNKNOWN.to_owned(),

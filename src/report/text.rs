@@ -37,7 +37,7 @@ pub(super) fn render(
     report: Option<&Path>,
     Terminal { colour, width, detail }: Terminal,
 ) -> String {
-    let paint = Paint { colour };
+    let paint = Paint::new(colour);
     if detail == Detail::Verdict {
         return verdict(comparison, document, paint);
     }
@@ -388,11 +388,15 @@ pub(super) fn lines(table: &Table) -> String {
 
 /// Colours, or none.
 #[derive(Clone, Copy)]
-struct Paint {
+pub(super) struct Paint {
     colour: bool,
 }
 
 impl Paint {
+    pub(super) fn new(colour: bool) -> Self {
+        Self { colour }
+    }
+
     fn with(self, style: Style, text: &str) -> String {
         if self.colour {
             format!("{style}{text}{style:#}")
@@ -405,7 +409,7 @@ impl Paint {
         self.with(Style::new().bold(), text)
     }
 
-    fn verdict(self, verdict: Option<Verdict>, text: &str) -> String {
+    pub(super) fn verdict(self, verdict: Option<Verdict>, text: &str) -> String {
         let colour = match verdict {
             Some(Verdict::Pass) => AnsiColor::Green,
             Some(Verdict::Warning) => AnsiColor::Yellow,
@@ -417,7 +421,7 @@ impl Paint {
     }
 
     /// Colours the marks in a table that is laid out: the layout counts characters, so it must not see colours.
-    fn marks(self, table: &str) -> String {
+    pub(super) fn marks(self, table: &str) -> String {
         words::VERDICTS.iter().fold(table.to_owned(), |table, verdict| {
             let mark = words::mark(*verdict);
             table.replace(&mark, &self.verdict(*verdict, &mark))

@@ -33,11 +33,11 @@ impl Cache {
 
     /// Adds what was counted elsewhere of the same cache.
     pub fn add(&mut self, other: &Self) {
-        self.hits += other.hits;
-        self.misses += other.misses;
-        self.evictions += other.evictions;
-        self.expirations += other.expirations;
-        self.invalidations += other.invalidations;
-        self.stale_reads += other.stale_reads;
+        self.hits = self.hits.saturating_add(other.hits);
+        self.misses = self.misses.saturating_add(other.misses);
+        self.evictions = self.evictions.saturating_add(other.evictions);
+        self.expirations = self.expirations.saturating_add(other.expirations);
+        self.invalidations = self.invalidations.saturating_add(other.invalidations);
+        self.stale_reads = self.stale_reads.saturating_add(other.stale_reads);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Accounting, Count, Latency, Pool, Retries, Run, Step, StepCensus, variant};
+use super::{Accounting, Cache, Count, Latency, Pool, Retries, Run, Step, StepCensus, variant};
 use crate::metric::{Counter, Measure, Metric, Statistic};
 
 impl Run {
@@ -47,6 +47,12 @@ impl Run {
                 .resources
                 .iter()
                 .filter(|used| used.variant.as_ref() == Some(&variant.name))
+                .cloned()
+                .collect(),
+            caches: self
+                .caches
+                .iter()
+                .filter(|cache| cache.variant.as_ref() == Some(&variant.name))
                 .cloned()
                 .collect(),
             pools: self
@@ -95,6 +101,19 @@ impl Run {
         });
         let cpu_s = cpu_s.reduce(|sum, cpu_s| sum + cpu_s)?;
         (operations > 0).then(|| cpu_s * 1e9 / operations as f64)
+    }
+
+    /// Of the caches of one step, or of all together.
+    fn hit_ratio(&self, step: Option<&str>) -> Option<f64> {
+        let mut all = Cache::default();
+        for cache in self
+            .caches
+            .iter()
+            .filter(|cache| step.is_none_or(|step| cache.step == step))
+        {
+            all.add(cache);
+        }
+        all.hit_ratio()
     }
 
     /// A counter per operation, of one step or of all together, with what it lies between where the takings disagree.
@@ -155,6 +174,7 @@ impl Run {
             }
             Measure::HighestRate => self.search.as_ref()?.highest_rate,
             Measure::CpuPerOperation => self.cpu_per_operation(None),
+            Measure::HitRatio => self.hit_ratio(step),
             Measure::Counter(counter) => self.count(step, counter).map(|[low, high]| f64::midpoint(low, high)),
         }
     }

@@ -280,7 +280,7 @@ pub struct Claim {
 pub struct Threshold {
     /// Name of the step; without it all steps together.
     pub step: Option<At<String>>,
-    /// Name of the metric: mean, p50, p90, p95, p99, p999, max, service_… of those, error_rate, throughput, dropped_rate.
+    /// Name of the metric: mean, p50, p90, p95, p99, p999, max, service_… of those, error_rate, throughput, hit_ratio, dropped_rate.
     #[schemars(required)]
     pub metric: Option<At<String>>,
     /// From here a warning: `80ms`, `+5%`, `+5% and 200us`, `1%`, `+0.5pp`, `280/s`.

@@ -89,7 +89,7 @@ pub(super) fn compare(reference: &Workload, answers: &[&[Given]], again: &[Given
                 equivalence.notes.push(note);
                 continue;
             };
-            if !measured.comparable || fickle.contains(&known) {
+            if !measured.comparable || !reference.measured[known].comparable || fickle.contains(&known) {
                 continue;
             }
             if speaks_text(reference, known) != speaks_text(variant, index) {

@@ -553,7 +553,10 @@ impl Steps<'_, '_> {
 
 /// Whether the step's rows come in an order that it asks for.
 fn orders(step: &scenario::Step) -> bool {
-    step.sql.as_ref().is_some_and(|sql| {
+    // A step of several statements answers what the last of them does.
+    let last = step.statements.as_ref().and_then(|statements| statements.value.last());
+    let sql = last.map_or(step.sql.as_ref(), |last| last.value.sql.as_ref());
+    sql.is_some_and(|sql| {
         let words: Vec<String> = outermost(&sql.value)
             .split_whitespace()
             .map(str::to_ascii_lowercase)

@@ -16,7 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["units"],
     &["metric"],
     &["threshold", "sample", "pacer"],
-    &["claim"],
+    &["claim", "suite"],
     &["scenario", "run", "stats"],
     &["workload", "recorder", "baseline"],
     &["target", "comparison"],

@@ -11,6 +11,7 @@
 mod bad_input;
 mod baselines;
 mod calibrate;
+mod catalogue;
 mod changes;
 mod check;
 mod ci;

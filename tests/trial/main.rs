@@ -26,6 +26,7 @@ mod pools;
 mod refused;
 mod revisions;
 mod rollback;
+mod suite;
 #[path = "../support/mod.rs"]
 mod support;
 

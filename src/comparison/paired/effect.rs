@@ -99,9 +99,11 @@ impl Asked<'_> {
                 }
                 self.ratio(&totals)
             }
-            Measure::Latency(_, Statistic::Max) | Measure::DroppedRate | Measure::HighestRate | Measure::Counter(_) => {
-                Err("it is not compared by slices".into())
-            }
+            Measure::Latency(_, Statistic::Max)
+            | Measure::DroppedRate
+            | Measure::HighestRate
+            | Measure::HitRatio
+            | Measure::Counter(_) => Err("it is not compared by slices".into()),
         }
     }
 
