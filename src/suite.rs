@@ -100,15 +100,16 @@ const SHORT: &[&str] = &[
 const SHORT_SLICES: &[&str] = &[
     "load.duration=1s",
     "trial.epochs=3",
-    "trial.slice=250ms",
+    "trial.slice=150ms",
     "trial.lead_in=100ms",
     "trial.census=2",
 ];
 
 /// What it sets in others: instances that take seconds to make, operations as long as slices, and what is no
 /// trial of variants.
-const OTHERS: [(&str, &[&str]); 9] = [
+const OTHERS: [(&str, &[&str]); 10] = [
     ("e19-nplus1-http", &["load.duration=1s", "trial.epochs=1"]),
+    ("e20-bulk-insert-ladder", SHORT_SLICES),
     (
         "e22-pool-size",
         &[
@@ -125,8 +126,8 @@ const OTHERS: [(&str, &[&str]); 9] = [
         &[
             "load.duration=5s",
             "trial.epochs=3",
-            "trial.slice=500ms",
-            "trial.lead_in=300ms",
+            "trial.slice=300ms",
+            "trial.lead_in=200ms",
         ],
     ),
     (

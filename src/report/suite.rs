@@ -74,7 +74,6 @@ struct Performed {
     answers: Vec<String>,
     claims: Vec<[String; 5]>,
     claim_entries: Vec<ClaimEntry>,
-    not_met: usize,
     notes: Vec<String>,
     /// Paths of its files, relative to the directory of the suite.
     files: Vec<String>,
@@ -89,7 +88,6 @@ impl Part {
             words::counted(environment.cores as u64, "core", "cores"),
             environment.os.clone().unwrap_or_default(),
         ];
-        let held = |outcome: Outcome| matches!(outcome, Outcome::Confirmed | Outcome::Understated);
         let (_, answers) = differences(run).unwrap_or_default();
         let performed = Performed {
             id: printable(&run.id, NAME),
@@ -111,7 +109,6 @@ impl Part {
                 })
                 .collect(),
             claims: claims::rows(comparison),
-            not_met: comparison.claims.iter().filter(|claim| !held(claim.outcome)).count(),
             claim_entries: claims::entries(comparison),
             notes: run
                 .incidents
@@ -225,7 +222,8 @@ pub fn suite_text(suite: &Suite, exit_code: u8, page: Option<&Path>, terminal: T
     for test in &view.tests {
         for (at, part) in test.parts.iter().enumerate() {
             let [name, category] = if at == 0 { [test.name, test.category] } else { [""; 2] };
-            tests.add_row([name, category, part.experiment, &part.mark, &part.sentence]);
+            let mark = format!("{} {}", part.shape, part.word);
+            tests.add_row([name, category, part.experiment, &mark, &part.sentence]);
         }
     }
     let mut blocks = vec![paint.marks(&lines(&tests))];
@@ -346,15 +344,15 @@ struct TestRows {
     name: &'static str,
     category: &'static str,
     shows: &'static str,
+    shape: char,
     word: &'static str,
-    mark: String,
     parts: Vec<PartRow>,
 }
 
 struct PartRow {
     experiment: &'static str,
+    shape: char,
     word: &'static str,
-    mark: String,
     sentence: String,
     /// Its page, where there is one.
     page: Option<String>,
@@ -363,8 +361,8 @@ struct PartRow {
 /// A limit that somebody set, and what came of it.
 struct GoalRow {
     experiment: &'static str,
+    shape: char,
     word: &'static str,
-    mark: String,
     /// Step, metric, reference, now, change, limit.
     cells: [String; 6],
 }
@@ -415,8 +413,8 @@ impl TestRows {
         let verdict = Some(worst(suite.of(test)));
         let part = |part: &Part| PartRow {
             experiment: part.experiment,
+            shape: words::shape(Some(part.verdict)),
             word: words::word(Some(part.verdict)),
-            mark: words::mark(Some(part.verdict)),
             sentence: part.sentence.clone(),
             page: part
                 .run
@@ -427,8 +425,8 @@ impl TestRows {
             name: test.name,
             category: test.category,
             shows: test.shows,
+            shape: words::shape(verdict),
             word: words::word(verdict),
-            mark: words::mark(verdict),
             parts: suite.of(test).map(part).collect(),
         }
     }
@@ -493,11 +491,20 @@ fn facts(suite: &Suite) -> Vec<(&'static str, String)> {
     let held = limits().filter(|gate| gate.verdict == Some(Verdict::Pass)).count();
     let all = words::counted(limits().count() as u64, "limit", "limits");
     facts.push(("targets met", format!("{held} of {all}")));
-    let claims = suite.performed().map(|(_, run)| run.claims.len()).sum::<usize>();
-    let not_met = suite.performed().map(|(_, run)| run.not_met).sum::<usize>();
-    let all = words::counted(claims as u64, "claim", "claims");
-    facts.push(("claims that hold", format!("{} of {all}", claims - not_met)));
+    let claims = || suite.performed().flat_map(|(_, run)| &run.claim_entries);
+    let of = words::counted(claims().count() as u64, "claim", "claims");
+    let unknown = claims().filter(|claim| claim.outcome == Outcome::Unknown).count();
+    let mut told = format!("{} of {of}", claims().filter(|claim| holds(claim)).count());
+    if unknown > 0 {
+        told.push_str(&format!(", {unknown} cannot be told from so little load"));
+    }
+    facts.push(("claims that hold", told));
     facts
+}
+
+/// Whether there is as much to a claim as was claimed.
+fn holds(claim: &ClaimEntry) -> bool {
+    matches!(claim.outcome, Outcome::Confirmed | Outcome::Understated)
 }
 
 /// Limits that do not hold, claims that do not, answers that differ, experiments that could not be performed.
@@ -517,7 +524,7 @@ fn not_met(suite: &Suite) -> Vec<String> {
                 .map(|answer| format!("{name}: other answers: {answer}")),
         );
         for ([claim, _, claimed, measured, outcome], entry) in run.claims.iter().zip(&run.claim_entries) {
-            if !matches!(entry.outcome, Outcome::Confirmed | Outcome::Understated) {
+            if !holds(entry) && entry.outcome != Outcome::Unknown {
                 all.push(format!(
                     "{name}: \"{claim}\" is {outcome}: claimed {claimed}, measured {measured}"
                 ));
@@ -534,8 +541,8 @@ fn not_met(suite: &Suite) -> Vec<String> {
 fn goals(suite: &Suite) -> Vec<GoalRow> {
     let row = |experiment, gate: &GateRow| GoalRow {
         experiment,
+        shape: gate.shape,
         word: gate.word,
-        mark: words::mark(gate.verdict),
         cells: [
             gate.step.clone(),
             gate.metric.to_owned(),
@@ -574,7 +581,7 @@ fn markdown(page: &Page) -> String {
         vec![
             format!("**{}**", test.name),
             test.category.to_owned(),
-            test.mark.clone(),
+            format!("{} {}", test.shape, test.word),
             test.shows.to_owned(),
             experiments.join(" "),
         ]
@@ -595,7 +602,7 @@ fn markdown(page: &Page) -> String {
     let rows = page.goals.iter().map(|goal| {
         let [step, metric, figures @ ..] = &goal.cells;
         let head = [
-            goal.mark.clone(),
+            format!("{} {}", goal.shape, goal.word),
             format!("`{}`", goal.experiment),
             code(step, NAME),
             metric.clone(),

@@ -46,7 +46,7 @@ fn a_test_of_the_suite_has_a_verdict_by_its_counts_and_every_claim_beside_a_figu
         assert!(claim["measured"].is_number(), "{claim}");
     }
     let out = |name: &str| fs::read_to_string(desk.path().join("out").join(name)).unwrap();
-    for text in [out("suite.md"), out("suite.html"), told.ended.stdout.clone()] {
+    for text in [out("suite.md"), out("suite.html"), told.ended.stdout] {
         assert!(
             text.contains("memory_usage") && text.contains("e29-work-mem-spill"),
             "{text}"
