@@ -183,6 +183,7 @@ fn the_page_asks_for_nothing_and_shows_the_same_figures() {
         assert!(page.contains(text), "{text}");
     }
     assert_eq!(page.matches("role=\"img\"").count(), 2 * 9, "each chart in two shapes");
+    assert!(!page.contains("class=\"scroll\">"), "what scrolls is reached by keys");
 }
 
 #[test]

@@ -206,7 +206,7 @@ fn e19_what_grows_with_the_records_is_called_so() {
     }
     let _slot = Slots::one();
     let mut sets = SMALL.to_vec();
-    sets.extend(["load.rate=10/s", "data.emissions.times=5"]);
+    sets.extend(["load.users=1", "data.emissions.times=5"]);
     let told = experiment("e19-nplus1-http.toml", &sets);
     let counted = |variant, counter| told.counted(variant, "store emissions", counter);
     assert_eq!(counted("naive", "queries_per_record"), 3.0);
@@ -360,4 +360,62 @@ fn e17_a_permission_that_is_never_given_is_another_answer() {
         "\"has_permission\":true",
         "\"has_permission\":false",
     );
+}
+
+#[test]
+fn e28_a_dropped_partition_touches_no_row() {
+    if !installed() {
+        return;
+    }
+    let _slot = Slots::one();
+    let told = experiment("e28-partition-archive.toml", SMALL);
+    let rows = |variant: &str| told.counted(variant, "archive", "rows_per_operation");
+    assert_eq!((rows("delete"), rows("partition")), (40_000.0, 0.0));
+    let records = |variant: &str| {
+        let counters = &told.step(variant, "archive")["counters"]["wal_records_per_operation"];
+        counters["high"].as_f64().unwrap()
+    };
+    assert!(
+        records("delete") >= 40_000.0 && records("partition") < 400.0,
+        "{}",
+        told.ended.printed()
+    );
+}
+
+#[test]
+fn e32_settings_that_do_nothing_here_change_no_count_and_no_plan() {
+    if !installed() {
+        return;
+    }
+    let _slot = Slots::one();
+    let told = experiment("e32-null-settings.toml", SMALL);
+    let steps = told.report["steps"].as_array().unwrap();
+    let counted: Vec<_> = steps
+        .iter()
+        .map(|step| (&step["name"], &step["counters"]["buffers_per_operation"]))
+        .collect();
+    let (before, after) = counted.split_at(counted.len() / 2);
+    assert!(before == after && !before.is_empty(), "{}", told.ended.printed());
+    assert!(!told.ended.stdout.contains(" became "), "{}", told.ended.printed());
+}
+
+#[test]
+fn e35_what_is_counted_tells_three_defects_of_six_at_once_and_nothing_of_the_clean_copy() {
+    if !installed() {
+        return;
+    }
+    let _slot = Slots::one();
+    let told = experiment("e35-injected-regression.toml", SMALL).exits(3);
+    let comparisons = told.report["comparisons"].as_array().unwrap();
+    let broken = |variant: &str, metric: &str| {
+        let mut all = comparisons.iter();
+        let found = all.find(|entry| entry["variant"] == variant && entry["metric"] == metric);
+        found.unwrap()["verdict"] == "critical"
+    };
+    assert!(broken("a query more", "queries_per_operation"));
+    assert!(broken("no index", "buffers_per_operation"));
+    assert!(broken("10 % more rows", "rows_per_operation"));
+    for metric in ["queries_per_operation", "buffers_per_operation", "rows_per_operation"] {
+        assert!(!broken("clean again", metric), "{metric}");
+    }
 }
