@@ -181,8 +181,8 @@ pub fn format_share(share: f64) -> String {
     format!("{} %", significant(share * 100.0))
 }
 
-/// A relative change: 0.41 is `+41 %`, always signed, one decimal below 10 %. What is left of something
-/// is no nothing: -0.997 is `-99.7 %`.
+/// A relative change: 0.41 is `+41 %`, always signed, one decimal below 10 %. Next to all
+/// of something gets a digit more: -0.997 is `-99.7 %`.
 pub fn format_change(change: f64) -> String {
     let percent = change * 100.0;
     if percent.abs() < 9.95 || (-99.95..-99.0).contains(&percent) {

@@ -30,9 +30,7 @@ pub(super) fn suite(args: &SuiteArgs, console: &Console) -> Result<Exit, Failure
         .out
         .clone()
         .map_or_else(|| Output::Fresh("suite".into()), Output::Given);
-    let Some(out) = out.prepare()? else {
-        return Err(Failure::unexpected("a suite has a directory"));
-    };
+    let out = out.prepare()?.unwrap_or_default();
     suite::unpack(&out.join(EXPERIMENTS)).map_err(Failure::unexpected)?;
     let profile = match args.profile {
         SuiteProfile::Ci => Profile::Ci,
@@ -48,14 +46,16 @@ pub(super) fn suite(args: &SuiteArgs, console: &Console) -> Result<Exit, Failure
             // One that cannot be performed takes no other with it.
             Err(failure) => Part::failed(experiment, &failure.message),
         };
-        if let Some(exit) = interrupt::exit() {
-            return Ok(exit);
-        }
         console.note(&format!("        {}", part.finding()));
         parts.push(part);
+        if interrupt::exit().is_some() {
+            let missing = experiments.iter().skip(parts.len());
+            parts.extend(missing.map(|experiment| Part::failed(experiment, "the suite was interrupted before it")));
+            break;
+        }
     }
     let suite = Suite { profile, tests, parts };
-    let exit = Exit::of(suite.verdict(), args.fail_on == FailOn::Warning);
+    let exit = interrupt::exit().unwrap_or_else(|| Exit::of(suite.verdict(), args.fail_on == FailOn::Warning));
     report::write_suite(&out, &suite, exit as u8).map_err(Failure::usage)?;
     show(&suite, exit, &out, args.format, console)?;
     Ok(exit)
@@ -69,12 +69,14 @@ fn perform(
     out: &Path,
     console: &Console,
 ) -> Result<Part, Failure> {
+    // Nothing of an earlier suite is to stand beside this one.
+    let place = out.join(experiment);
+    let _ = std::fs::remove_dir_all(&place);
+    std::fs::create_dir_all(&place).map_err(Failure::unexpected)?;
     let file = out.join(EXPERIMENTS).join(suite::file_name(experiment));
     let loaded = scenario::load(&file, &profile.settings(experiment)).map_err(Failure::usage)?;
     let mut workload = compile(loaded, console)?;
     workload.thresholds.retain(|threshold| profile.judges(threshold));
-    let place = out.join(experiment);
-    std::fs::create_dir_all(&place).map_err(Failure::unexpected)?;
     let run = conduct(workload, setting, None, console)?;
     save(&run, Some(&place))?;
     let comparison = comparison::compare(&run, None, &Options::default());

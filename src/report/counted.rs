@@ -1,5 +1,7 @@
 //! What was counted before the load, and how variants answered, as tables.
 
+use std::collections::BTreeSet;
+
 use super::words::{self, NAME, SENTENCE, UNKNOWN, printable};
 use crate::{
     metric::{Counter, METRICS, Measure},
@@ -83,14 +85,8 @@ pub(super) fn counted(run: &Run) -> Option<Counted> {
         0 => vec![run.clone()],
         several => (0..several).filter_map(|index| run.of_variant(index)).collect(),
     };
-    let mut names: Vec<&str> = Vec::new();
-    for step in &run.steps {
-        if !names.contains(&step.name.as_str()) {
-            names.push(&step.name);
-        }
-    }
     let mut rows = Vec::new();
-    for name in names {
+    for name in steps_by_name(run) {
         for metric in METRICS {
             if let Measure::Counter(counter) = metric.measure {
                 rows.extend(row(&views, name, counter, metric.title));
@@ -117,6 +113,13 @@ pub(super) fn counted(run: &Run) -> Option<Counted> {
         plans: plans(run, census),
         notes: census.notes.iter().map(|note| printable(note, SENTENCE)).collect(),
     })
+}
+
+/// Names of all steps, each once, in order.
+pub(super) fn steps_by_name(run: &Run) -> Vec<&str> {
+    let mut known = BTreeSet::new();
+    let names = run.steps.iter().map(|step| step.name.as_str());
+    names.filter(|name| known.insert(*name)).collect()
 }
 
 /// The plans of all steps, each beside that of the same statement in the first variant.

@@ -14,7 +14,7 @@ use askama::Template;
 use serde::Serialize;
 
 use super::{
-    ReportError, Terminal, bundle, claims,
+    Detail, ReportError, Terminal, bundle, claims,
     counted::{Counted, counted, differences},
     document::ClaimEntry,
     files, html,
@@ -191,7 +191,7 @@ fn without_verdict(sentence: &str) -> String {
 }
 
 fn worst<'p>(parts: impl Iterator<Item = &'p Part>) -> Verdict {
-    parts.map(|part| part.verdict).max().unwrap_or(Verdict::Pass)
+    parts.map(|part| part.verdict).max().unwrap_or(Verdict::Invalid)
 }
 
 /// Writes `suite.json`, `suite.md`, `suite.html` and `suite.zip`, which holds the reports of all runs too.
@@ -214,6 +214,11 @@ pub fn write_suite(out: &Path, suite: &Suite, exit_code: u8) -> Result<(), Repor
 /// The summary for a terminal; its last line is the verdict.
 pub fn suite_text(suite: &Suite, exit_code: u8, page: Option<&Path>, terminal: Terminal) -> String {
     let (view, paint) = (Page::new(suite, exit_code), Paint::new(terminal.colour));
+    let sentence = paint.verdict(Some(suite.verdict()), &format!("{}: {}", view.word, view.sentence));
+    let verdict = format!("{sentence}   [exit {exit_code}]");
+    if terminal.detail == Detail::Verdict {
+        return verdict;
+    }
     let mut tests = table(
         terminal.width,
         &["test", "category", "experiment", "verdict", "finding"],
@@ -238,9 +243,7 @@ pub fn suite_text(suite: &Suite, exit_code: u8, page: Option<&Path>, terminal: T
     if let Some(page) = page {
         blocks.push(format!(" report  {}", page.display()));
     }
-    let verdict = Some(suite.verdict());
-    let sentence = format!("{}: {}", view.word, view.sentence);
-    blocks.push(format!("{}   [exit {exit_code}]", paint.verdict(verdict, &sentence)));
+    blocks.push(verdict);
     blocks.join("\n\n") + "\n"
 }
 
@@ -467,7 +470,12 @@ impl Component {
             counted: counted.filter(|counted| !counted.rows.is_empty()),
             times: gates.chain(shown).collect(),
             answers: run.answers.clone(),
-            notes: run.notes.clone(),
+            notes: run
+                .notes
+                .iter()
+                .chain(run.counted.iter().flat_map(|counted| &counted.notes))
+                .cloned()
+                .collect(),
         }
     }
 }
@@ -496,7 +504,7 @@ fn facts(suite: &Suite) -> Vec<(&'static str, String)> {
     let unknown = claims().filter(|claim| claim.outcome == Outcome::Unknown).count();
     let mut told = format!("{} of {of}", claims().filter(|claim| holds(claim)).count());
     if unknown > 0 {
-        told.push_str(&format!(", {unknown} cannot be told from so little load"));
+        told.push_str(&format!(", {unknown} cannot be told"));
     }
     facts.push(("claims that hold", told));
     facts
@@ -593,7 +601,7 @@ fn markdown(page: &Page) -> String {
     );
     text.push_str("\n## What is not met\n\n");
     if page.not_met.is_empty() {
-        text.push_str("Everything that was wanted or claimed is so.\n");
+        text.push_str("Everything that was wanted or claimed is so, as far as it can be told.\n");
     }
     for sentence in &page.not_met {
         text.push_str(&format!("- {}\n", code(sentence, 2 * SENTENCE)));

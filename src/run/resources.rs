@@ -41,7 +41,7 @@ pub struct UsageOverTime {
 pub struct UsageSample {
     /// Seconds since the measured window began.
     pub at_s: f64,
-    /// CPU time in seconds since the sample before.
+    /// CPU time in seconds since the sample before, of threads that live: who has ended takes his with him.
     pub cpu_s: f64,
     /// Resident memory at that moment, in bytes.
     pub memory_bytes: u64,
@@ -74,6 +74,15 @@ impl UsageOverTime {
                 ..sample
             });
         }
+    }
+
+    /// The same with as few samples as are kept of a measurement.
+    pub fn bounded(&self) -> Self {
+        let mut bounded = self.clone();
+        while bounded.samples.len() > MOST_SAMPLES {
+            bounded.halve();
+        }
+        bounded
     }
 
     /// How many cores were busy with it up to each sample, in order.

@@ -96,7 +96,7 @@ impl OverTime {
         }
     }
 
-    /// `used` since the window began, `elapsed` ago.
+    /// What was `used` by now, `elapsed` after the window began.
     fn note(&mut self, elapsed: Duration, used: Usage) {
         self.series.push(UsageSample {
             at_s: elapsed.as_secs_f64(),
@@ -189,6 +189,7 @@ impl Lookout {
                 self.generator.clock = ProcessClock::start();
                 for (group, usage) in self.groups.iter_mut().zip(usage_of(&leaders)) {
                     group.before = usage;
+                    group.over_time.cpu = usage.cpu;
                 }
             }
             // At the end sessions are still open: what they used is still to be seen.
@@ -208,8 +209,7 @@ impl Lookout {
         self.generator.over_time.note(elapsed, own);
         let leaders: Vec<Pid> = self.groups.iter().map(|group| group.leader).collect();
         for (group, now) in self.groups.iter_mut().zip(usage_of(&leaders)) {
-            let cpu = now.cpu.saturating_sub(group.before.cpu);
-            group.over_time.note(elapsed, Usage { cpu, ..now });
+            group.over_time.note(elapsed, now);
             if ended {
                 group.used = Some(now);
             }

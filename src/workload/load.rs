@@ -283,7 +283,7 @@ impl Compiler<'_> {
         let metric = self.metric(at.span(), metric.as_ref())?;
         let never = matches!(
             metric.measure,
-            Measure::HighestRate | Measure::CpuPerOperation | Measure::Counter(_)
+            Measure::HighestRate | Measure::CpuPerOperation | Measure::HitRatio | Measure::Counter(_)
         );
         if never || (metric.measure.is_of_run() && step.is_some()) {
             let title = format!("{} cannot end a run", metric.name);

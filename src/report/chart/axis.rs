@@ -61,6 +61,19 @@ pub(super) struct Axis {
     pub(super) title: String,
 }
 
+impl Axis {
+    /// Lets its low end stand for nothing at all, as no logarithm does: below the smallest value that is there
+    /// it has no other tick.
+    pub(super) fn begin_at_nothing(&mut self, smallest: f64) {
+        self.ticks.retain(|tick| tick.value >= smallest);
+        let nothing = Tick {
+            value: f64::MIN_POSITIVE,
+            label: "0".into(),
+        };
+        self.ticks.insert(0, nothing);
+    }
+}
+
 /// The largest of 1, 2, 5 × 10ⁿ that is not above a value.
 fn floor_125(value: f64) -> f64 {
     let decade = 10f64.powf(value.log10().floor());
@@ -83,7 +96,8 @@ fn ceil_125(value: f64) -> f64 {
 
 /// Values from zero to at least `highest`, with at most seven ticks.
 fn from_zero(highest: f64) -> (Scale, Vec<f64>) {
-    let highest = if highest.is_finite() && highest > 0.0 {
+    // So little that no step can be a part of it is nothing.
+    let highest = if highest.is_finite() && highest > 1e-300 {
         highest
     } else {
         1.0
@@ -368,6 +382,20 @@ mod tests {
     }
 
     #[test]
+    fn nothing_has_a_place_on_a_logarithmic_axis_and_it_is_its_low_end() {
+        for highest in [150.0, 40_000.0] {
+            let mut axis = number_log(23.2 / 5.0, highest);
+            axis.begin_at_nothing(23.2);
+            assert_eq!(
+                (axis.scale.share(0.0), axis.scale.share(axis.ticks[0].value)),
+                (0.0, 0.0)
+            );
+            assert_eq!(axis.ticks[0].label, "0");
+            assert!(axis.ticks[1].value >= 23.2 && axis.ticks.len() > 2, "{axis:?}");
+        }
+    }
+
+    #[test]
     fn nothing_outside_or_absurd_leaves_the_picture() {
         for scale in [
             Scale::Linear { low: 0.0, high: 0.0 },
@@ -379,5 +407,8 @@ mod tests {
             }
         }
         assert!(latency(0.0, 0.0, 0.0).ticks.len() > 1);
+        for highest in [5e-324, -1.0, f64::NAN, 1e308] {
+            assert!((2..=8).contains(&number(highest, "").ticks.len()), "{highest}");
+        }
     }
 }

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     metric::{METRICS, Measure},
     report::{
-        counted::plan_differences,
+        counted::{plan_differences, steps_by_name},
         words::{self, NAME, printable},
     },
     units,
@@ -70,7 +70,8 @@ pub(super) fn draw(scene: &Scene<'_>, format: Format) -> Picture {
         counts.filter(|count| *count > 0.0)
     };
     let highest = counts().fold(f64::MIN_POSITIVE, f64::max);
-    let mut lowest = counts().fold(highest, f64::min);
+    let smallest = counts().fold(highest, f64::min);
+    let mut lowest = smallest;
     let nothing = shown.iter().any(|row| row.before == 0.0 || row.now == 0.0);
     if nothing {
         lowest /= BELOW;
@@ -81,8 +82,8 @@ pub(super) fn draw(scene: &Scene<'_>, format: Format) -> Picture {
             .iter()
             .map(|row| [format!("{} · {}", row.step, row.counter), row.figures()]);
         let mut axis = axis::number_log(lowest, highest);
-        if let (true, Some(first)) = (nothing, axis.ticks.first_mut()) {
-            first.label = "0".into();
+        if nothing {
+            axis.begin_at_nothing(smallest);
         }
         let lines = Lines::new(format, room, axis, texts.collect());
         lines.grid(canvas);
@@ -131,20 +132,19 @@ fn rows(scene: &Scene<'_>) -> Vec<Row> {
         return Vec::new();
     };
     let mut rows = Vec::new();
-    for step in &scene.run.steps {
+    for name in steps_by_name(scene.run) {
         for metric in METRICS {
             let Measure::Counter(counter) = metric.measure else {
                 continue;
             };
-            let name = Some(step.name.as_str());
-            let [Some(before), Some(now)] = [baseline, scene.run].map(|run| run.count(name, counter)) else {
+            let [Some(before), Some(now)] = [baseline, scene.run].map(|run| run.count(Some(name), counter)) else {
                 continue;
             };
             // Where the takings of one overlap those of the other, nobody knows of a difference.
             if before[0] > now[1] || now[0] > before[1] {
                 let [before, now] = [before, now].map(|[low, high]| f64::midpoint(low, high));
                 rows.push(Row {
-                    step: printable(&step.name, NAME),
+                    step: printable(name, NAME),
                     counter: metric.title,
                     before,
                     now,

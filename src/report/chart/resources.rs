@@ -33,12 +33,13 @@ const MIB: f64 = 1_048_576.0;
 
 /// Whether it is known.
 pub(super) fn any(scene: &Scene<'_>) -> bool {
-    scene.run.usage.iter().any(|used| used.samples.len() > 1)
+    series(scene).next().is_some()
 }
 
 /// Draws the chart: CPU above, memory below.
 pub(super) fn draw(scene: &Scene<'_>, format: Format) -> Picture {
-    let series: Vec<(&UsageOverTime, Stroke)> = series(scene).collect();
+    // Who measured keeps no more samples than are drawn; a file may have any number.
+    let series: Vec<(UsageOverTime, Stroke)> = series(scene).map(|(used, stroke)| (used.bounded(), stroke)).collect();
     let title = title(scene);
     let mut legend: Vec<Key> = series
         .iter()
@@ -46,7 +47,7 @@ pub(super) fn draw(scene: &Scene<'_>, format: Format) -> Picture {
         .collect();
     legend.push(Key::new(Mark::Line(CORES), "all cores"));
     let targets = scene.run.usage.iter().filter(|used| used.target.is_some()).count();
-    let mut what = vec!["CPU and resident memory".to_owned()];
+    let mut what = vec!["CPU of what still lives, and resident memory".to_owned()];
     if let Some(more) = targets.checked_sub(TARGETS.len()).filter(|more| *more > 0) {
         what.push(format!(
             "{} not drawn",
@@ -56,7 +57,7 @@ pub(super) fn draw(scene: &Scene<'_>, format: Format) -> Picture {
     let frame = scene.frame(title.clone(), &what, legend);
     let samples = || series.iter().flat_map(|(used, _)| &used.samples);
     let end_s = samples().map(|sample| sample.at_s).fold(scene.run.duration_s, f64::max);
-    let cores = scene.run.generator.cores as f64;
+    let cores = scene.run.generator.cores.max(1) as f64;
     let busiest = series.iter().flat_map(|(used, _)| used.cores());
     let busiest = busiest.map(|(_, cores)| cores).fold(cores, f64::max);
     let largest = samples().map(|sample| sample.memory_bytes).max().unwrap_or(0) as f64 / MIB;
@@ -87,9 +88,9 @@ pub(super) fn draw(scene: &Scene<'_>, format: Format) -> Picture {
 
 /// The generator last, so that it lies on top.
 fn series<'s>(scene: &'s Scene<'_>) -> impl Iterator<Item = (&'s UsageOverTime, Stroke)> {
-    let all = &scene.run.usage;
-    let targets = all.iter().filter(|used| used.target.is_some()).zip(TARGETS);
-    let own = all.iter().filter(|used| used.target.is_none());
+    let known = || scene.run.usage.iter().filter(|used| used.samples.len() > 1);
+    let targets = known().filter(|used| used.target.is_some()).zip(TARGETS);
+    let own = known().filter(|used| used.target.is_none()).take(1);
     targets.chain(own.map(|used| (used, GENERATOR)))
 }
 
